@@ -1,0 +1,91 @@
+/// A moment: microseconds since 1970-01-01T00:00:00Z.
+///
+/// Its text is RFC 3339 in UTC, with microseconds only where there are any.
+package struct Timestamp: Hashable, Sendable, Comparable, CustomStringConvertible {
+    package let microseconds: Int64
+
+    package init(microseconds: Int64) { self.microseconds = microseconds }
+
+    package static func < (a: Self, b: Self) -> Bool { a.microseconds < b.microseconds }
+    package static func + (moment: Self, span: Duration) -> Self {
+        Self(microseconds: moment.microseconds + span.microseconds)
+    }
+    package static func - (moment: Self, span: Duration) -> Self {
+        Self(microseconds: moment.microseconds - span.microseconds)
+    }
+    package static func - (later: Self, earlier: Self) -> Duration {
+        .microseconds(later.microseconds - earlier.microseconds)
+    }
+
+    package var description: String {
+        let (seconds, fraction) = microseconds.flooredDivision(by: 1_000_000)
+        let (days, secondOfDay) = seconds.flooredDivision(by: 86_400)
+        let (year, month, day) = Self.civilDate(daysSince1970: days)
+        func padded(_ value: Int64, _ width: Int) -> String {
+            let digits = String(value)
+            return String(repeating: "0", count: max(0, width - digits.count)) + digits
+        }
+        let date = "\(padded(year, 4))-\(padded(month, 2))-\(padded(day, 2))"
+        let (hour, minute, second) = (secondOfDay / 3600, secondOfDay / 60 % 60, secondOfDay % 60)
+        let clock = "\(padded(hour, 2)):\(padded(minute, 2)):\(padded(second, 2))"
+        return "\(date)T\(clock)\(fraction == 0 ? "" : "." + padded(fraction, 6))Z"
+    }
+
+    /// Parses RFC 3339 with any offset and up to nine fractional digits (microseconds are kept).
+    package init?(_ text: String) {
+        let date = #/(\d{4})-(\d{2})-(\d{2})[Tt ](\d{2}):(\d{2}):(\d{2})(?:\.(\d{1,9}))?(?:[Zz]|([+-])(\d{2}):(\d{2}))/#
+        guard let match = text.wholeMatch(of: date)?.output else { return nil }
+        guard let year = Int64(match.1), let month = Int64(match.2), let day = Int64(match.3),
+            let hour = Int64(match.4), let minute = Int64(match.5), let second = Int64(match.6),
+            (1...12).contains(month), (1...31).contains(day), hour < 24, minute < 60, second < 61
+        else { return nil }
+        let fraction = Int64((match.7.map(String.init) ?? "").padded(to: 6).prefix(6)) ?? 0
+        let offsetMinutes = (Int64(match.9 ?? "0") ?? 0) * 60 + (Int64(match.10 ?? "0") ?? 0)
+        let seconds = Self.daysSince1970(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second
+        microseconds = (seconds - (match.8 == "-" ? -offsetMinutes : offsetMinutes) * 60) * 1_000_000 + fraction
+    }
+
+    /// The proleptic Gregorian calendar, by eras of 400 years (public-domain algorithm by Howard Hinnant,
+    /// "chrono-Compatible Low-Level Date Algorithms").
+    private static func civilDate(daysSince1970 days: Int64) -> (year: Int64, month: Int64, day: Int64) {
+        let (era, dayOfEra) = (days + 719_468).flooredDivision(by: 146_097)
+        let yearOfEra = (dayOfEra - dayOfEra / 1460 + dayOfEra / 36_524 - dayOfEra / 146_096) / 365
+        let dayOfYear = dayOfEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100)
+        let shiftedMonth = (5 * dayOfYear + 2) / 153
+        let month = shiftedMonth < 10 ? shiftedMonth + 3 : shiftedMonth - 9
+        return (yearOfEra + era * 400 + (month <= 2 ? 1 : 0), month, dayOfYear - (153 * shiftedMonth + 2) / 5 + 1)
+    }
+
+    private static func daysSince1970(_ year: Int64, _ month: Int64, _ day: Int64) -> Int64 {
+        let shiftedYear = month <= 2 ? year - 1 : year
+        let (era, yearOfEra) = shiftedYear.flooredDivision(by: 400)
+        let dayOfYear = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1
+        return era * 146_097 + yearOfEra * 365 + yearOfEra / 4 - yearOfEra / 100 + dayOfYear - 719_468
+    }
+}
+
+/// The wall clock, as a parameter: nothing below the roles reads one by itself.
+package protocol WallClock: Sendable {
+    func now() -> Timestamp
+}
+
+extension Duration {
+    /// Whole microseconds, rounded toward zero.
+    package var microseconds: Int64 {
+        components.seconds * 1_000_000 + components.attoseconds / 1_000_000_000_000
+    }
+    package var inSeconds: Double { Double(components.seconds) + Double(components.attoseconds) / 1e18 }
+}
+
+extension Int64 {
+    fileprivate func flooredDivision(by divisor: Int64) -> (quotient: Int64, remainder: Int64) {
+        let (quotient, remainder) = quotientAndRemainder(dividingBy: divisor)
+        return remainder < 0 ? (quotient - 1, remainder + divisor) : (quotient, remainder)
+    }
+}
+
+extension String {
+    fileprivate func padded(to width: Int) -> String {
+        self + String(repeating: "0", count: max(0, width - count))
+    }
+}
