@@ -45,10 +45,10 @@ extension Rule {
                 where: { $0.isTest }, instead: "throw, or use #require", at: "Tests/MusterModelTests/A.swift"),
             Rule(
                 "sleeping is for loops that poll or back off",
-                banning: ["Task.sleep(", "Thread.sleep(", "usleep(", "nanosleep(", "sleep("],
+                banning: ["Task.sleep(", "Thread.sleep(", "usleep(", "nanosleep("],
                 where: { $0.isSource && placesThatSleep[$0.path] == nil },
                 instead: "wait for the event itself, or add the file to placesThatSleep with a reason",
-                accepts: ["asleep(1)"]),
+                accepts: ["try await sleep(interval)"]),
         ] + bannedText
 
     /// Files that may sleep, each with the reason.
@@ -62,7 +62,7 @@ extension Rule {
     private static let startUpFiles: Set<String> = []
 
     private static func isBelowStartUp(_ file: SourceFile) -> Bool {
-        file.isSource && file.target != "muster" && !startUpFiles.contains(file.path)
+        file.isSource && !["muster", "MusterTestSupport"].contains(file.target) && !startUpFiles.contains(file.path)
     }
 
     private static let bannedText = [

@@ -24,7 +24,7 @@ extension Rule {
                 Example("Sources/MusterEngine/A.swift", "func bytes(of file: Data) -> Data { Data() }\n"),
                 Example("Sources/MusterEngine/A.swift", "struct Database {}\nlet metadata = 1\nlogger.info(\"a\")\n"),
                 Example("Sources/MusterAPI/CoordinatorClient.swift", "package actor CoordinatorClient {}\n"),
-                Example("Sources/MusterCoordinator/A.swift", "struct ClientCertificate {}\n"),
+                Example("Sources/MusterCoordinator/A.swift", "struct ClientCertificate {}\nfunc client() {}\n"),
                 Example("Sources/MusterAPI/A.pb.swift", "struct DataInfo {}\n"),
             ],
             check: checkWords),
@@ -56,14 +56,19 @@ extension Rule {
     /// Names in which such a word means something else than what the glossary replaces.
     private static let exceptions: Set = ["CoordinatorClient", "ClientCertificate", "HTTPClient"]
 
+    /// Right in the name of a function or a variable: `func client(at url: String) -> CoordinatorClient`.
+    private static let bannedInTypesOnly: Set = ["client", "clients", "host", "hosts"]
+
     private static func checkWords(_ file: SourceFile) -> [Violation] {
         guard file.isSource || file.isTest, !file.isGenerated else { return [] }
-        let parts = file.path.split(separator: "/").dropFirst(2).map { (line: 1, name: withoutExtension(String($0))) }
-        return (parts + file.declaredNames).compactMap { line, name in
+        let path = file.path.split(separator: "/").dropFirst(2).map { (line: 1, name: withoutExtension(String($0))) }
+        return (path + file.declaredNames).compactMap { line, name in
             let cleared = exceptions.reduce(name) { $0.replacing($1, with: "") }
-            guard let word = camelWords(of: cleared).first(where: { replacements[$0] != nil }),
-                let replacement = replacements[word]
-            else { return nil }
+            let isType = name.first?.isUppercase == true
+            let word = camelWords(of: cleared).first { word in
+                replacements[word] != nil && (isType || !bannedInTypesOnly.contains(word))
+            }
+            guard let word, let replacement = replacements[word] else { return nil }
             return file.violation(line: line, "'\(name)' holds the word '\(word)'; say \(replacement)")
         }
     }
