@@ -1,0 +1,27 @@
+/// The start of an answer: everything but the body.
+package struct HTTPHead: Hashable, Sendable {
+    package let status: Int
+    /// Names in lower case; repeated ones are joined by a comma (RFC 9110, section 5.3).
+    package let headers: [String: String]
+
+    package init(status: Int, headers: [String: String]) { (self.status, self.headers) = (status, headers) }
+
+    package var isSuccess: Bool { (200...299).contains(status) }
+
+    /// What `Retry-After` asks for, where it is given in seconds; the form with a date is not read.
+    package var retryAfter: Duration? {
+        guard let text = headers["retry-after"], let seconds = UInt32(text) else { return nil }
+        return .seconds(Int64(seconds))
+    }
+}
+
+/// A whole answer.
+package struct HTTPResponse: Hashable, Sendable {
+    package let head: HTTPHead
+    package let body: [UInt8]
+
+    package init(head: HTTPHead, body: [UInt8]) { (self.head, self.body) = (head, body) }
+
+    package var status: Int { head.status }
+    package var headers: [String: String] { head.headers }
+}

@@ -1,0 +1,133 @@
+import Foundation
+import Glibc
+import Synchronization
+
+/// The thread that owns libcurl: commands come in by an inbox, results leave through each transfer.
+///
+/// | who | may |
+/// |---|---|
+/// | any thread | put a command into the inbox, under its lock, and wake the thread |
+/// | the loop's thread | all else: it alone calls libcurl and touches transfers |
+///
+/// Every transfer that was submitted is finished exactly once: at its end, by
+/// `cancel`, or when the loop closes. After `stop` was accepted nothing else
+/// is, so none can slip in behind it.
+final class TransferLoop: Sendable {
+    private enum Command {
+        case submit(Transfer)
+        case cancel(UInt64)
+        case resume(UInt64)
+        case stop
+    }
+
+    private struct Inbox {
+        var commands: [Command] = []
+        var isStopped = false
+        /// Taken away when the loop closes, so that its connections close then.
+        var multi: MultiHandle?
+    }
+
+    private let inbox: Mutex<Inbox>
+    private let tls: TLSFiles
+    private let settings: HTTPClient.Settings
+
+    init(tls: TLSFiles, settings: HTTPClient.Settings) throws(TransferError) {
+        (self.tls, self.settings) = (tls, settings)
+        do {
+            let multi = try MultiHandle(maximumConnectionsPerServer: settings.maximumConnections)
+            inbox = Mutex(Inbox(multi: multi))
+        } catch {
+            throw error.error(server: "(any)")
+        }
+    }
+
+    /// Starts the thread, which keeps the loop alive until `stop`.
+    func start() {
+        let thread = Thread { [self] in run() }
+        thread.name = "muster-transfer"
+        thread.start()
+    }
+
+    func submit(_ transfer: Transfer) {
+        if !post(.submit(transfer)) { transfer.finish(.shutDown(server: transfer.server)) }
+    }
+
+    // After `stop` there is nothing left to cancel, resume or stop.
+    func cancel(_ id: UInt64) { _ = post(.cancel(id)) }
+    func resume(_ id: UInt64) { _ = post(.resume(id)) }
+    func stop() { _ = post(.stop) }
+
+    private func post(_ command: Command) -> Bool {
+        inbox.withLock { inbox in
+            guard !inbox.isStopped else { return false }
+            if case .stop = command { inbox.isStopped = true }
+            inbox.commands.append(command)
+            inbox.multi?.wakeUp()
+            return true
+        }
+    }
+
+    // MARK: On the loop's thread
+
+    private func run() {
+        Self.blockBrokenPipeSignal()
+        guard let multi = inbox.withLock({ $0.multi }) else { return }
+        var table = TransferTable(multi: multi, tls: tls, settings: settings)
+        var failure: MultiFailure?
+        do throws(MultiFailure) {
+            while apply(takeCommands(), to: &table) {
+                table.startWaiting()
+                try multi.perform()
+                // A transfer that ended may have freed a connection: look once more before sleeping.
+                if table.finishDone() == 0 { try multi.wait() }
+            }
+        } catch {
+            failure = error
+        }
+        close(&table, because: failure)
+    }
+
+    private func takeCommands() -> [Command] {
+        inbox.withLock { inbox in
+            defer { inbox.commands = [] }
+            return inbox.commands
+        }
+    }
+
+    /// - Returns: false after `stop`, which is always the last command.
+    private func apply(_ commands: [Command], to table: inout TransferTable) -> Bool {
+        for command in commands {
+            switch command {
+            case .submit(let transfer): table.add(transfer)
+            case .cancel(let id): table.cancel(id)
+            case .resume(let id): table.resume(id)
+            case .stop: return false
+            }
+        }
+        return true
+    }
+
+    private func close(_ table: inout TransferTable, because failure: MultiFailure?) {
+        let unseen = inbox.withLock { inbox in
+            inbox.isStopped = true
+            inbox.multi = nil
+            defer { inbox.commands = [] }
+            return inbox.commands
+        }
+        // Without a failure there is none: `stop` was the last command.
+        for case .submit(let transfer) in unseen { table.add(transfer) }
+        for transfer in table.removeAll() {
+            transfer.finish(failure?.error(server: transfer.server) ?? .shutDown(server: transfer.server))
+        }
+    }
+
+    /// With CURLOPT_NOSIGNAL libcurl leaves SIGPIPE alone, and one server that
+    /// hangs up would end the process (CURLOPT_NOSIGNAL(3)).
+    private static func blockBrokenPipeSignal() {
+        var signals = sigset_t()
+        let codes = unsafe [
+            sigemptyset(&signals), sigaddset(&signals, SIGPIPE), pthread_sigmask(SIG_BLOCK, &signals, nil),
+        ]
+        precondition(codes == [0, 0, 0], "a signal cannot be blocked")
+    }
+}
