@@ -1,0 +1,193 @@
+import CSQLite
+import MusterModel
+
+/// Reads one committed state of a database that others may have open, inside one read transaction.
+///
+/// **WAL.** The header of the wal-index is read before `BEGIN; SELECT` and
+/// after it. If both are equal, the transaction is exactly that commit. Between
+/// them `nBackfill` is read: frames up to it are in the database file.
+/// - All frames backfilled: the file alone is the image. Nobody may write the
+///   file then: on read slot 0 no checkpoint runs; on another slot our mark
+///   stops it at a frame that is in the file already (wal.c, walCheckpoint:
+///   mxSafe). On slot 0 the WAL may restart beneath us, so it is not looked at.
+/// - Some not: slot 0 is impossible (walTryBeginRead takes it only if all are
+///   backfilled), so our slot forbids a restart (walRestartLog needs all slots
+///   from 1 up) and frames up to the header's last one are immutable. Those
+///   after `nBackfill` lie over the file; a checkpoint that copies some of them
+///   meanwhile changes nothing.
+/// - A restart stores the new header first and resets `nBackfill` after it
+///   (walRestartHdr), so a reset value is never seen with two equal old headers.
+///
+/// **Rollback journal.** The transaction holds SHARED and no writer may touch the file.
+struct LiveReader: ~Copyable {
+    let pageSize: Int
+    let pageCount: UInt64
+    let isWAL: Bool
+    let connection: SQLiteConnection
+    private let files: SourceFiles
+    private let database: SQLiteFile
+    private let wal: SQLiteFile?
+    private let index: WALIndex?
+    private let overlay: WALOverlay
+    /// What was there when the transaction began; bytes after it are zero unless the overlay has them.
+    private let fileBytes: UInt64
+    private let walBytes: UInt64
+    private let sidecars: Sidecars
+    private let presence: Presence
+    private let surroundings: CaptureSurroundings
+    private let startedAt: Duration
+
+    /// Who `-wal` and `-shm` are: replaced ones carry other locks.
+    private struct Sidecars: Equatable {
+        let wal: FileState.Identity?
+        let index: FileState.Identity?
+
+        init(_ files: SourceFiles) {
+            wal = FileState(path: files.walPath)?.identity
+            index = FileState(path: files.indexPath)?.identity
+        }
+    }
+
+    /// What was around before our connection came.
+    struct Presence {
+        let wasAttachedElsewhere: Bool
+        let wal: FileState?
+
+        init(_ files: SourceFiles) {
+            wasAttachedElsewhere = files.isAttachedElsewhere()
+            wal = FileState(path: files.walPath)
+        }
+    }
+
+    static func start(
+        _ files: SourceFiles, _ surroundings: CaptureSurroundings
+    ) throws(CaptureError) -> LiveReader {
+        let startedAt = surroundings.elapsed()
+        do throws(CaptureError) {
+            return try pin(files, surroundings, Presence(files), startedAt)
+        } catch {
+            guard case .failed(let cause) = error else { throw error }
+            // The connection is closed by now, so the file may be looked at.
+            throw files.explain(cause, waited: surroundings.elapsed() - startedAt)
+        }
+    }
+
+    private static func pin(
+        _ files: SourceFiles, _ surroundings: CaptureSurroundings, _ presence: Presence, _ startedAt: Duration
+    ) throws(CaptureError) -> LiveReader {
+        let busyMilliseconds = max(1, Int32(clamping: surroundings.options.busyBudget.microseconds / 1000))
+        let connection = try orFailed { () throws(SQLiteError) in
+            try SQLiteConnection(path: files.path, access: .readOnly, busyTimeoutMilliseconds: busyMilliseconds)
+        }
+        let database = try orFailed { () throws(SQLiteError) in try SQLiteFile.database(of: connection) }
+        let pin = try Pin(connection, database, files, surroundings, startedAt)
+        let size = try orFailed { () throws(SQLiteError) in try connection.integer("PRAGMA page_size") } ?? 0
+        let count = try orFailed { () throws(SQLiteError) in try connection.integer("PRAGMA page_count") } ?? 0
+        let (pageSize, pageCount) = (Int(size), UInt64(max(0, count)))
+        let wal: SQLiteFile? = try orFailed { () throws(SQLiteError) in
+            try pin.wal == nil ? nil : SQLiteFile.journal(of: connection)
+        }
+        let overlay = try pin.overlay(files, wal, pageSize: pageSize, pageCount: pageCount) {
+            () throws(CaptureError) in
+            if surroundings.shouldStop() { throw .stopped(path: files.path) }
+        }
+        let fileBytes = try orFailed { () throws(SQLiteError) in try database.sizeBytes() }
+        let walBytes = try orFailed { () throws(SQLiteError) in try wal?.sizeBytes() ?? 0 }
+        return LiveReader(
+            pageSize: pageSize, pageCount: pageCount, isWAL: wal != nil, connection: connection, files: files,
+            database: database, wal: wal, index: pin.wal?.index, overlay: overlay, fileBytes: fileBytes,
+            walBytes: walBytes, sidecars: Sidecars(files), presence: presence, surroundings: surroundings,
+            startedAt: startedAt)
+    }
+
+    /// Throws when the capture has cost the application enough.
+    func checkBudget() throws(CaptureError) {
+        if surroundings.shouldStop() { throw .stopped(path: files.path) }
+        let options = surroundings.options
+        let limit = isWAL ? options.maximumWALHold : options.maximumRollbackHold
+        guard surroundings.elapsed() - startedAt <= limit else { throw .heldTooLong(path: files.path, limit: limit) }
+        guard let wal else { return }
+        let size = try orFailed { () throws(SQLiteError) in try wal.sizeBytes() }
+        guard size <= walBytes + options.maximumWALGrowthBytes else {
+            throw .walGrewTooMuch(path: files.path, limitBytes: options.maximumWALGrowthBytes)
+        }
+    }
+
+    /// - Parameter buffer: whole pages, none after the last.
+    func read(first: UInt64, into buffer: UnsafeMutableRawBufferPointer) throws(CaptureError) {
+        try checkBudget()
+        let offset = (first - 1) * UInt64(pageSize)
+        let inFile = Int(min(UInt64(buffer.count), max(fileBytes, offset) - offset))
+        try unsafe readFile(at: offset, into: UnsafeMutableRawBufferPointer(rebasing: buffer[..<inFile]))
+        // As SQLite sees pages that no file has (pager.c, readDbPage: a short read is zeros).
+        unsafe UnsafeMutableRawBufferPointer(rebasing: buffer[inFile...]).initializeMemory(as: UInt8.self, repeating: 0)
+        guard let wal, !overlay.isEmpty else { return }
+        let last = first + UInt64(buffer.count / pageSize) - 1
+        try overlay.forEach(in: first...last) { (page, frame) throws(CaptureError) in
+            let start = Int(page - first) * pageSize
+            let target = unsafe UnsafeMutableRawBufferPointer(rebasing: buffer[start..<start + pageSize])
+            try unsafe overlay.read(page: page, frame: frame, wal: wal, path: files.path, into: target)
+        }
+    }
+
+    private func readFile(at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer) throws(CaptureError) {
+        // SQLite itself never asks for more than its largest page (os_unix.c, seekAndRead: cnt fits 17 bits).
+        for start in stride(from: 0, to: buffer.count, by: 65_536) {
+            let end = min(start + 65_536, buffer.count)
+            let code = unsafe database.read(
+                at: offset + UInt64(start), into: UnsafeMutableRawBufferPointer(rebasing: buffer[start..<end]))
+            guard code == SQLITE_OK else {
+                let reason = code == csqlite_ioerr_short_read ? "it became shorter" : "SQLite code \(code)"
+                throw .inputOutput(path: files.path, reason: "\(reason) at byte \(offset + UInt64(start))")
+            }
+        }
+    }
+
+    /// Throws unless the locks that the proof stands on were ours to the end.
+    func accept() throws(CaptureError) {
+        guard !database.hasMoved(), !isWAL || sidecars == Sidecars(files) else {
+            throw .changedDuringCapture(path: files.path)
+        }
+        guard let index, !overlay.isEmpty else { return }
+        guard index.settledHeader()?.salt == overlay.salt else {
+            throw .brokenWAL(path: files.path, reason: "it was restarted while frames of it were held")
+        }
+    }
+
+    /// Closes the connection, and where the application has left meanwhile, closes the database for it.
+    consuming func leave() {
+        let (files, presence, isWAL) = (files, presence, isWAL)
+        let closing = connection
+        _ = consume closing
+        if isWAL { presence.leaveAsLast(files) }
+    }
+}
+
+extension LiveReader.Presence {
+    /// Does what SQLite's last connection does when it closes: checkpoint, and remove `-wal`.
+    ///
+    /// While we held SHARED the application's own last close could not; a `-wal` that outlives it would be
+    /// replayed over a file that somebody copies into its place. A `-wal` that lay there before us, untouched
+    /// since, belongs to a crashed application: every byte of it stays.
+    fileprivate func leaveAsLast(_ files: SourceFiles) {
+        guard let left = FileState(path: files.walPath) else { return }
+        // Not the change time: SQLite running as root sets the owner of -wal at every open (os_unix.c, unixOpen).
+        let isUntouched =
+            left.identity == wal?.identity && left.sizeBytes == wal?.sizeBytes
+            && left.modifiedNanoseconds == wal?.modifiedNanoseconds
+        guard wasAttachedElsewhere || !isUntouched, !files.isAttachedElsewhere() else { return }
+        // If this fails, -wal stays as after a crash: nothing is lost and the next opener recovers it.
+        try? {
+            () throws(SQLiteError) in
+            let last = try SQLiteConnection(path: files.path, access: .lastToLeave)
+            try last.execute("SELECT 1 FROM sqlite_schema LIMIT 1")
+        }()
+    }
+}
+
+/// Marks SQLite's answers, so that they are explained once the connection is closed.
+func orFailed<Success: ~Copyable>(
+    _ body: () throws(SQLiteError) -> Success
+) throws(CaptureError) -> Success {
+    do throws(SQLiteError) { return try body() } catch { throw .failed(error) }
+}
