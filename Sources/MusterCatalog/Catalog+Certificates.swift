@@ -1,0 +1,100 @@
+import Foundation
+import GRDB
+package import MusterModel
+
+/// Who a certificate speaks for.
+extension Catalog {
+    package struct Certificate: Hashable, Sendable {
+        package var fingerprint: CertificateFingerprint
+        package var role: Role
+        /// Set with `.node` only.
+        package var node: NodeID?
+        package var subject: String
+        package var issuedAt: Timestamp
+        package var notAfter: Timestamp
+        package var isRevoked: Bool
+
+        package init(
+            fingerprint: CertificateFingerprint, role: Role, node: NodeID?, subject: String, issuedAt: Timestamp,
+            notAfter: Timestamp
+        ) {
+            (self.fingerprint, self.role, self.node, self.subject) = (fingerprint, role, node, subject)
+            (self.issuedAt, self.notAfter, isRevoked) = (issuedAt, notAfter, false)
+        }
+    }
+
+    package func add(_ certificate: Certificate) async throws(CatalogError) {
+        try await write { try Self.insert(certificate, into: $0) }
+    }
+
+    package func certificate(_ fingerprint: CertificateFingerprint) async throws(CatalogError) -> Certificate? {
+        try await read { database in
+            let row = try Row.fetchOne(
+                database,
+                sql: """
+                    SELECT c.*, c.revoked_at IS NOT NULL OR n.state = 'revoked' AS is_revoked
+                    FROM certificate c LEFT JOIN node n ON n.id = c.node WHERE c.fingerprint = ?
+                    """,
+                arguments: [fingerprint.blob])
+            guard let row else { return nil }
+            var certificate = Certificate(
+                fingerprint: fingerprint, role: try row.word("role"), node: try row.optionalIdentifier("node"),
+                subject: row["subject"], issuedAt: row.time("issued_at"), notAfter: row.time("not_after"))
+            certificate.isRevoked = row["is_revoked"] ?? false
+            return certificate
+        }
+    }
+
+    package func revoke(_ fingerprint: CertificateFingerprint, at now: Timestamp) async throws(CatalogError) {
+        try await write { database in
+            try database.execute(
+                sql: "UPDATE certificate SET revoked_at = ? WHERE fingerprint = ? AND revoked_at IS NULL",
+                arguments: [now.microseconds, fingerprint.blob])
+        }
+    }
+
+    /// Every certificate of the node stops counting, and it can renew no more.
+    package func revoke(_ node: NodeID, at now: Timestamp) async throws(CatalogError) {
+        try await write { database in
+            try database.execute(sql: "UPDATE node SET state = 'revoked' WHERE id = ?", arguments: [node.blob])
+            try database.execute(
+                sql: "UPDATE certificate SET revoked_at = ? WHERE node = ? AND revoked_at IS NULL",
+                arguments: [now.microseconds, node.blob])
+        }
+    }
+
+    /// Registers a renewed certificate, once for each signed request.
+    ///
+    /// - Parameter expiresAt: when the signed request is too old to be accepted anyway.
+    /// - Returns: false where that request was seen before, or the node is not active.
+    package func renew(
+        _ certificate: Certificate, requestHash: [UInt8], now: Timestamp, expiresAt: Timestamp
+    ) async throws(CatalogError) -> Bool {
+        try await write { database in
+            try database.execute(
+                sql: "DELETE FROM spent_signature WHERE expires_at < ?", arguments: [now.microseconds])
+            try database.execute(
+                sql: "INSERT INTO spent_signature VALUES (?, ?) ON CONFLICT(hash) DO NOTHING",
+                arguments: [Data(requestHash), expiresAt.microseconds])
+            guard database.changesCount == 1 else { return false }
+            let active = try Row.fetchOne(
+                database, sql: "SELECT 1 FROM node WHERE id = ? AND state = 'active'",
+                arguments: [certificate.node?.blob])
+            guard active != nil else { return false }
+            try Self.insert(certificate, into: database)
+            return true
+        }
+    }
+
+    static func insert(_ certificate: Certificate, into database: GRDB.Database) throws {
+        try database.execute(
+            sql: """
+                INSERT INTO certificate(fingerprint, role, node, subject, issued_at, not_after)
+                VALUES (?, ?, ?, ?, ?, ?)
+                """,
+            arguments: [
+                certificate.fingerprint.blob, certificate.role.rawValue, certificate.node?.blob, certificate.subject,
+                certificate.issuedAt.microseconds, certificate.notAfter.microseconds,
+            ])
+    }
+}

@@ -1,0 +1,146 @@
+import Foundation
+import GRDB
+package import MusterModel
+
+/// The databases that nodes protect, as they report them.
+extension Catalog {
+    package struct Database: Hashable, Sendable {
+        package var id: DatabaseID
+        package var node: NodeID
+        package var nodeName: String
+        package var name: String
+        package var path = ""
+        package var schedule = ""
+        package var state = ""
+        package var errorSummary = ""
+        package var errorHint = ""
+        package var attemptedAt: Timestamp?
+        package var hasChanged = false
+        package var reportedAt: Timestamp?
+        package var snapshotCount = 0
+        package var lineageCount = 0
+        package var storedBytes: Int64 = 0
+        package var sizeBytes: Int64 = 0
+        package var newestSnapshot: SnapshotID?
+        package var newestReceivedAt: Timestamp?
+        package var verifiedAt: Timestamp?
+        package var isForked = false
+
+        package init(id: DatabaseID, node: NodeID, nodeName: String, name: String) {
+            (self.id, self.node, self.nodeName, self.name) = (id, node, nodeName, name)
+        }
+    }
+
+    /// Stores what a node says of its databases, in one transaction with its contact.
+    ///
+    /// - Returns: databases of the report that belong to another node; nothing was changed for those.
+    package func report(
+        from node: NodeID, agentVersion: String, clockOffset: Duration, databases: [Database], now: Timestamp
+    ) async throws(CatalogError) -> [DatabaseID] {
+        try await write { database in
+            try database.execute(
+                sql: "UPDATE node SET last_contact_at = ?, agent_version = ?, clock_offset = ? WHERE id = ?",
+                arguments: [now.microseconds, agentVersion, clockOffset.microseconds, node.blob])
+            return try databases.filter { try !Self.upsert($0, of: node, now: now, in: database) }.map(\.id)
+        }
+    }
+
+    package func databases(of node: NodeID? = nil) async throws(CatalogError) -> [Database] {
+        try await read { database in
+            let rows =
+                if let node {
+                    try Row.fetchAll(
+                        database, sql: Self.databaseQuery + " WHERE d.node = ? ORDER BY d.name, d.id",
+                        arguments: [node.blob])
+                } else {
+                    try Row.fetchAll(database, sql: Self.databaseQuery + " ORDER BY n.name, d.name, d.id")
+                }
+            return try rows.map(Self.database)
+        }
+    }
+
+    package func database(_ id: DatabaseID) async throws(CatalogError) -> Database? {
+        try await read { database in
+            try Row.fetchOne(database, sql: Self.databaseQuery + " WHERE d.id = ?", arguments: [id.blob])
+                .map(Self.database)
+        }
+    }
+
+    /// Databases with that name, of one node or of all.
+    package func databases(named name: String, of node: NodeID? = nil) async throws(CatalogError) -> [Database] {
+        try await read { database in
+            let rows =
+                if let node {
+                    try Row.fetchAll(
+                        database, sql: Self.databaseQuery + " WHERE d.node = ? AND d.name = ? ORDER BY d.id",
+                        arguments: [node.blob, name])
+                } else {
+                    try Row.fetchAll(
+                        database, sql: Self.databaseQuery + " WHERE d.name = ? ORDER BY d.id", arguments: [name])
+                }
+            return try rows.map(Self.database)
+        }
+    }
+
+    /// Makes the row of a database that commits before it reports.
+    ///
+    /// - Returns: false where the database belongs to another node.
+    static func claim(
+        _ id: DatabaseID, named name: String, by node: NodeID, in database: GRDB.Database
+    ) throws -> Bool {
+        try database.execute(
+            sql: """
+                INSERT INTO database(id, node, name, path, schedule, state, error_summary, error_hint, changed)
+                VALUES (?, ?, ?, '', '', '', '', '', 0) ON CONFLICT(id) DO NOTHING
+                """,
+            arguments: [id.blob, node.blob, name])
+        let owner = try Data.fetchOne(database, sql: "SELECT node FROM database WHERE id = ?", arguments: [id.blob])
+        return owner == node.blob
+    }
+
+    private static func upsert(
+        _ entry: Database, of node: NodeID, now: Timestamp, in database: GRDB.Database
+    ) throws -> Bool {
+        guard try claim(entry.id, named: entry.name, by: node, in: database) else { return false }
+        try database.execute(
+            sql: """
+                UPDATE database SET name = ?, path = ?, schedule = ?, state = ?, error_summary = ?, error_hint = ?,
+                    attempted_at = ?, changed = ?, reported_at = ? WHERE id = ?
+                """,
+            arguments: [
+                entry.name, entry.path, entry.schedule, entry.state, entry.errorSummary, entry.errorHint,
+                entry.attemptedAt?.microseconds, entry.hasChanged, now.microseconds, entry.id.blob,
+            ])
+        return true
+    }
+
+    private static let databaseQuery = """
+        SELECT d.*, n.name AS node_name,
+            EXISTS (SELECT 1 FROM alarm a WHERE a.database = d.id AND a.kind = 'fork' AND a.cleared_at IS NULL)
+                AS is_forked
+        FROM database d JOIN node n ON n.id = d.node
+        """
+
+    private static func database(_ row: Row) throws -> Database {
+        var database = Database(
+            id: try row.identifier("id"), node: try row.identifier("node"), nodeName: row["node_name"],
+            name: row["name"])
+        database.path = row["path"]
+        database.schedule = row["schedule"]
+        database.state = row["state"]
+        database.errorSummary = row["error_summary"]
+        database.errorHint = row["error_hint"]
+        database.attemptedAt = row.optionalTime("attempted_at")
+        database.hasChanged = row["changed"]
+        database.reportedAt = row.optionalTime("reported_at")
+        database.snapshotCount = row["snapshot_count"]
+        database.lineageCount = row["lineage_count"]
+        database.storedBytes = row["stored_bytes"]
+        database.sizeBytes = row["size_bytes"]
+        database.newestSnapshot = try row.optionalIdentifier("newest_snapshot")
+        database.newestReceivedAt = row.optionalTime("newest_received_at")
+        database.verifiedAt = row.optionalTime("verified_at")
+        database.isForked = row["is_forked"]
+        return database
+    }
+}

@@ -1,0 +1,201 @@
+import Foundation
+import GRDB
+package import MusterModel
+
+/// Packs, their extent chunks, and where their replicas are.
+///
+/// Everything here is asked within one scope: a scope cannot learn what another has.
+extension Catalog {
+    package enum ReplicaState: String, Sendable { case present, damaged, missing }
+
+    package struct PackReplica: Hashable, Sendable {
+        package let pack: Int64
+        package let id: PackID
+        package let sizeBytes: Int64
+        package let store: Int64
+        package let generation: String
+        package let state: ReplicaState
+        package let checkedAt: Timestamp?
+    }
+
+    package struct ChunkPlace: Hashable, Sendable {
+        package let id: ChunkID
+        package let offset: Int
+        package let length: Int
+
+        package init(id: ChunkID, offset: Int, length: Int) {
+            (self.id, self.offset, self.length) = (id, offset, length)
+        }
+    }
+
+    package struct NewPack: Sendable {
+        package var id: PackID
+        package var scope: ScopeID
+        package var sizeBytes: Int64
+        /// Store number and generation of each durable copy.
+        package var replicas: [(store: Int64, generation: String)]
+        /// Extent chunks only.
+        package var chunks: [ChunkPlace]
+
+        package init(
+            id: PackID, scope: ScopeID, sizeBytes: Int64, replicas: [(store: Int64, generation: String)],
+            chunks: [ChunkPlace]
+        ) {
+            (self.id, self.scope, self.sizeBytes) = (id, scope, sizeBytes)
+            (self.replicas, self.chunks) = (replicas, chunks)
+        }
+    }
+
+    package struct PresentChunk: Hashable, Sendable {
+        /// Position in the question.
+        package let index: Int
+        package let pack: PackID
+        package let offset: Int
+        package let length: Int
+    }
+
+    /// Whether a good copy of the pack is there for this scope.
+    package func hasPack(_ id: PackID, in scope: ScopeID) async throws(CatalogError) -> Bool {
+        try await read { try Self.presentPack(id, scope, in: $0) != nil }
+    }
+
+    /// Which of these packs no store holds for this scope.
+    package func absentPacks(_ ids: [PackID], in scope: ScopeID) async throws(CatalogError) -> [PackID] {
+        try await read { database in
+            try ids.filter { try Self.presentPack($0, scope, in: database) == nil }
+        }
+    }
+
+    /// Registers a pack whose bytes are durable and were checked.
+    ///
+    /// A pack that is known gets the new replicas in place of the old ones: the bytes are the same,
+    /// and the newest copy is the one that was just checked.
+    package func add(_ pack: NewPack, now: Timestamp) async throws(CatalogError) {
+        try await write { database in
+            let lease = (now + Self.leaseDuration).microseconds
+            try database.execute(
+                sql: """
+                    INSERT INTO pack(id, scope, size_bytes, received_at, leased_until) VALUES (?, ?, ?, ?, ?)
+                    ON CONFLICT(id, scope) DO UPDATE
+                    SET received_at = excluded.received_at, leased_until = excluded.leased_until
+                    """,
+                arguments: [pack.id.blob, pack.scope.blob, pack.sizeBytes, now.microseconds, lease])
+            let number = try Int64.fetchOne(
+                database, sql: "SELECT number FROM pack WHERE id = ? AND scope = ?",
+                arguments: [pack.id.blob, pack.scope.blob])
+            guard let number else { throw CatalogError.damaged(column: "pack.id") }
+            for replica in pack.replicas {
+                try database.execute(
+                    sql: """
+                        INSERT INTO pack_replica(pack, store, generation, state, checked_at)
+                        VALUES (?, ?, ?, 'present', ?)
+                        ON CONFLICT(pack, store) DO UPDATE SET generation = excluded.generation,
+                            state = excluded.state, checked_at = excluded.checked_at
+                        """,
+                    arguments: [number, replica.store, replica.generation, now.microseconds])
+            }
+            let insert = try database.cachedStatement(
+                sql: "INSERT INTO chunk(id, pack, offset, length) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING")
+            for chunk in pack.chunks {
+                try insert.execute(arguments: [chunk.id.blob, number, chunk.offset, chunk.length])
+            }
+        }
+    }
+
+    /// Which of these chunks the scope need not send again.
+    ///
+    /// Only packs count that are committed, or arrived within the last 24 hours, and have a good
+    /// copy; what is answered is leased for 24 hours.
+    package func presentChunks(
+        _ ids: [ChunkID], in scope: ScopeID, now: Timestamp
+    ) async throws(CatalogError) -> [PresentChunk] {
+        let (present, packs) = try await read { database in
+            try Self.lookUp(ids, scope, now: now, in: database)
+        }
+        if !packs.isEmpty { try await lease(packs, now: now) }
+        return present
+    }
+
+    /// All replicas of one pack, for whoever may read it; nil scope means any.
+    package func replicas(of id: PackID, in scope: ScopeID?) async throws(CatalogError) -> [PackReplica] {
+        try await read { database in
+            let rows = try Row.fetchAll(
+                database,
+                sql: """
+                    SELECT p.number, p.id, p.size_bytes, r.* FROM pack p JOIN pack_replica r ON r.pack = p.number
+                    WHERE p.id = ? ORDER BY p.number, r.store
+                    """, arguments: [id.blob])
+            guard let scope else { return try rows.map(Self.packReplica) }
+            let own = try Int64.fetchOne(
+                database, sql: "SELECT number FROM pack WHERE id = ? AND scope = ?",
+                arguments: [id.blob, scope.blob])
+            return try rows.filter { $0["number"] == own }.map(Self.packReplica)
+        }
+    }
+
+    package func mark(
+        pack: Int64, store: Int64, generation: String, as state: ReplicaState, now: Timestamp
+    ) async throws(CatalogError) {
+        try await write { database in
+            // By generation: a copy that was replaced meanwhile is not the one that was inspected.
+            try database.execute(
+                sql: """
+                    UPDATE pack_replica SET state = ?, checked_at = ? WHERE pack = ? AND store = ? AND generation = ?
+                    """,
+                arguments: [state.rawValue, now.microseconds, pack, store, generation])
+        }
+    }
+
+    /// The pack's number, where a good copy is there.
+    static func presentPack(_ id: PackID, _ scope: ScopeID, in database: GRDB.Database) throws -> Int64? {
+        let statement = try database.cachedStatement(
+            sql: """
+                SELECT p.number FROM pack p WHERE p.id = ? AND p.scope = ? AND EXISTS
+                    (SELECT 1 FROM pack_replica r WHERE r.pack = p.number AND r.state = 'present')
+                """)
+        return try Int64.fetchOne(statement, arguments: [id.blob, scope.blob])
+    }
+
+    static func packReplica(_ row: Row) throws -> PackReplica {
+        PackReplica(
+            pack: row["pack"], id: try row.digest("id"), sizeBytes: row["size_bytes"], store: row["store"],
+            generation: row["generation"], state: try row.word("state"), checkedAt: row.optionalTime("checked_at"))
+    }
+
+    private static func lookUp(
+        _ ids: [ChunkID], _ scope: ScopeID, now: Timestamp, in database: GRDB.Database
+    ) throws -> (present: [PresentChunk], packs: [Int64: Timestamp]) {
+        let statement = try database.cachedStatement(sql: chunkQuery)
+        let recent = (now - leaseDuration).microseconds
+        var present: [PresentChunk] = []
+        var packs: [Int64: Timestamp] = [:]
+        for (index, id) in ids.enumerated() {
+            guard let row = try Row.fetchOne(statement, arguments: [id.blob, scope.blob, recent]) else { continue }
+            present.append(
+                PresentChunk(index: index, pack: try row.digest("id"), offset: row["offset"], length: row["length"]))
+            packs[row["number"]] = row.time("leased_until")
+        }
+        return (present, packs)
+    }
+
+    static let chunkQuery = """
+        SELECT p.number, p.id, p.leased_until, c.offset, c.length FROM chunk c JOIN pack p ON p.number = c.pack
+        WHERE c.id = ? AND p.scope = ? AND (p.committed OR p.received_at > ?) AND EXISTS
+            (SELECT 1 FROM pack_replica r WHERE r.pack = p.number AND r.state = 'present')
+        ORDER BY p.number LIMIT 1
+        """
+
+    /// Extends leases that run out within 12 hours; a question asked often writes seldom.
+    private func lease(_ packs: [Int64: Timestamp], now: Timestamp) async throws(CatalogError) {
+        let soon = now + Self.leaseDuration / 2
+        let due = packs.filter { $0.value < soon }.keys.sorted()
+        guard !due.isEmpty else { return }
+        try await write { database in
+            for pack in due {
+                try database.execute(
+                    sql: "UPDATE pack SET leased_until = ? WHERE number = ?",
+                    arguments: [(now + Self.leaseDuration).microseconds, pack])
+            }
+        }
+    }
+}

@@ -1,0 +1,245 @@
+import Foundation
+import GRDB
+package import MusterModel
+
+/// Snapshots that have a receipt.
+extension Catalog {
+    package struct Snapshot: Hashable, Sendable {
+        package var number: Int64
+        package var id: SnapshotID
+        package var node: NodeID
+        package var nodeName: String
+        package var database: DatabaseID
+        package var databaseName: String
+        package var lineage: LineageID
+        package var sequence: UInt64
+        package var parent: SnapshotID?
+        package var manifestHash: ManifestHash
+        package var manifestBytes: Int64
+        package var createdAt: Timestamp
+        package var receivedAt: Timestamp
+        package var sizeBytes: Int64
+        package var storedBytes: Int64
+        package var contentRoot: ContentRoot
+        package var pageSize: Int64
+        package var pageCount: Int64
+        package var packCount: Int64
+        package var method: String
+        package var labels: [String: String]
+        package var forkedFrom: String
+        package var verifiedAt: Timestamp?
+        /// "passed verify", "failed scrub", …; "" if never inspected.
+        package var verdict: String
+        package var replicas: [ManifestReplica]
+    }
+
+    package struct ManifestReplica: Hashable, Sendable {
+        package let store: Int64
+        package let storeName: String
+        package let generation: String
+        package let receiptGeneration: String
+        package let state: ReplicaState
+        package let checkedAt: Timestamp?
+    }
+
+    /// Which snapshots a list shows, newest receipt first.
+    package struct SnapshotQuery: Sendable {
+        package var node: NodeID?
+        /// Any of these; nil for all.
+        package var databases: [DatabaseID]?
+        package var label: (key: String, value: String)?
+        /// By receipt time, inclusive.
+        package var since: Timestamp?
+        package var until: Timestamp?
+        package var after: SnapshotID?
+        package var limit: Int
+
+        package init(limit: Int) { self.limit = limit }
+    }
+
+    package struct UnstoredReceipt: Sendable {
+        package let snapshot: Snapshot
+        package let bytes: [UInt8]
+    }
+
+    package func snapshots(_ query: SnapshotQuery) async throws(CatalogError) -> [Snapshot] {
+        try await read { database in
+            let (sql, arguments) = try Self.listStatement(query, in: database)
+            return try Row.fetchAll(database, sql: sql, arguments: arguments).map {
+                try Self.snapshot($0, in: database)
+            }
+        }
+    }
+
+    package func snapshot(_ id: SnapshotID) async throws(CatalogError) -> Snapshot? {
+        try await read { database in
+            try Row.fetchOne(database, sql: Self.snapshotQuery + " WHERE s.id = ?", arguments: [id.blob])
+                .map { try Self.snapshot($0, in: database) }
+        }
+    }
+
+    /// Up to `limit` snapshots whose id starts with these hex digits; of one node where given.
+    package func snapshots(
+        withPrefix prefix: String, of node: NodeID?, limit: Int
+    ) async throws(CatalogError) -> [Snapshot] {
+        func bound(_ digit: Character) -> SnapshotID? {
+            SnapshotID(prefix + String(repeating: digit, count: max(0, 32 - prefix.count)))
+        }
+        guard let first = bound("0"), let last = bound("f") else { return [] }
+        return try await read { database in
+            try Row.fetchAll(
+                database,
+                sql: Self.snapshotQuery + " WHERE s.id BETWEEN ? AND ? AND (?3 IS NULL OR s.node = ?3) LIMIT ?4",
+                arguments: [first.blob, last.blob, node?.blob, limit]
+            ).map { try Self.snapshot($0, in: database) }
+        }
+    }
+
+    /// Packs that a snapshot needs, with every replica; a pack without one does not appear.
+    package func packs(neededBy snapshot: Snapshot) async throws(CatalogError) -> [PackReplica] {
+        try await read { database in
+            try Row.fetchAll(
+                database, sql: Self.neededQuery,
+                arguments: [snapshot.lineage.blob, Int64(snapshot.sequence), Int64(snapshot.sequence)]
+            ).map(Self.packReplica)
+        }
+    }
+
+    /// Up to `limit` snapshots that need a pack, oldest first.
+    package func snapshots(needing pack: Int64, limit: Int) async throws(CatalogError) -> [SnapshotID] {
+        try await read { database in
+            try Row.fetchAll(database, sql: Self.needingQuery, arguments: [pack, limit]).map {
+                try $0.identifier("id")
+            }
+        }
+    }
+
+    /// Receipts that were signed, but are not yet in the stores.
+    package func unstoredReceipts(limit: Int) async throws(CatalogError) -> [UnstoredReceipt] {
+        try await read { database in
+            try Row.fetchAll(
+                database, sql: "SELECT snapshot, bytes FROM receipt WHERE stored = 0 ORDER BY snapshot LIMIT ?",
+                arguments: [limit]
+            ).compactMap { row in
+                let number: Int64 = row["snapshot"]
+                guard
+                    let found = try Row.fetchOne(
+                        database, sql: Self.snapshotQuery + " WHERE s.number = ?", arguments: [number])
+                else { return nil }
+                return UnstoredReceipt(
+                    snapshot: try Self.snapshot(found, in: database), bytes: row.byteArray("bytes"))
+            }
+        }
+    }
+
+    package func receiptIsStored(_ snapshot: SnapshotID) async throws(CatalogError) {
+        try await write { database in
+            try database.execute(
+                sql: "UPDATE receipt SET stored = 1 WHERE snapshot = (SELECT number FROM snapshot WHERE id = ?)",
+                arguments: [snapshot.blob])
+        }
+    }
+
+    package func receipt(of snapshot: SnapshotID) async throws(CatalogError) -> [UInt8]? {
+        try await read { database in
+            try Data.fetchOne(
+                database,
+                sql: "SELECT bytes FROM receipt WHERE snapshot = (SELECT number FROM snapshot WHERE id = ?)",
+                arguments: [snapshot.blob]
+            ).map([UInt8].init)
+        }
+    }
+
+    package func markManifest(
+        of snapshot: Int64, store: Int64, generation: String, as state: ReplicaState, now: Timestamp
+    ) async throws(CatalogError) {
+        try await write { database in
+            try database.execute(
+                sql: """
+                    UPDATE manifest_replica SET state = ?, checked_at = ?
+                    WHERE snapshot = ? AND store = ? AND generation = ?
+                    """,
+                arguments: [state.rawValue, now.microseconds, snapshot, store, generation])
+        }
+    }
+
+    static let neededQuery = """
+        SELECT p.id, p.size_bytes, r.* FROM pack_reference f JOIN pack p ON p.number = f.pack
+        JOIN pack_replica r ON r.pack = p.number
+        WHERE f.lineage = ? AND f.born <= ? AND (f.died IS NULL OR f.died > ?) ORDER BY f.pack, r.store
+        """
+
+    static let needingQuery = """
+        SELECT s.id FROM pack_reference f JOIN snapshot s ON s.lineage = f.lineage AND s.sequence >= f.born
+            AND (f.died IS NULL OR s.sequence < f.died)
+        WHERE f.pack = ? ORDER BY s.number LIMIT ?
+        """
+
+    /// The statement of a list: every filter is a search of an index, and the order is the index's.
+    static func listStatement(
+        _ query: SnapshotQuery, in database: GRDB.Database
+    ) throws -> (sql: String, arguments: StatementArguments) {
+        var conditions: [String] = []
+        var arguments = StatementArguments()
+        func add(_ condition: String, _ values: [any DatabaseValueConvertible]) {
+            conditions.append(condition)
+            arguments += StatementArguments(values)
+        }
+        if let databases = query.databases {
+            let marks = databases.map { _ in "?" }.joined(separator: ", ")
+            add("s.database IN (\(marks))", databases.map(\.blob))
+            if let node = query.node { add("+s.node = ?", [node.blob]) }
+        } else if let node = query.node {
+            add("s.node = ?", [node.blob])
+        }
+        if let since = query.since { add("s.received_at >= ?", [since.microseconds]) }
+        if let until = query.until { add("s.received_at <= ?", [until.microseconds]) }
+        if let after = query.after {
+            let last = try Row.fetchOne(
+                database, sql: "SELECT received_at, number FROM snapshot WHERE id = ?", arguments: [after.blob])
+            let (time, number): (Int64, Int64) = last.map { ($0[0], $0[1]) } ?? (Int64.min, 0)
+            add("(s.received_at, s.number) < (?, ?)", [time, number])
+        }
+        if let label = query.label {
+            add(
+                "EXISTS (SELECT 1 FROM label l WHERE l.key = ? AND l.value = ? AND l.snapshot = s.number)",
+                [label.key, label.value])
+        }
+        arguments += [query.limit]
+        let filter = conditions.isEmpty ? "" : " WHERE " + conditions.joined(separator: " AND ")
+        return (snapshotQuery + filter + " ORDER BY s.received_at DESC, s.number DESC LIMIT ?", arguments)
+    }
+
+    static let snapshotQuery = """
+        SELECT s.*, n.name AS node_name, d.name AS database_name, f.forked_from FROM snapshot s
+        CROSS JOIN node n ON n.id = s.node CROSS JOIN database d ON d.id = s.database
+        CROSS JOIN lineage f ON f.id = s.lineage
+        """
+
+    private static func snapshot(_ row: Row, in database: GRDB.Database) throws -> Snapshot {
+        let number: Int64 = row["number"]
+        let sequence: Int64 = row["sequence"]
+        let statement = try database.cachedStatement(
+            sql: """
+                SELECT r.*, t.name FROM manifest_replica r JOIN store t ON t.number = r.store
+                WHERE r.snapshot = ? ORDER BY r.store
+                """)
+        let replicas = try Row.fetchAll(statement, arguments: [number]).map { row in
+            ManifestReplica(
+                store: row["store"], storeName: row["name"], generation: row["generation"],
+                receiptGeneration: row["receipt_generation"], state: try row.word("state"),
+                checkedAt: row.optionalTime("checked_at"))
+        }
+        return Snapshot(
+            number: number, id: try row.identifier("id"), node: try row.identifier("node"), nodeName: row["node_name"],
+            database: try row.identifier("database"), databaseName: row["database_name"],
+            lineage: try row.identifier("lineage"), sequence: UInt64(sequence),
+            parent: try row.optionalIdentifier("parent"), manifestHash: try row.digest("manifest_hash"),
+            manifestBytes: row["manifest_bytes"], createdAt: row.time("created_at"),
+            receivedAt: row.time("received_at"), sizeBytes: row["size_bytes"], storedBytes: row["stored_bytes"],
+            contentRoot: try row.digest("content_root"), pageSize: row["page_size"], pageCount: row["page_count"],
+            packCount: row["pack_count"], method: row["method"], labels: try LabelText.decode(row["labels"]),
+            forkedFrom: row["forked_from"], verifiedAt: row.optionalTime("verified_at"), verdict: row["verdict"],
+            replicas: replicas)
+    }
+}

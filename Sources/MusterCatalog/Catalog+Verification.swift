@@ -1,0 +1,195 @@
+import Foundation
+import GRDB
+package import MusterModel
+
+/// Verification runs: which snapshots, how far, what was found.
+///
+/// All of a run's state is here, so a restart goes on where the last life stopped.
+extension Catalog {
+    package struct Verification: Hashable, Sendable {
+        package var run: RunID
+        package var level: VerificationLevel
+        package var isFinished: Bool
+        package var passed: Int
+        package var total: Int
+        package var failed: [Failing]
+        package var startedAt: Timestamp
+        package var finishedAt: Timestamp?
+        package var bytesRead: Int64
+        package var waiting: [SnapshotID]
+    }
+
+    /// Begins a run over these snapshots; `jobs` hand the work to agents.
+    package func begin(
+        _ run: RunID, level: VerificationLevel, snapshots: [SnapshotID], jobs: [Job], now: Timestamp
+    ) async throws(CatalogError) {
+        try await write { database in
+            try database.execute(
+                sql: "INSERT INTO verification(run, level, state, started_at) VALUES (?, ?, 'running', ?)",
+                arguments: [run.blob, level.rawValue, now.microseconds])
+            for (position, snapshot) in snapshots.enumerated() {
+                try database.execute(
+                    sql: """
+                        INSERT INTO verification_item(run, position, snapshot, state)
+                        SELECT ?, ?, number, 'waiting' FROM snapshot WHERE id = ?
+                        """,
+                    arguments: [run.blob, position, snapshot.blob])
+            }
+            for job in jobs { try Self.insert(job, into: database) }
+        }
+    }
+
+    package func verification(_ run: RunID) async throws(CatalogError) -> Verification? {
+        try await read { database in
+            let row = try Row.fetchOne(database, sql: Self.verificationQuery, arguments: [run.blob])
+            guard let row else { return nil }
+            let waiting = try Row.fetchAll(
+                database, sql: Self.waitingQuery + " LIMIT 1000", arguments: [run.blob])
+            let failed = try Row.fetchAll(
+                database,
+                sql: """
+                    SELECT s.id, f.store, f.object, f.reason FROM finding f JOIN snapshot s ON s.number = f.snapshot
+                    WHERE f.run = ? ORDER BY f.number
+                    """, arguments: [run.blob])
+            return Verification(
+                run: run, level: try row.word("level"), isFinished: row["state"] == "finished", passed: row["passed"],
+                total: row["total"],
+                failed: try failed.map { row in
+                    let id: SnapshotID = try row.identifier("id")
+                    return Failing(
+                        snapshot: "\(id)", store: row["store"], object: row["object"], reason: row["reason"])
+                },
+                startedAt: row.time("started_at"), finishedAt: row.optionalTime("finished_at"),
+                bytesRead: row["bytes_read"], waiting: try waiting.map { try $0.identifier("id") })
+        }
+    }
+
+    /// Runs that the coordinator itself has to go on with.
+    package func unfinishedRuns() async throws(CatalogError) -> [(run: RunID, level: VerificationLevel)] {
+        try await read { database in
+            try Row.fetchAll(
+                database, sql: "SELECT run, level FROM verification WHERE state = 'running' ORDER BY started_at"
+            ).map { (try $0.identifier("run"), try $0.word("level")) }
+        }
+    }
+
+    package func nextWaiting(in run: RunID) async throws(CatalogError) -> SnapshotID? {
+        try await read { database in
+            try Row.fetchOne(database, sql: Self.waitingQuery + " LIMIT 1", arguments: [run.blob])
+                .map { try $0.identifier("id") }
+        }
+    }
+
+    /// The reason a run found a pack's replica wanting, "" if it was sound, nil if it was not read yet.
+    package func inspection(of pack: Int64, store: Int64, in run: RunID) async throws(CatalogError) -> String? {
+        try await read { database in
+            try String.fetchOne(
+                database, sql: "SELECT reason FROM inspected_pack WHERE run = ? AND pack = ? AND store = ?",
+                arguments: [run.blob, pack, store])
+        }
+    }
+
+    package func record(
+        _ reason: String, of pack: Int64, store: Int64, bytesRead: Int64, in run: RunID
+    ) async throws(CatalogError) {
+        try await write { database in
+            try database.execute(
+                sql: "INSERT INTO inspected_pack VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                arguments: [run.blob, pack, store, reason])
+            try database.execute(
+                sql: "UPDATE verification SET bytes_read = bytes_read + ? WHERE run = ?",
+                arguments: [bytesRead, run.blob])
+        }
+    }
+
+    /// Closes one snapshot of a run with its verdict, and the run with its last snapshot.
+    ///
+    /// A snapshot that is closed already keeps its verdict.
+    package func conclude(
+        _ snapshot: SnapshotID, in run: RunID, findings: [Failing], bytesRead: Int64, now: Timestamp
+    ) async throws(CatalogError) {
+        try await write { database in
+            let row = try Row.fetchOne(
+                database,
+                sql: """
+                    SELECT s.number, s.database, v.level FROM verification_item i
+                    JOIN snapshot s ON s.number = i.snapshot JOIN verification v ON v.run = i.run
+                    WHERE s.id = ? AND i.run = ? AND i.state = 'waiting'
+                    """, arguments: [snapshot.blob, run.blob])
+            guard let row else { return }
+            let level: VerificationLevel = try row.word("level")
+            let databaseID: DatabaseID = try row.identifier("database")
+            let number: Int64 = row["number"]
+            try Self.insert(findings, of: number, in: run, into: database)
+            try Self.insertVerdict(of: number, level, run, passed: findings.isEmpty, now: now, into: database)
+            if findings.isEmpty, level >= .verify {
+                try database.execute(
+                    sql: "UPDATE snapshot SET verified_at = ? WHERE number = ?", arguments: [now.microseconds, number])
+                try database.execute(
+                    sql: "UPDATE database SET verified_at = ? WHERE id = ?",
+                    arguments: [now.microseconds, databaseID.blob])
+            }
+            try Self.close(run, after: number, passed: findings.isEmpty, bytesRead, now: now, in: database)
+        }
+    }
+
+    /// Databases with a snapshot whose newest verdict is a failure, and one such verdict.
+    package func damagedDatabases() async throws(CatalogError) -> [(database: DatabaseID, snapshot: SnapshotID)] {
+        try await read { database in
+            try Row.fetchAll(database, sql: Self.damagedQuery).map {
+                (try $0.identifier("database"), try $0.identifier("id"))
+            }
+        }
+    }
+
+    static let damagedQuery = """
+        SELECT s.database, s.id, max(s.number) FROM snapshot s WHERE s.verdict LIKE 'failed%' GROUP BY s.database
+        """
+    private static let verificationQuery = """
+        SELECT v.*, (SELECT count(*) FROM verification_item i WHERE i.run = v.run) AS total,
+            (SELECT count(*) FROM verification_item i WHERE i.run = v.run AND i.state = 'passed') AS passed
+        FROM verification v WHERE v.run = ?
+        """
+    static let waitingQuery = """
+        SELECT s.id FROM verification_item i JOIN snapshot s ON s.number = i.snapshot
+        WHERE i.run = ? AND i.state = 'waiting' ORDER BY i.position
+        """
+
+    private static func insert(
+        _ findings: [Failing], of snapshot: Int64, in run: RunID, into database: GRDB.Database
+    ) throws {
+        for finding in findings {
+            try database.execute(
+                sql: "INSERT INTO finding(run, snapshot, store, object, reason) VALUES (?, ?, ?, ?, ?)",
+                arguments: [run.blob, snapshot, finding.store, finding.object, finding.reason])
+        }
+    }
+
+    private static func insertVerdict(
+        of snapshot: Int64, _ level: VerificationLevel, _ run: RunID, passed: Bool, now: Timestamp,
+        into database: GRDB.Database
+    ) throws {
+        try database.execute(
+            sql: "INSERT INTO verdict(snapshot, run, level, passed, at) VALUES (?, ?, ?, ?, ?)",
+            arguments: [snapshot, run.blob, level.rawValue, passed, now.microseconds])
+        try database.execute(
+            sql: "UPDATE snapshot SET verdict = ? WHERE number = ?",
+            arguments: ["\(passed ? "passed" : "failed") \(level.rawValue)", snapshot])
+    }
+
+    private static func close(
+        _ run: RunID, after snapshot: Int64, passed: Bool, _ bytesRead: Int64, now: Timestamp,
+        in database: GRDB.Database
+    ) throws {
+        try database.execute(
+            sql: "UPDATE verification_item SET state = ? WHERE run = ? AND snapshot = ?",
+            arguments: [passed ? "passed" : "failed", run.blob, snapshot])
+        try database.execute(
+            sql: "UPDATE verification SET bytes_read = bytes_read + ? WHERE run = ?", arguments: [bytesRead, run.blob])
+        try database.execute(
+            sql: """
+                UPDATE verification SET state = 'finished', finished_at = ?1 WHERE run = ?2 AND NOT EXISTS
+                    (SELECT 1 FROM verification_item WHERE run = ?2 AND state = 'waiting')
+                """, arguments: [now.microseconds, run.blob])
+    }
+}

@@ -1,0 +1,81 @@
+import Foundation
+import GRDB
+import MusterModel
+
+/// The coordinator's catalog: one SQLite file that knows who, what, where and proven when.
+///
+/// It is an index. The truth is in the stores, and it can be rebuilt from them; so nothing
+/// here may be the only copy of anything but work under way (jobs, tokens, runs).
+///
+/// - One writer, many readers: GRDB's pool holds one writing connection and lets readers
+///   see the last commit (WAL). A writing method is one transaction, and it returns only
+///   after the transaction is durable (`synchronous=FULL`, asserted when a connection opens:
+///   with NORMAL a power cut loses acknowledged commits).
+/// - Every question has an index; `QueryPlanTests` holds the lists to that.
+/// - This is the only target with SQL on the catalog. Values go in and out as plain structs.
+/// - It reads no clock and draws no chance: times, ids and hashes are given by the caller.
+package struct Catalog: Sendable {
+    /// How long packs that arrived but were not committed answer the missing-chunk question,
+    /// and how long an answer holds.
+    package static let leaseDuration = Duration.seconds(24 * 3600)
+
+    let pool: DatabasePool
+    let sha256: @Sendable ([UInt8]) -> [UInt8]
+
+    /// Opens the catalog at `path`, making or migrating it if need be.
+    ///
+    /// Blocks while migrations run.
+    /// - Parameter sha256: the hash that chains the audit.
+    package init(path: String, sha256: @escaping @Sendable ([UInt8]) -> [UInt8]) throws(CatalogError) {
+        self.sha256 = sha256
+        do {
+            pool = try DatabasePool(path: path, configuration: Self.configuration())
+            try Self.migrator().migrate(pool)
+        } catch {
+            throw CatalogError(error)
+        }
+    }
+
+    /// Waits for the statements under way and closes the file; later calls fail.
+    package func close() throws(CatalogError) {
+        do { try pool.close() } catch { throw CatalogError(error) }
+    }
+
+    private static func configuration() -> Configuration {
+        var configuration = Configuration()
+        configuration.label = "muster-catalog"
+        configuration.maximumReaderCount = 4
+        configuration.foreignKeysEnabled = true
+        configuration.busyMode = .timeout(5)
+        configuration.prepareDatabase { database in
+            try database.execute(
+                sql: "PRAGMA synchronous = FULL; PRAGMA cell_size_check = ON; PRAGMA trusted_schema = OFF")
+            guard try Int.fetchOne(database, sql: "PRAGMA synchronous") == 2 else {
+                throw CatalogError.unusable(reason: "synchronous=FULL was not accepted")
+            }
+        }
+        return configuration
+    }
+
+    private static func migrator() -> DatabaseMigrator {
+        var migrator = DatabaseMigrator()
+        migrator.registerMigration("v1") { database in
+            for statements in Schema.version1 { try database.execute(sql: statements) }
+        }
+        return migrator
+    }
+
+    /// Runs `body` in one durable transaction.
+    func write<Value: Sendable>(
+        _ body: @escaping @Sendable (GRDB.Database) throws -> Value
+    ) async throws(CatalogError) -> Value {
+        do { return try await pool.write(body) } catch { throw CatalogError(error) }
+    }
+
+    /// Runs `body` on one consistent view of the last commit.
+    func read<Value: Sendable>(
+        _ body: @escaping @Sendable (GRDB.Database) throws -> Value
+    ) async throws(CatalogError) -> Value {
+        do { return try await pool.read(body) } catch { throw CatalogError(error) }
+    }
+}

@@ -1,0 +1,260 @@
+/// The tables of the catalog. Times are microseconds since 1970, ids are BLOBs.
+enum Schema {
+    static let version1 = [identity, databases, packs, inspections, work, record]
+
+    private static let identity = """
+        CREATE TABLE setting(key TEXT NOT NULL PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE store(
+            number INTEGER PRIMARY KEY,
+            name TEXT NOT NULL UNIQUE,
+            url TEXT NOT NULL,
+            added_at INTEGER NOT NULL) STRICT;
+
+        CREATE TABLE node(
+            id BLOB NOT NULL PRIMARY KEY CHECK (length(id) = 16),
+            name TEXT NOT NULL UNIQUE,
+            scope BLOB NOT NULL UNIQUE CHECK (length(scope) = 16),
+            signing_key BLOB NOT NULL CHECK (length(signing_key) = 32),
+            key_object TEXT NOT NULL,
+            state TEXT NOT NULL CHECK (state IN ('active', 'revoked')),
+            joined_at INTEGER NOT NULL,
+            last_contact_at INTEGER,
+            agent_version TEXT NOT NULL,
+            clock_offset INTEGER) STRICT;
+
+        CREATE TABLE certificate(
+            fingerprint BLOB NOT NULL PRIMARY KEY CHECK (length(fingerprint) = 32),
+            role TEXT NOT NULL,
+            node BLOB REFERENCES node(id),
+            subject TEXT NOT NULL,
+            issued_at INTEGER NOT NULL,
+            not_after INTEGER NOT NULL,
+            revoked_at INTEGER) STRICT, WITHOUT ROWID;
+        CREATE INDEX certificate_by_node ON certificate(node, not_after);
+
+        CREATE TABLE token(
+            secret_hash BLOB NOT NULL PRIMARY KEY CHECK (length(secret_hash) = 32),
+            node_name TEXT NOT NULL,
+            created_at INTEGER NOT NULL,
+            expires_at INTEGER NOT NULL,
+            used_at INTEGER,
+            request_hash BLOB,
+            certificate TEXT) STRICT, WITHOUT ROWID;
+        CREATE INDEX token_unused ON token(expires_at) WHERE used_at IS NULL;
+
+        CREATE TABLE spent_signature(
+            hash BLOB NOT NULL PRIMARY KEY,
+            expires_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+        CREATE INDEX spent_signature_by_expiry ON spent_signature(expires_at);
+        """
+
+    private static let databases = """
+        CREATE TABLE database(
+            id BLOB NOT NULL PRIMARY KEY CHECK (length(id) = 16),
+            node BLOB NOT NULL REFERENCES node(id),
+            name TEXT NOT NULL,
+            path TEXT NOT NULL,
+            schedule TEXT NOT NULL,
+            state TEXT NOT NULL,
+            error_summary TEXT NOT NULL,
+            error_hint TEXT NOT NULL,
+            attempted_at INTEGER,
+            changed INTEGER NOT NULL,
+            reported_at INTEGER,
+            snapshot_count INTEGER NOT NULL DEFAULT 0,
+            lineage_count INTEGER NOT NULL DEFAULT 0,
+            stored_bytes INTEGER NOT NULL DEFAULT 0,
+            size_bytes INTEGER NOT NULL DEFAULT 0,
+            newest_snapshot BLOB,
+            newest_received_at INTEGER,
+            verified_at INTEGER) STRICT;
+        CREATE INDEX database_by_node ON database(node, name);
+        CREATE INDEX database_by_name ON database(name);
+        CREATE INDEX database_failing ON database(state) WHERE state IN ('failing', 'unsupported');
+
+        CREATE TABLE lineage(
+            id BLOB NOT NULL PRIMARY KEY CHECK (length(id) = 16),
+            database BLOB NOT NULL REFERENCES database(id),
+            head_sequence INTEGER NOT NULL,
+            head_snapshot BLOB NOT NULL,
+            head_manifest BLOB NOT NULL,
+            forked_from TEXT NOT NULL,
+            started_at INTEGER NOT NULL) STRICT;
+        CREATE INDEX lineage_by_database ON lineage(database);
+
+        CREATE TABLE snapshot(
+            number INTEGER PRIMARY KEY,
+            id BLOB NOT NULL UNIQUE CHECK (length(id) = 16),
+            node BLOB NOT NULL REFERENCES node(id),
+            database BLOB NOT NULL REFERENCES database(id),
+            lineage BLOB NOT NULL REFERENCES lineage(id) DEFERRABLE INITIALLY DEFERRED,
+            sequence INTEGER NOT NULL,
+            parent BLOB,
+            manifest_hash BLOB NOT NULL UNIQUE CHECK (length(manifest_hash) = 32),
+            manifest_bytes INTEGER NOT NULL,
+            created_at INTEGER NOT NULL,
+            received_at INTEGER NOT NULL,
+            size_bytes INTEGER NOT NULL,
+            stored_bytes INTEGER NOT NULL,
+            content_root BLOB NOT NULL CHECK (length(content_root) = 32),
+            page_size INTEGER NOT NULL,
+            page_count INTEGER NOT NULL,
+            pack_count INTEGER NOT NULL,
+            method TEXT NOT NULL,
+            labels TEXT NOT NULL,
+            verified_at INTEGER,
+            verdict TEXT NOT NULL DEFAULT '',
+            UNIQUE (lineage, sequence)) STRICT;
+        CREATE INDEX snapshot_by_receipt ON snapshot(received_at);
+        CREATE INDEX snapshot_by_node_receipt ON snapshot(node, received_at);
+        CREATE INDEX snapshot_by_database_receipt ON snapshot(database, received_at);
+        CREATE INDEX snapshot_damaged ON snapshot(database) WHERE verdict LIKE 'failed%';
+
+        CREATE TABLE label(
+            key TEXT NOT NULL,
+            value TEXT NOT NULL,
+            snapshot INTEGER NOT NULL REFERENCES snapshot(number),
+            PRIMARY KEY (key, value, snapshot)) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE receipt(
+            snapshot INTEGER PRIMARY KEY REFERENCES snapshot(number),
+            bytes BLOB NOT NULL,
+            stored INTEGER NOT NULL) STRICT;
+        CREATE INDEX receipt_unstored ON receipt(snapshot) WHERE stored = 0;
+
+        CREATE TABLE manifest_replica(
+            snapshot INTEGER NOT NULL REFERENCES snapshot(number),
+            store INTEGER NOT NULL REFERENCES store(number),
+            generation TEXT NOT NULL,
+            receipt_generation TEXT NOT NULL,
+            state TEXT NOT NULL CHECK (state IN ('present', 'damaged', 'missing')),
+            checked_at INTEGER,
+            PRIMARY KEY (snapshot, store)) STRICT, WITHOUT ROWID;
+        """
+
+    private static let packs = """
+        CREATE TABLE pack(
+            number INTEGER PRIMARY KEY,
+            id BLOB NOT NULL CHECK (length(id) = 32),
+            scope BLOB NOT NULL CHECK (length(scope) = 16),
+            size_bytes INTEGER NOT NULL,
+            received_at INTEGER NOT NULL,
+            leased_until INTEGER NOT NULL,
+            committed INTEGER NOT NULL DEFAULT 0,
+            UNIQUE (id, scope)) STRICT;
+
+        CREATE TABLE pack_replica(
+            pack INTEGER NOT NULL REFERENCES pack(number),
+            store INTEGER NOT NULL REFERENCES store(number),
+            generation TEXT NOT NULL,
+            state TEXT NOT NULL CHECK (state IN ('present', 'damaged', 'missing')),
+            checked_at INTEGER,
+            PRIMARY KEY (pack, store)) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE chunk(
+            id BLOB NOT NULL CHECK (length(id) = 32),
+            pack INTEGER NOT NULL REFERENCES pack(number),
+            offset INTEGER NOT NULL,
+            length INTEGER NOT NULL,
+            PRIMARY KEY (id, pack)) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE pack_reference(
+            lineage BLOB NOT NULL REFERENCES lineage(id) DEFERRABLE INITIALLY DEFERRED,
+            pack INTEGER NOT NULL REFERENCES pack(number),
+            born INTEGER NOT NULL,
+            died INTEGER,
+            PRIMARY KEY (lineage, pack, born)) STRICT, WITHOUT ROWID;
+        CREATE INDEX pack_reference_live ON pack_reference(lineage, pack) WHERE died IS NULL;
+        CREATE INDEX pack_reference_by_pack ON pack_reference(pack, lineage, born);
+        """
+
+    private static let inspections = """
+        CREATE TABLE verdict(
+            number INTEGER PRIMARY KEY,
+            snapshot INTEGER NOT NULL REFERENCES snapshot(number),
+            run BLOB NOT NULL,
+            level TEXT NOT NULL,
+            passed INTEGER NOT NULL,
+            at INTEGER NOT NULL) STRICT;
+        CREATE INDEX verdict_by_snapshot ON verdict(snapshot, at);
+
+        CREATE TABLE verification(
+            run BLOB NOT NULL PRIMARY KEY CHECK (length(run) = 16),
+            level TEXT NOT NULL,
+            state TEXT NOT NULL CHECK (state IN ('running', 'finished')),
+            started_at INTEGER NOT NULL,
+            finished_at INTEGER,
+            bytes_read INTEGER NOT NULL DEFAULT 0) STRICT;
+        CREATE INDEX verification_running ON verification(started_at) WHERE state = 'running';
+
+        CREATE TABLE verification_item(
+            run BLOB NOT NULL REFERENCES verification(run),
+            position INTEGER NOT NULL,
+            snapshot INTEGER NOT NULL REFERENCES snapshot(number),
+            state TEXT NOT NULL CHECK (state IN ('waiting', 'passed', 'failed')),
+            PRIMARY KEY (run, position),
+            UNIQUE (run, snapshot)) STRICT, WITHOUT ROWID;
+        CREATE INDEX verification_item_by_state ON verification_item(run, state, position);
+
+        CREATE TABLE inspected_pack(
+            run BLOB NOT NULL REFERENCES verification(run),
+            pack INTEGER NOT NULL REFERENCES pack(number),
+            store INTEGER NOT NULL REFERENCES store(number),
+            reason TEXT NOT NULL,
+            PRIMARY KEY (run, pack, store)) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE finding(
+            number INTEGER PRIMARY KEY,
+            run BLOB NOT NULL REFERENCES verification(run),
+            snapshot INTEGER NOT NULL REFERENCES snapshot(number),
+            store TEXT NOT NULL,
+            object TEXT NOT NULL,
+            reason TEXT NOT NULL) STRICT;
+        CREATE INDEX finding_by_run ON finding(run);
+        """
+
+    private static let work = """
+        CREATE TABLE job(
+            number INTEGER PRIMARY KEY,
+            id BLOB NOT NULL UNIQUE CHECK (length(id) = 16),
+            node BLOB NOT NULL REFERENCES node(id),
+            kind TEXT NOT NULL CHECK (kind IN ('snapshot', 'verify')),
+            database BLOB NOT NULL REFERENCES database(id),
+            snapshot BLOB,
+            level TEXT NOT NULL,
+            run BLOB,
+            labels TEXT NOT NULL,
+            state TEXT NOT NULL CHECK (state IN ('queued', 'running', 'done', 'failed')),
+            boot TEXT NOT NULL,
+            created_at INTEGER NOT NULL,
+            finished_at INTEGER,
+            outcome_snapshot BLOB,
+            error_summary TEXT NOT NULL,
+            error_hint TEXT NOT NULL) STRICT;
+        CREATE INDEX job_open_by_node ON job(node, number) WHERE state IN ('queued', 'running');
+        CREATE INDEX job_open_by_age ON job(created_at) WHERE state IN ('queued', 'running');
+        """
+
+    private static let record = """
+        CREATE TABLE alarm(
+            number INTEGER PRIMARY KEY,
+            kind TEXT NOT NULL,
+            node BLOB,
+            database BLOB,
+            summary TEXT NOT NULL,
+            hint TEXT NOT NULL,
+            since INTEGER NOT NULL,
+            cleared_at INTEGER) STRICT;
+        CREATE INDEX alarm_standing ON alarm(database, kind) WHERE cleared_at IS NULL;
+
+        CREATE TABLE audit(
+            number INTEGER PRIMARY KEY,
+            at INTEGER NOT NULL,
+            actor TEXT NOT NULL,
+            action TEXT NOT NULL,
+            subject TEXT NOT NULL,
+            previous_hash BLOB NOT NULL,
+            hash BLOB NOT NULL) STRICT;
+        """
+}

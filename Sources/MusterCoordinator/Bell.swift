@@ -1,0 +1,72 @@
+import ServiceLifecycle
+
+/// Wakes those who wait for something that is in the catalog.
+///
+/// Take a `ticket`, look into the catalog, and wait with the ticket: a ring
+/// between the two is not missed.
+actor Bell<Key: Hashable & Sendable> {
+    private struct Waiter {
+        let id: UInt64
+        let continuation: CheckedContinuation<Void, Never>
+    }
+
+    private var rings: [Key: UInt64] = [:]
+    private var waiters: [Key: [Waiter]] = [:]
+    private var nextID: UInt64 = 0
+
+    func ticket(_ key: Key) -> UInt64 { rings[key, default: 0] }
+
+    func ring(_ key: Key) {
+        rings[key, default: 0] += 1
+        for waiter in waiters.removeValue(forKey: key) ?? [] { waiter.continuation.resume() }
+    }
+
+    /// Returns when the bell rang after the ticket was taken, the time is over, or the program shuts down.
+    nonisolated func wait(_ key: Key, after ticket: UInt64, atMost limit: Duration) async {
+        await cancelWhenGracefulShutdown {
+            // The time being over is one of the three ways to be woken, not an error.
+            try? await withDeadline(limit) { await self.wait(key, after: ticket) }
+        }
+    }
+
+    private func wait(_ key: Key, after ticket: UInt64) async {
+        guard rings[key, default: 0] == ticket else { return }
+        nextID += 1
+        let id = nextID
+        await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                if Task.isCancelled {
+                    continuation.resume()
+                } else {
+                    waiters[key, default: []].append(Waiter(id: id, continuation: continuation))
+                }
+            }
+        } onCancel: {
+            Task { await self.giveUp(key, id) }
+        }
+    }
+
+    private func giveUp(_ key: Key, _ id: UInt64) {
+        guard let index = waiters[key]?.firstIndex(where: { $0.id == id }) else { return }
+        waiters[key]?.remove(at: index).continuation.resume()
+        if waiters[key]?.isEmpty == true { waiters[key] = nil }
+    }
+}
+
+/// The ports that the listeners got, once they have them.
+actor BoundPorts {
+    private var ports: [Plane: Int] = [:]
+    private var waiters: [(Plane, CheckedContinuation<Int, Never>)] = []
+
+    func bind(_ plane: Plane, to port: Int) {
+        ports[plane] = port
+        for (wanted, continuation) in waiters where wanted == plane { continuation.resume(returning: port) }
+        waiters.removeAll { $0.0 == plane }
+    }
+
+    /// Waits for the listener to be up.
+    func port(of plane: Plane) async -> Int {
+        if let port = ports[plane] { return port }
+        return await withCheckedContinuation { waiters.append((plane, $0)) }
+    }
+}

@@ -1,0 +1,113 @@
+import Hummingbird
+import Logging
+import MusterCatalog
+import MusterFormat
+import MusterModel
+import MusterStore
+
+/// One open coordinator: what its routes and background work share.
+///
+/// It takes packs and manifests in, checks every byte that can be checked
+/// without a key, keeps them in a store, and says so with a signed receipt.
+/// It sees no plaintext and holds no scope secret.
+///
+/// | who | beside whom |
+/// |---|---|
+/// | uploads | `uploads` lets a bounded number write at once; one pack of one scope at a time (`packLanes`) |
+/// | large bodies | `bodies` bounds their sum in memory |
+/// | commits | one at a time for each lineage (`lineageLanes`); the catalog's transaction decides |
+/// | inspection | reads only; one run after the other |
+/// | a second process | kept out by the directory's lock |
+struct Coordinator: Sendable {
+    static let version = "0.1.0"
+    /// Of the coordinator's own history; a rebuild takes the next one.
+    static let epoch: UInt64 = 1
+
+    let catalog: Catalog
+    let store: OpenStore
+    let authority: Authority
+    let receiptKey: SigningKey
+    let recoveryKeys: [RecoveryPublicKey]
+    let settings: CoordinatorSettings
+    let clock: any WallClock
+    let random: RandomSource
+    let logger: Logger
+    let startedAt: Timestamp
+
+    let callers: CallerLookup
+    let ports = BoundPorts()
+    let work = Bell<NodeID>()
+    let inspections = Bell<Bool>()
+    let contacts = ContactBook()
+    let load: NodeLoad<NodeID>
+    let uploads: Gate
+    let bodies: Gate
+    let packLanes = Lanes<PackLane>()
+    let lineageLanes = Lanes<LineageID>()
+    /// For hashing pieces that are too large for the cooperative pool.
+    let hashing = BlockingPool(label: "muster-hashing", width: 2)
+
+    init(
+        catalog: Catalog, store: OpenStore, authority: Authority, receiptKey: SigningKey,
+        recoveryKeys: [RecoveryPublicKey], settings: CoordinatorSettings, clock: any WallClock, random: RandomSource,
+        logger: Logger
+    ) {
+        (self.catalog, self.store, self.authority) = (catalog, store, authority)
+        (self.receiptKey, self.recoveryKeys, self.settings) = (receiptKey, recoveryKeys, settings)
+        (self.clock, self.random, self.logger) = (clock, random, logger)
+        startedAt = clock.now()
+        callers = CallerLookup(catalog: catalog, clock: clock)
+        load = NodeLoad(limit: settings.limits.requestsPerNode)
+        uploads = Gate(capacity: settings.limits.uploads, queueLimit: 1024)
+        bodies = Gate(capacity: 72 << 20, queueLimit: 1024)
+    }
+
+    /// Runs an authorised call; the switch has a case for every route, so none can be forgotten.
+    func answer(_ call: Call) async throws -> Response {
+        switch call.rule.route {
+        case .join: try await join(call)
+        case .renew: try await renew(call)
+        case .missingChunks: try await missingChunks(call)
+        case .putPack: try await putPack(call)
+        case .commitSnapshot: try await commitSnapshot(call)
+        case .report: try await report(call)
+        case .work: try await work(call)
+        case .finishJob: try await finishJob(call)
+        case .listSnapshots: try await listSnapshots(call)
+        case .showSnapshot: try await showSnapshot(call)
+        case .readManifest: try await readManifest(call)
+        case .readPack: try await readPack(call)
+        case .readKeys: try await readKeys(call)
+        case .invite: try await invite(call)
+        case .listNodes: try await listNodes(call)
+        case .showNode: try await showNode(call)
+        case .listDatabases: try await listDatabases(call)
+        case .createSnapshots: try await createSnapshots(call)
+        case .showJob: try await showJob(call)
+        case .verify: try await verify(call)
+        case .showVerification: try await showVerification(call)
+        case .status: try await status(call)
+        }
+    }
+}
+
+/// A store, and its number in the catalog.
+struct OpenStore: Sendable {
+    let entry: Catalog.StoreEntry
+    let store: any Store
+
+    var name: String { entry.name }
+    var number: Int64 { entry.number }
+}
+
+/// One pack of one scope.
+struct PackLane: Hashable, Sendable {
+    let id: PackID
+    let scope: ScopeID
+}
+
+/// Settings that `init` pins in the catalog.
+enum PinnedSetting {
+    /// Public recovery keys, 32 bytes each, back to back.
+    static let recoveryKeys = "recovery-keys"
+}

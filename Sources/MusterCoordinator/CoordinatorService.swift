@@ -1,0 +1,130 @@
+import Hummingbird
+import HummingbirdCore
+import HummingbirdTLS
+package import Logging
+import MusterCatalog
+import MusterFormat
+package import MusterModel
+package import MusterStore
+import NIOCore
+import NIOSSL
+import ServiceLifecycle
+
+/// A coordinator that runs: two listeners over one catalog and one store.
+///
+/// On graceful shutdown requests under way are finished and no new ones are
+/// taken. It may be killed at any point: everything acknowledged is durable,
+/// and the next start completes what was begun.
+package struct CoordinatorService: Service {
+    /// RELIABILITY: header at most 16 KiB and 64 fields.
+    private static let headerBytes = 16 << 10
+    private static let headerFields = 64
+    private static let idleTimeout = TimeAmount.seconds(75)
+
+    private let coordinator: Coordinator
+    private let server: ServerIdentity
+    private let lock: DirectoryLock
+
+    /// Opens the coordinator that `initialise` made in `directory`.
+    ///
+    /// Completes receipts that a crash left unfinished. Another process in the same directory is refused.
+    /// - Parameter wrapStore: for tests: puts faults between the coordinator and its store.
+    package init(
+        directory: CoordinatorDirectory, clock: some WallClock, random: RandomSource, logger: Logger,
+        wrapStore: @Sendable (any Store) -> any Store = { $0 }
+    ) async throws {
+        let settings = try CoordinatorSettings(yaml: try Self.settingsText(directory))
+        lock = try DirectoryLock(directory)
+        let authority = try Authority(
+            certificatePEM: try PrivateFile.readText(directory.authority),
+            keyPEM: try PrivateFile.readText(directory.authorityKey))
+        let receiptKeyText = try PrivateFile.readText(directory.receiptKey).filter { !$0.isWhitespace }
+        guard let receiptKey = Hex.decode(receiptKeyText).flatMap({ SigningKey(privateBytes: $0) }) else {
+            throw CoordinatorSetupError.fileFailed(path: directory.receiptKey, reason: "it is no key")
+        }
+        server = try ServerIdentity.current(
+            in: directory, settings: settings, authority: authority, random: random, now: clock.now())
+        let catalog = try Catalog(path: directory.catalog) { Coordinator.hash($0) }
+        let pinned = try await catalog.setting(PinnedSetting.recoveryKeys) ?? []
+        let recoveryKeys = stride(from: 0, to: pinned.count, by: 32).compactMap {
+            RecoveryPublicKey(bytes: pinned[$0..<min($0 + 32, pinned.count)])
+        }
+        guard let entry = try await catalog.stores().first else { throw CoordinatorSetupError.noStore }
+        let store = try await FolderStore.open(
+            at: try StoreURL.path(entry.url), name: entry.name, random: random)
+        coordinator = Coordinator(
+            catalog: catalog, store: OpenStore(entry: entry, store: wrapStore(store)), authority: authority,
+            receiptKey: receiptKey, recoveryKeys: recoveryKeys, settings: settings, clock: clock, random: random,
+            logger: logger)
+        do {
+            try await coordinator.completeReceipts()
+        } catch let error as any ActionableError where error.isTransient {
+            // Housekeeping goes on with it; the snapshots are committed all the same.
+            logger.warning("receipts not completed yet", metadata: ["reason": "\(error.summary)"])
+        }
+    }
+
+    /// The port that a plane's listener got; waits until it has one.
+    package func port(of plane: Plane) async -> Int { await coordinator.ports.port(of: plane) }
+
+    package func run() async throws {
+        defer {
+            // The last words of a program that ends: there is nobody to tell.
+            try? coordinator.catalog.close()
+        }
+        let services: [any Service] = [
+            try application(.agent, coordinator.settings.listen),
+            try application(.admin, coordinator.settings.adminListen),
+            InspectionService(coordinator: coordinator),
+            HousekeepingService(coordinator: coordinator),
+        ]
+        let group = ServiceGroup(configuration: .init(services: services, logger: coordinator.logger))
+        try await group.run()
+        withExtendedLifetime(lock) {}
+    }
+
+    private func application(
+        _ plane: Plane, _ address: ListenAddress
+    ) throws -> Application<PlaneResponder> {
+        var channel = HTTP1Channel.Configuration(idleTimeout: Self.idleTimeout)
+        channel.httpDecoder.maxHeaderFieldSize = Self.headerBytes
+        channel.httpDecoder.maxHeaderListSize = Self.headerBytes
+        channel.httpDecoder.maxHeaderFieldCount = Self.headerFields
+        let ports = coordinator.ports
+        return Application(
+            responder: PlaneResponder(plane: plane, coordinator: coordinator),
+            server: try .tls(.http1(configuration: channel), tlsConfiguration: try tls(plane)),
+            configuration: ApplicationConfiguration(
+                address: .hostname(address.host, port: address.port), serverName: "muster",
+                availableConnectionsDelegate: .maximum(
+                    coordinator.settings.limits.connections, logger: coordinator.logger)),
+            onServerRunning: { channel in
+                await ports.bind(plane, to: channel.localAddress?.port ?? address.port)
+            },
+            logger: coordinator.logger)
+    }
+
+    /// TLS 1.3 only; the only trusted root is our own authority.
+    private func tls(_ plane: Plane) throws -> TLSConfiguration {
+        let chain = try NIOSSLCertificate.fromPEMBytes(Array(server.certificatePEM.utf8))
+        let key = try NIOSSLPrivateKey(bytes: Array(server.keyPEM.utf8), format: .pem)
+        var configuration = TLSConfiguration.makeServerConfiguration(
+            certificateChain: chain.map { .certificate($0) }, privateKey: .privateKey(key))
+        configuration.minimumTLSVersion = .tlsv13
+        let authority = try NIOSSLCertificate.fromPEMBytes(Array(try coordinator.authority.certificatePEM.utf8))
+        configuration.trustRoots = .certificates(authority)
+        switch plane {
+        case .agent: configuration.certificateVerification = .optionalVerification
+        case .admin: configuration.certificateVerification = .noHostnameVerification
+        }
+        return configuration
+    }
+
+    private static func settingsText(_ directory: CoordinatorDirectory) throws(CoordinatorSetupError) -> String {
+        do {
+            return try PrivateFile.readText(directory.settings)
+        } catch {
+            throw .notACoordinator(path: directory.path)
+        }
+    }
+}

@@ -1,0 +1,94 @@
+import Foundation
+package import HTTPTypes
+package import MusterModel
+
+/// One of the two listeners.
+package enum Plane: String, Sendable, CaseIterable {
+    /// What agents reach: they add, and read their own. It has no verb that deletes.
+    case agent
+    /// What people and their programs reach; every connection has a certificate.
+    case admin
+}
+
+/// What a request can ask for.
+package enum Route: String, Sendable, CaseIterable {
+    case join, renew
+    case missingChunks, putPack, commitSnapshot, report, work, finishJob
+    case listSnapshots, showSnapshot, readManifest, readPack, readKeys
+    case invite, listNodes, showNode, listDatabases, createSnapshots, showJob, verify, showVerification, status
+}
+
+/// Who may do what: the only place that says so, and what the planes' routes are made from.
+///
+/// What is not in it does not exist. `AuthorisationTests` goes over every cell
+/// against a running server.
+package struct RouteRule: Sendable {
+    package let route: Route
+    package let plane: Plane
+    package let method: HTTPRequest.Method
+    /// Segments between slashes; `*` stands for one of the caller's choice.
+    package let path: String
+    package let roles: Set<Role>
+    /// The most bytes of body that are read.
+    package let bodyLimit: Int
+
+    private init(
+        _ plane: Plane, _ method: HTTPRequest.Method, _ path: String, _ route: Route, _ roles: Set<Role>,
+        bodyLimit: Int = 64 << 10
+    ) {
+        (self.plane, self.method, self.path, self.route) = (plane, method, path, route)
+        (self.roles, self.bodyLimit) = (roles, bodyLimit)
+    }
+
+    private static let lookers: Set<Role> = [.viewer, .operator, .admin]
+    private static let operators: Set<Role> = [.operator, .admin]
+
+    package static let all: [RouteRule] = [
+        RouteRule(.agent, .post, "/v1/join", .join, [.anonymous], bodyLimit: 2 << 20),
+        RouteRule(.agent, .post, "/v1/renew", .renew, [.anonymous, .node]),
+        RouteRule(.agent, .post, "/v1/chunks/missing", .missingChunks, [.node], bodyLimit: 512 << 10),
+        RouteRule(.agent, .put, "/v1/packs/*", .putPack, [.node], bodyLimit: 64 << 20),
+        RouteRule(.agent, .post, "/v1/snapshots", .commitSnapshot, [.node], bodyLimit: 66 << 20),
+        RouteRule(.agent, .post, "/v1/report", .report, [.node], bodyLimit: 16 << 20),
+        RouteRule(.agent, .post, "/v1/work", .work, [.node]),
+        RouteRule(.agent, .post, "/v1/jobs/*/outcome", .finishJob, [.node], bodyLimit: 1 << 20),
+        RouteRule(.agent, .get, "/v1/snapshots", .listSnapshots, [.node]),
+        RouteRule(.agent, .get, "/v1/snapshots/*", .showSnapshot, [.node]),
+        RouteRule(.agent, .get, "/v1/snapshots/*/manifest", .readManifest, [.node]),
+        RouteRule(.agent, .get, "/v1/packs/*", .readPack, [.node]),
+        RouteRule(.agent, .get, "/v1/nodes/*/keys", .readKeys, [.node]),
+
+        RouteRule(.admin, .get, "/v1/status", .status, lookers),
+        RouteRule(.admin, .get, "/v1/nodes", .listNodes, lookers),
+        RouteRule(.admin, .get, "/v1/nodes/*", .showNode, lookers),
+        RouteRule(.admin, .get, "/v1/databases", .listDatabases, lookers),
+        RouteRule(.admin, .get, "/v1/snapshots", .listSnapshots, lookers),
+        RouteRule(.admin, .get, "/v1/snapshots/*", .showSnapshot, lookers),
+        RouteRule(.admin, .get, "/v1/jobs/*", .showJob, lookers),
+        RouteRule(.admin, .get, "/v1/verifications/*", .showVerification, lookers),
+        RouteRule(.admin, .get, "/v1/snapshots/*/manifest", .readManifest, operators),
+        RouteRule(.admin, .get, "/v1/packs/*", .readPack, operators),
+        RouteRule(.admin, .get, "/v1/nodes/*/keys", .readKeys, operators),
+        RouteRule(.admin, .post, "/v1/snapshots", .createSnapshots, operators),
+        RouteRule(.admin, .post, "/v1/verifications", .verify, operators, bodyLimit: 4 << 20),
+        RouteRule(.admin, .post, "/v1/tokens", .invite, [.admin]),
+    ]
+
+    /// - Returns: the caller's segments, percent-decoded, where this rule is for that request.
+    func match(plane: Plane, method: HTTPRequest.Method, path: String) -> [String]? {
+        guard plane == self.plane, method == self.method else { return nil }
+        let wanted = self.path.split(separator: "/", omittingEmptySubsequences: false)
+        let given = path.split(separator: "/", omittingEmptySubsequences: false)
+        guard wanted.count == given.count else { return nil }
+        var parameters: [String] = []
+        for (want, have) in zip(wanted, given) {
+            if want == "*" {
+                guard let text = String(have).removingPercentEncoding, !text.isEmpty else { return nil }
+                parameters.append(text)
+            } else if want != have {
+                return nil
+            }
+        }
+        return parameters
+    }
+}

@@ -1,0 +1,145 @@
+/// Lets so much through at once, in order of arrival; what finds a full queue is turned away.
+actor Gate {
+    private struct Waiter {
+        let id: UInt64
+        let weight: Int
+        let continuation: CheckedContinuation<Bool, Never>
+    }
+
+    private let capacity: Int
+    private let queueLimit: Int
+    private var free: Int
+    private var queue: [Waiter] = []
+    private var nextID: UInt64 = 0
+
+    init(capacity: Int, queueLimit: Int) {
+        precondition(capacity > 0 && queueLimit >= 0, "a gate lets something through")
+        (self.capacity, self.queueLimit, free) = (capacity, queueLimit, capacity)
+    }
+
+    /// Runs `body` inside the gate.
+    ///
+    /// - Parameter weight: of the capacity; more than all of it counts as all of it.
+    nonisolated func pass<Value: Sendable>(
+        weight: Int = 1, _ body: @Sendable () async throws -> Value
+    ) async throws -> Value {
+        let weight = min(max(1, weight), capacity)
+        try await enter(weight)
+        do {
+            let value = try await body()
+            await leave(weight)
+            return value
+        } catch {
+            await leave(weight)
+            throw error
+        }
+    }
+
+    private func enter(_ weight: Int) async throws {
+        if queue.isEmpty, free >= weight {
+            free -= weight
+            return
+        }
+        guard queue.count < queueLimit else { throw Refusal.busy }
+        nextID += 1
+        let id = nextID
+        let entered = await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                if Task.isCancelled {
+                    continuation.resume(returning: false)
+                } else {
+                    queue.append(Waiter(id: id, weight: weight, continuation: continuation))
+                }
+            }
+        } onCancel: {
+            Task { await self.giveUp(id) }
+        }
+        guard entered else { throw CancellationError() }
+    }
+
+    private func leave(_ weight: Int) {
+        free += weight
+        while let first = queue.first, free >= first.weight {
+            queue.removeFirst()
+            free -= first.weight
+            first.continuation.resume(returning: true)
+        }
+    }
+
+    private func giveUp(_ id: UInt64) {
+        guard let index = queue.firstIndex(where: { $0.id == id }) else { return }
+        queue.remove(at: index).continuation.resume(returning: false)
+        // The one behind may be light enough for what is free.
+        leave(0)
+    }
+}
+
+/// One at a time for each key, in order of arrival.
+actor Lanes<Key: Hashable & Sendable> {
+    private var waiting: [Key: [CheckedContinuation<Void, Never>]] = [:]
+
+    nonisolated func pass<Value: Sendable>(
+        _ key: Key, _ body: @Sendable () async throws -> Value
+    ) async throws -> Value {
+        await enter(key)
+        do {
+            let value = try await body()
+            await leave(key)
+            return value
+        } catch {
+            await leave(key)
+            throw error
+        }
+    }
+
+    private func enter(_ key: Key) async {
+        guard waiting[key] != nil else {
+            waiting[key] = []
+            return
+        }
+        await withCheckedContinuation { waiting[key, default: []].append($0) }
+    }
+
+    private func leave(_ key: Key) {
+        guard var queue = waiting[key], !queue.isEmpty else {
+            waiting[key] = nil
+            return
+        }
+        let next = queue.removeFirst()
+        waiting[key] = queue
+        next.resume()
+    }
+}
+
+/// How many requests each node has under way.
+actor NodeLoad<Key: Hashable & Sendable> {
+    private let limit: Int
+    private var counts: [Key: Int] = [:]
+
+    init(limit: Int) { self.limit = limit }
+
+    nonisolated func count<Value: Sendable>(
+        _ key: Key, _ body: @Sendable () async throws -> Value
+    ) async throws -> Value {
+        guard await begin(key) else { throw Refusal.tooMany }
+        do {
+            let value = try await body()
+            await end(key)
+            return value
+        } catch {
+            await end(key)
+            throw error
+        }
+    }
+
+    private func begin(_ key: Key) -> Bool {
+        guard counts[key, default: 0] < limit else { return false }
+        counts[key, default: 0] += 1
+        return true
+    }
+
+    private func end(_ key: Key) {
+        let left = counts[key, default: 1] - 1
+        counts[key] = left > 0 ? left : nil
+    }
+}

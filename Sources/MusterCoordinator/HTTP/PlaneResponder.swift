@@ -1,0 +1,75 @@
+import HTTPTypes
+import Hummingbird
+import Logging
+import MusterModel
+import NIOCore
+
+/// What Hummingbird hands over with a request.
+struct CallContext: InitializableFromSource {
+    let channel: any Channel
+    let logger: Logger
+
+    init(source: ApplicationRequestContextSource) { (channel, logger) = (source.channel, source.logger) }
+}
+
+/// Answers the requests of one plane: finds the rule, proves the caller, asks the table, and only then the route.
+struct PlaneResponder: HTTPResponder {
+    typealias Context = CallContext
+
+    /// How long a peer that still sends after its refusal is listened to.
+    private static let lingering = TimeAmount.seconds(5)
+    private static let smallBody = 64 << 10
+
+    let plane: Plane
+    let coordinator: Coordinator
+
+    func respond(to request: Request, context: CallContext) async throws -> Response {
+        do {
+            let caller = try await coordinator.callers.caller(on: context.channel)
+            let (rule, parameters) = try authorise(request, caller)
+            let call = Call(
+                rule: rule, caller: caller, parameters: parameters, request: request, logger: context.logger)
+            return try await answer(call)
+        } catch {
+            return try refuse(Refusal(error), request, context, error)
+        }
+    }
+
+    private func authorise(_ request: Request, _ caller: Caller) throws -> (RouteRule, [String]) {
+        for rule in RouteRule.all {
+            guard let parameters = rule.match(plane: plane, method: request.method, path: request.uri.path) else {
+                continue
+            }
+            guard rule.roles.contains(caller.role) else {
+                throw caller == .anonymous ? Refusal.anonymous : Refusal.forbidden
+            }
+            return (rule, parameters)
+        }
+        throw Refusal.noRoute
+    }
+
+    private func answer(_ call: Call) async throws -> Response {
+        guard case .node(let node, _, _) = call.caller else { return try await coordinator.answer(call) }
+        return try await coordinator.load.count(node) { try await coordinator.answer(call) }
+    }
+
+    /// Says no. A peer that has more to send is told to stop, and after a while is cut off.
+    private func refuse(
+        _ refusal: Refusal, _ request: Request, _ context: CallContext, _ error: any Error
+    ) throws -> Response {
+        if refusal.status.kind == .serverError {
+            context.logger.warning(
+                "request failed", metadata: ["path": "\(request.uri.path)", "reason": "\(error)"])
+        }
+        var response = try BodyFormat(wantedBy: request).response(refusal.body, status: refusal.status)
+        let length = request.headers[.contentLength].flatMap { Int($0) }
+        let isSmall = length.map { $0 <= Self.smallBody } ?? (request.headers[.transferEncoding] == nil)
+        if !isSmall {
+            // Hummingbird reads the rest of a body that a route left, so a limit is not one until the line is cut.
+            response.headers[.connection] = "close"
+            let channel = context.channel
+            channel.eventLoop.scheduleTask(in: Self.lingering) { channel.close(promise: nil) }
+        }
+        return response
+    }
+}

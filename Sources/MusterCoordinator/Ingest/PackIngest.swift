@@ -1,0 +1,161 @@
+import Hummingbird
+import MusterCatalog
+import MusterFormat
+import MusterModel
+import MusterStore
+import NIOCore
+import Synchronization
+
+/// Takes packs in: a lying node is caught at the door, without a key.
+///
+/// A pack is hashed while it streams into the store, then its directory is
+/// read back and every chunk in it hashed against its id. Only then does it get
+/// a name, and only then does the catalog know it.
+extension Coordinator {
+    /// Bytes gathered before a write, and read back at once.
+    private static let pieceBytes = 1 << 20
+    private static let writeBytes = 256 << 10
+
+    /// Streams one pack from a request; one that is here already is read and dropped.
+    func ingest(_ id: PackID, scope: ScopeID, byteCount: Int, body: RequestBody) async throws {
+        try await packLanes.pass(PackLane(id: id, scope: scope)) {
+            if try await catalog.hasPack(id, in: scope) {
+                for try await _ in body {}
+                return
+            }
+            try await uploads.pass {
+                let writer = try await store.store.beginPut()
+                do {
+                    let hash = PackHash(id)
+                    var piece: [UInt8] = []
+                    piece.reserveCapacity(Self.writeBytes + (64 << 10))
+                    for try await buffer in body {
+                        piece.append(contentsOf: buffer.readableBytesView)
+                        guard piece.count >= Self.writeBytes else { continue }
+                        try await take(piece, writer, hash)
+                        piece.removeAll(keepingCapacity: true)
+                    }
+                    if !piece.isEmpty { try await take(piece, writer, hash) }
+                    try await finish(id, scope, byteCount, writer, hash)
+                } catch {
+                    await writer.abort()
+                    throw error
+                }
+            }
+        }
+    }
+
+    /// Takes a small pack that travelled inside a commit.
+    func ingest(_ bytes: [UInt8], scope: ScopeID) async throws {
+        let id: PackID = SHA256Hasher.hash(bytes)
+        try await packLanes.pass(PackLane(id: id, scope: scope)) {
+            guard try await !catalog.hasPack(id, in: scope) else { return }
+            let writer = try await store.store.beginPut()
+            do {
+                let hash = PackHash(id)
+                try await take(bytes, writer, hash)
+                try await finish(id, scope, bytes.count, writer, hash)
+            } catch {
+                await writer.abort()
+                throw error
+            }
+        }
+    }
+
+    /// Hashes and writes one piece, both off the cooperative pool and beside each other.
+    private func take(_ piece: [UInt8], _ writer: any ObjectWriter, _ hash: PackHash) async throws {
+        async let hashed: Void = hashing.run { try hash.update(piece) }
+        try await writer.write(piece)
+        try await hashed
+    }
+
+    private func finish(
+        _ id: PackID, _ scope: ScopeID, _ byteCount: Int, _ writer: any ObjectWriter, _ hash: PackHash
+    ) async throws {
+        let received = try hash.finish()
+        guard received == byteCount else {
+            throw Refusal.malformed("the pack has \(received) bytes where \(byteCount) were announced")
+        }
+        let chunks = try await checkChunks(of: id, byteCount, writer)
+        let generation = Generation(from: random)
+        try await writer.commit(as: .pack(id, generation))
+        try await catalog.add(
+            Catalog.NewPack(
+                id: id, scope: scope, sizeBytes: Int64(byteCount),
+                replicas: [(store.number, generation.description)], chunks: chunks),
+            now: clock.now())
+    }
+
+    /// Hashes every chunk of the pack against its id, and reads what kind it is.
+    ///
+    /// - Returns: the extent chunks, the only ones that the dedup question is about.
+    private func checkChunks(
+        of id: PackID, _ byteCount: Int, _ writer: any ObjectWriter
+    ) async throws -> [Catalog.ChunkPlace] {
+        let directory = try await directory(of: id, byteCount, writer)
+        var extents: [Catalog.ChunkPlace] = []
+        var index = 0
+        while index < directory.entries.count {
+            let first = directory.entries[index]
+            var end = index + 1
+            while end < directory.entries.count,
+                directory.entries[end].range.upperBound - first.offset <= Self.pieceBytes
+            { end += 1 }
+            let entries = directory.entries[index..<end]
+            let upper = entries.last?.range.upperBound ?? first.range.upperBound
+            let bytes = try await writer.readBack(UInt64(first.offset)..<UInt64(upper))
+            extents += try await hashing.run { try Self.check(entries, in: bytes, of: directory) }
+            index = end
+        }
+        return extents
+    }
+
+    private func directory(
+        of id: PackID, _ byteCount: Int, _ writer: any ObjectWriter
+    ) async throws -> PackDirectory {
+        guard byteCount > PackTrailer.byteCount + Self.magic.count else {
+            throw Refusal.malformed("pack \(id) is too short to be one")
+        }
+        guard try await writer.readBack(0..<UInt64(Self.magic.count)) == Self.magic else {
+            throw Refusal.malformed("pack \(id) does not begin as a pack does")
+        }
+        let tail = try await writer.readBack(UInt64(byteCount - PackTrailer.byteCount)..<UInt64(byteCount))
+        let trailer = try PackTrailer(tail, packByteCount: byteCount, pack: id)
+        let range = UInt64(trailer.directoryRange.lowerBound)..<UInt64(trailer.directoryRange.upperBound)
+        return try PackDirectory(try await writer.readBack(range), trailer: trailer, pack: id)
+    }
+
+    private static func check(
+        _ entries: ArraySlice<PackEntry>, in bytes: [UInt8], of directory: PackDirectory
+    ) throws -> [Catalog.ChunkPlace] {
+        let start = entries.first?.offset ?? 0
+        return try entries.compactMap { entry in
+            let chunk = Array(bytes[entry.offset - start..<entry.range.upperBound - start])
+            try directory.check(chunk, is: entry)
+            guard SealedKind(rawValue: chunk[1] >> 4) == .extent else { return nil }
+            return Catalog.ChunkPlace(id: entry.id, offset: entry.offset, length: entry.byteCount)
+        }
+    }
+
+    /// The first bytes of a pack (proto/format.md).
+    private static let magic = Array("MUSTPACK".utf8)
+}
+
+/// The hash of a pack under way. Pieces come one after the other; the lock lets them come from any thread.
+private final class PackHash: Sendable {
+    private let receiver: Mutex<PackReceiver?>
+
+    init(_ id: PackID) { receiver = Mutex(PackReceiver(expecting: id)) }
+
+    func update(_ bytes: [UInt8]) throws {
+        try receiver.withLock { receiver in try receiver?.update(bytes) }
+    }
+
+    /// - Returns: how many bytes there were.
+    func finish() throws -> Int {
+        try receiver.withLock { receiver in
+            guard let finished = receiver.take() else { return 0 }
+            return try finished.finish()
+        }
+    }
+}

@@ -1,0 +1,58 @@
+import Logging
+import MusterCatalog
+import MusterModel
+import ServiceLifecycle
+
+/// Does the coordinator's own part of verification runs, one snapshot after the other.
+///
+/// Runs are in the catalog, so after a restart it goes on where it stopped.
+struct InspectionService: Service {
+    private static let patience = Duration.seconds(60)
+
+    let coordinator: Coordinator
+
+    func run() async throws {
+        while !Task.isShuttingDownGracefully, !Task.isCancelled {
+            let ticket = await coordinator.inspections.ticket(true)
+            do {
+                try await inspectAll()
+            } catch {
+                // The run stays open and is gone on with; nothing of it is lost.
+                coordinator.logger.warning("inspection postponed", metadata: ["reason": "\(error)"])
+            }
+            await coordinator.inspections.wait(true, after: ticket, atMost: Self.patience)
+        }
+    }
+
+    private func inspectAll() async throws {
+        for (run, level) in try await coordinator.catalog.unfinishedRuns() where level < .verify {
+            let inspector = SnapshotInspector(coordinator: coordinator, run: run, level: level)
+            while !Task.isShuttingDownGracefully, let snapshot = try await coordinator.catalog.nextWaiting(in: run) {
+                try await inspector.inspect(snapshot)
+            }
+        }
+    }
+}
+
+/// Small work that comes round.
+struct HousekeepingService: Service {
+    private static let interval = Duration.seconds(30)
+
+    let coordinator: Coordinator
+    /// Nobody rings it: it only keeps time, and ends at shutdown.
+    private let rounds = Bell<Bool>()
+
+    init(coordinator: Coordinator) { self.coordinator = coordinator }
+
+    func run() async throws {
+        while !Task.isShuttingDownGracefully, !Task.isCancelled {
+            do {
+                try await coordinator.expireJobs()
+                try await coordinator.completeReceipts()
+            } catch {
+                coordinator.logger.warning("housekeeping postponed", metadata: ["reason": "\(error)"])
+            }
+            await rounds.wait(true, after: 0, atMost: Self.interval)
+        }
+    }
+}

@@ -1,0 +1,125 @@
+import HTTPTypes
+import Hummingbird
+import MusterAPI
+import MusterCatalog
+import MusterModel
+
+/// What people ask of the whole fleet.
+extension Coordinator {
+    private static let maximumJobs = 20_000
+    private static let maximumVerified = 100_000
+
+    func listNodes(_ call: Call) async throws -> Response {
+        var answer = Muster_V1_NodeList()
+        answer.nodes = try await nodeMessages()
+        return try call.answer(answer)
+    }
+
+    func showNode(_ call: Call) async throws -> Response {
+        let node = try await node(call.parameters[0], for: call.caller)
+        var answer = Muster_V1_Node(node)
+        answer.databases = try await catalog.databases(of: node.id).map(Muster_V1_Database.init)
+        return try call.answer(answer)
+    }
+
+    func listDatabases(_ call: Call) async throws -> Response {
+        var answer = Muster_V1_DatabaseList()
+        answer.databases = try await catalog.databases(of: try await listedNode(call)).map(Muster_V1_Database.init)
+        return try call.answer(answer)
+    }
+
+    /// Makes one job for each database that matches.
+    func createSnapshots(_ call: Call) async throws -> Response {
+        let request: Muster_V1_SnapshotCreateRequest = try await call.message()
+        guard request.labels.count <= 64,
+            request.labels.allSatisfy({ (1...64).contains($0.key.utf8.count) && $0.value.utf8.count <= 256 })
+        else {
+            throw Refusal.invalid(
+                "the labels are too many or too long", hint: "At most 64, keys 64 and values 256 bytes.")
+        }
+        let node = request.node.isEmpty ? nil : try await node(request.node, for: call.caller).id
+        let databases =
+            request.database.isEmpty
+            ? try await catalog.databases(of: node) : try await self.databases(named: request.database, of: node)
+        guard !databases.isEmpty else {
+            throw Refusal.notFound(
+                request.database.isEmpty ? "database that matches" : "database '\(request.database)'")
+        }
+        guard databases.count <= Self.maximumJobs else {
+            throw Refusal.tooLarge("the list of jobs", limitBytes: Self.maximumJobs)
+        }
+        let jobs = databases.map { database in
+            var job = Catalog.Job(
+                id: JobID(from: random), kind: .snapshot, node: database.node, database: database.id,
+                createdAt: clock.now())
+            (job.nodeName, job.databaseName, job.labels) = (database.nodeName, database.name, request.labels)
+            return job
+        }
+        try await catalog.add(jobs)
+        for node in Set(jobs.map(\.node)) { await work.ring(node) }
+        try await audit(call, "snapshot", "\(jobs.count) databases")
+        var answer = Muster_V1_JobList()
+        answer.jobs = jobs.map(Muster_V1_Job.init)
+        return try call.answer(answer)
+    }
+
+    func showJob(_ call: Call) async throws -> Response {
+        let text = call.parameters[0]
+        guard let id = JobID(text), let job = try await catalog.job(id) else { throw Refusal.notFound("job '\(text)'") }
+        return try call.answer(Muster_V1_Job(job))
+    }
+
+    /// Begins a run: check and scrub are done here, verify by the agents, which hold the keys.
+    func verify(_ call: Call) async throws -> Response {
+        let request: Muster_V1_VerificationRequest = try await call.message()
+        guard let level = VerificationLevel(rawValue: request.level), level != .drill else {
+            throw Refusal.invalid("level '\(request.level.prefix(40))' is none", hint: "Use check, scrub or verify.")
+        }
+        guard (1...Self.maximumVerified).contains(request.snapshotIds.count) else {
+            throw Refusal.invalid(
+                "a run is over 1 to \(Self.maximumVerified) snapshots", hint: "Name the snapshots to verify.")
+        }
+        var snapshots: [Catalog.Snapshot] = []
+        var known: Set<SnapshotID> = []
+        for text in request.snapshotIds {
+            let snapshot = try await snapshot(text, for: call.caller)
+            if known.insert(snapshot.id).inserted { snapshots.append(snapshot) }
+        }
+        let run = RunID(from: random)
+        let jobs = level < .verify ? [] : snapshots.map { verifyJob($0, level, run) }
+        try await catalog.begin(run, level: level, snapshots: snapshots.map(\.id), jobs: jobs, now: clock.now())
+        for node in Set(jobs.map(\.node)) { await work.ring(node) }
+        if jobs.isEmpty { await inspections.ring(true) }
+        try await audit(call, "verify", "\(level.rawValue) of \(snapshots.count) snapshots in run \(run)")
+        return try call.answer(try await verification(run))
+    }
+
+    func showVerification(_ call: Call) async throws -> Response {
+        let text = call.parameters[0]
+        guard let run = RunID(text) else { throw Refusal.notFound("run '\(text)'") }
+        return try call.answer(try await verification(run))
+    }
+
+    func nodeMessages() async throws -> [Muster_V1_Node] {
+        var nodes = try await catalog.nodes().map(Muster_V1_Node.init)
+        for invitation in try await catalog.invitations(now: clock.now()) {
+            var node = Muster_V1_Node()
+            (node.name, node.state) = (invitation.name, "invited")
+            nodes.append(node)
+        }
+        return nodes.sorted { $0.name < $1.name }
+    }
+
+    private func verification(_ run: RunID) async throws -> Muster_V1_Verification {
+        guard let verification = try await catalog.verification(run) else { throw Refusal.notFound("run '\(run)'") }
+        return Muster_V1_Verification(verification)
+    }
+
+    private func verifyJob(_ snapshot: Catalog.Snapshot, _ level: VerificationLevel, _ run: RunID) -> Catalog.Job {
+        var job = Catalog.Job(
+            id: JobID(from: random), kind: .verify, node: snapshot.node, database: snapshot.database,
+            createdAt: clock.now())
+        (job.snapshot, job.level, job.run) = (snapshot.id, level.rawValue, run)
+        return job
+    }
+}

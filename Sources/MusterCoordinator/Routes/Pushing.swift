@@ -1,0 +1,111 @@
+import Foundation
+import HTTPTypes
+import Hummingbird
+import MusterAPI
+import MusterCatalog
+import MusterFormat
+import MusterModel
+
+/// What a node sends: chunks it asks about, packs, snapshots.
+extension Coordinator {
+    private static let maximumChunks = 8192
+    private static let maximumInlinePack = 256 << 10
+    private static let maximumInlineBytes = 1 << 20
+
+    func missingChunks(_ call: Call) async throws -> Response {
+        let (_, scope) = try Self.node(call)
+        let request: Muster_V1_MissingRequest = try await call.message()
+        let bytes = request.chunkIds
+        guard bytes.count.isMultiple(of: ChunkID.byteCount), bytes.count / ChunkID.byteCount <= Self.maximumChunks
+        else {
+            throw Refusal.malformed("chunk_ids must be 32 bytes each, at most \(Self.maximumChunks) of them")
+        }
+        let ids = stride(from: bytes.startIndex, to: bytes.endIndex, by: ChunkID.byteCount).compactMap {
+            ChunkID(bytes: bytes[$0..<$0 + ChunkID.byteCount])
+        }
+        let present = try await catalog.presentChunks(ids, in: scope, now: clock.now())
+        return try call.answer(Self.missingAnswer(present))
+    }
+
+    func putPack(_ call: Call) async throws -> Response {
+        let (_, scope) = try Self.node(call)
+        guard let id = PackID(call.parameters[0]) else { throw Refusal.malformed("the path names no pack") }
+        guard let length = call.declaredLength else {
+            throw Refusal(
+                .lengthRequired, "length_required", "a pack needs a Content-Length",
+                hint: "Check that both sides run the same version of Muster.")
+        }
+        guard (1...Format.maximumPackBytes).contains(length) else {
+            throw Refusal.tooLarge("the pack", limitBytes: Format.maximumPackBytes)
+        }
+        let body = call.request.body
+        try await withDeadline(BodyPace.deadline(bytes: length)) {
+            try await ingest(id, scope: scope, byteCount: length, body: body)
+        }
+        var answer = Muster_V1_PackAccepted()
+        answer.id = id.description
+        answer.sizeBytes = UInt64(length)
+        return try call.answer(answer)
+    }
+
+    func commitSnapshot(_ call: Call) async throws -> Response {
+        let (node, scope) = try Self.node(call)
+        // A body may be large, so the sum of those in memory is bounded; its copies while it is decoded count too.
+        let weight = (call.declaredLength ?? call.rule.bodyLimit) * 2
+        let receipt = try await bodies.pass(weight: weight) {
+            let request: Muster_V1_CommitRequest = try await call.message()
+            let packs = request.packs.map { Array($0) }
+            guard packs.allSatisfy({ $0.count <= Self.maximumInlinePack }),
+                packs.reduce(0, { $0 + $1.count }) <= Self.maximumInlineBytes
+            else { throw Refusal.tooLarge("a pack inside the commit", limitBytes: Self.maximumInlinePack) }
+            let manifest = try await checkedManifest(Array(request.manifest), node: node, scope: scope)
+            for pack in packs { try await ingest(pack, scope: scope) }
+            return try await commit(manifest)
+        }
+        var answer = Muster_V1_CommitResponse()
+        answer.receipt = .init(receipt)
+        return try call.answer(answer)
+    }
+
+    static func node(_ call: Call) throws -> (NodeID, ScopeID) {
+        guard case .node(let node, let scope, _) = call.caller else { throw Refusal.forbidden }
+        return (node, scope)
+    }
+
+    /// Everything that the manifest says of its maker must be what the certificate says.
+    private func checkedManifest(_ bytes: [UInt8], node: NodeID, scope: ScopeID) async throws -> Manifest {
+        let parsed = try Manifest.parse(bytes)
+        guard let entry = try await catalog.node(node), let key = VerifyingKey(bytes: entry.signingKey) else {
+            throw Refusal.unknownCertificate
+        }
+        let manifest = try parsed.verified(by: key)
+        guard manifest.publicPart.node == node, manifest.publicPart.scope == scope else {
+            throw Refusal(
+                .forbidden, "not_yours", "the manifest is of another node or scope",
+                hint: "Look for two agents that share a state directory.")
+        }
+        guard manifest.publicPart.isFull else {
+            throw Refusal.invalid(
+                "this coordinator takes full manifests only", hint: "Use the same version of Muster on both sides.")
+        }
+        return manifest
+    }
+
+    private static func missingAnswer(_ present: [Catalog.PresentChunk]) -> Muster_V1_MissingResponse {
+        var answer = Muster_V1_MissingResponse()
+        var positions: [PackID: UInt32] = [:]
+        for chunk in present {
+            if positions[chunk.pack] == nil {
+                positions[chunk.pack] = UInt32(answer.packs.count)
+                answer.packs.append(.init(chunk.pack.bytes))
+            }
+            var item = Muster_V1_PresentChunk()
+            item.index = UInt32(chunk.index)
+            item.pack = positions[chunk.pack] ?? 0
+            item.offset = UInt32(chunk.offset)
+            item.length = UInt32(chunk.length)
+            answer.present.append(item)
+        }
+        return answer
+    }
+}

@@ -1,0 +1,185 @@
+import HTTPTypes
+import Hummingbird
+import MusterAPI
+import MusterCatalog
+import MusterFormat
+import MusterModel
+import MusterStore
+import NIOCore
+
+/// Snapshots and the objects they need. A node sees its own, a person everything.
+extension Coordinator {
+    private static let defaultLimit = 1000
+    private static let largestLimit = 10_000
+    private static let pieceBytes: UInt64 = 256 << 10
+
+    func listSnapshots(_ call: Call) async throws -> Response {
+        let limit = try Self.limit(call)
+        // One more than shown tells whether there is a next page.
+        var query = Catalog.SnapshotQuery(limit: limit + 1)
+        query.node = try await listedNode(call)
+        if let name = call.query("database") {
+            let databases = try await databases(named: name, of: query.node)
+            guard !databases.isEmpty else { throw Refusal.notFound("database '\(name)'") }
+            query.databases = databases.map(\.id)
+        }
+        if let label = call.query("label") {
+            let parts = label.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
+            guard parts.count == 2, !parts[0].isEmpty else {
+                throw Refusal.invalid("label '\(label)' is not KEY=VALUE", hint: "Write it as in env=prod.")
+            }
+            query.label = (parts[0], parts[1])
+        }
+        query.since = try Self.time(call, "since")
+        query.until = try Self.time(call, "until")
+        if let after = call.query("after") {
+            guard let id = SnapshotID(after) else {
+                throw Refusal.invalid("'after' is no snapshot id", hint: "Pass 'next' of the page before.")
+            }
+            query.after = id
+        }
+        let found = try await catalog.snapshots(query)
+        var answer = Muster_V1_SnapshotList()
+        answer.snapshots = found.prefix(limit).map(Muster_V1_Snapshot.init)
+        if found.count > limit { answer.next = found[limit - 1].id.description }
+        return try call.answer(answer)
+    }
+
+    func showSnapshot(_ call: Call) async throws -> Response {
+        try call.answer(Muster_V1_Snapshot(try await snapshot(call.parameters[0], for: call.caller)))
+    }
+
+    func readManifest(_ call: Call) async throws -> Response {
+        let snapshot = try await snapshot(call.parameters[0], for: call.caller)
+        guard let replica = snapshot.replicas.first(where: { $0.store == store.number }),
+            let generation = Generation(replica.generation)
+        else { throw Refusal.notFound("manifest of snapshot \(snapshot.id) in store '\(store.name)'") }
+        return try await stream(.manifest(SnapshotPlace(snapshot), generation), call)
+    }
+
+    /// The bytes as they are stored: the client checks them against the id it asked for.
+    func readPack(_ call: Call) async throws -> Response {
+        let text = call.parameters[0]
+        guard let id = PackID(text) else { throw Refusal.notFound("pack '\(text)'") }
+        var scope: ScopeID?
+        if case .node(_, let own, _) = call.caller { scope = own }
+        let replicas = try await catalog.replicas(of: id, in: scope).filter { $0.store == store.number }
+        // A copy that an inspection found wanting is given only where there is no other.
+        guard let replica = replicas.first(where: { $0.state == .present }) ?? replicas.first,
+            let generation = Generation(replica.generation)
+        else { throw Refusal.notFound("pack \(id)") }
+        return try await stream(.pack(id, generation), call)
+    }
+
+    func readKeys(_ call: Call) async throws -> Response {
+        let node = try await node(call.parameters[0], for: call.caller)
+        guard let name = ObjectName(node.keyObject) else { throw CatalogError.damaged(column: "key_object") }
+        return try await stream(name, call)
+    }
+
+    /// A snapshot by id or by an unambiguous prefix of at least 6 digits.
+    func snapshot(_ text: String, for caller: Caller) async throws -> Catalog.Snapshot {
+        guard (6...32).contains(text.utf8.count), text.allSatisfy({ $0.isHexDigit && !$0.isUppercase }) else {
+            throw Refusal.invalid(
+                "'\(text.prefix(80))' is no snapshot id", hint: "Give the id, or its first 6 digits or more.")
+        }
+        var owner: NodeID?
+        if case .node(let own, _, _) = caller { owner = own }
+        let found = try await catalog.snapshots(withPrefix: text, of: owner, limit: 2)
+        guard found.count < 2 else {
+            throw Refusal.invalid("more than one snapshot begins with '\(text)'", hint: "Give more digits of the id.")
+        }
+        guard let snapshot = found.first else { throw Refusal.notFound("snapshot '\(text)'") }
+        return snapshot
+    }
+
+    /// A node by name or id; a node knows itself only.
+    func node(_ text: String, for caller: Caller) async throws -> Catalog.Node {
+        let byID: Catalog.Node? =
+            if let id = NodeID(text) { try await catalog.node(id) } else { try await catalog.node(named: text) }
+        guard let node = byID else { throw Refusal.notFound("node '\(text)'") }
+        if case .node(let own, _, _) = caller, own != node.id { throw Refusal.notFound("node '\(text)'") }
+        return node
+    }
+
+    /// Databases by id or name.
+    func databases(named text: String, of node: NodeID?) async throws -> [Catalog.Database] {
+        if let id = DatabaseID(text), let database = try await catalog.database(id) {
+            return node == nil || node == database.node ? [database] : []
+        }
+        return try await catalog.databases(named: text, of: node)
+    }
+
+    /// Whose snapshots a list shows: a node's own, whatever it asks for.
+    func listedNode(_ call: Call) async throws -> NodeID? {
+        if case .node(let own, _, _) = call.caller { return own }
+        guard let text = call.query("node") else { return nil }
+        return try await node(text, for: call.caller).id
+    }
+
+    private static func limit(_ call: Call) throws -> Int {
+        guard let text = call.query("limit") else { return defaultLimit }
+        guard let limit = Int(text), limit > 0 else {
+            throw Refusal.invalid("limit '\(text)' is no number above 0", hint: "Give a number such as 100.")
+        }
+        return min(limit, largestLimit)
+    }
+
+    private static func time(_ call: Call, _ name: String) throws -> Timestamp? {
+        guard let text = call.query(name) else { return nil }
+        guard let time = Timestamp(text) else {
+            throw Refusal.invalid("'\(text)' is no time", hint: "Write it as in 2026-11-23T12:00:00Z.")
+        }
+        return time
+    }
+
+    /// Streams an object, or the one range that the request asks for, in pieces.
+    private func stream(_ name: ObjectName, _ call: Call) async throws -> Response {
+        guard let size = try await store.store.byteCount(of: name) else {
+            throw Refusal.objectMissing(name.description, store: store.name)
+        }
+        var headers = HTTPFields()
+        headers[.contentType] = "application/octet-stream"
+        headers[.acceptRanges] = "bytes"
+        var range: Range<UInt64> = 0..<size
+        var status = HTTPResponse.Status.ok
+        if let wanted = call.request.headers[.range] {
+            guard let part = ByteRange.parse(wanted, size: size) else {
+                throw Refusal(
+                    .rangeNotSatisfiable, "range", "object \(name) has no bytes '\(wanted)'",
+                    hint: "The object has \(size) bytes; it may be damaged: verify the snapshot.")
+            }
+            range = part
+            status = .partialContent
+            headers[.contentRange] = "bytes \(part.lowerBound)-\(part.upperBound - 1)/\(size)"
+        }
+        return Response(status: status, headers: headers, body: body(of: name, range))
+    }
+
+    private func body(of name: ObjectName, _ range: Range<UInt64>) -> ResponseBody {
+        ResponseBody(contentLength: Int(range.count)) { [store] writer in
+            var position = range.lowerBound
+            while position < range.upperBound {
+                let end = min(range.upperBound, position + Self.pieceBytes)
+                let bytes = try await store.store.read(name, range: position..<end)
+                try await writer.write(ByteBuffer(bytes: bytes))
+                position = end
+            }
+            try await writer.finish(nil)
+        }
+    }
+}
+
+enum ByteRange {
+    /// One range of RFC 9110 section 14.1.2, cut to the object's size; nil where nothing of it is there.
+    static func parse(_ text: String, size: UInt64) -> Range<UInt64>? {
+        guard let match = text.wholeMatch(of: #/bytes=(\d*)-(\d*)/#)?.output else { return nil }
+        switch (UInt64(match.1), UInt64(match.2)) {
+        case (let first?, let last?) where first <= last && first < size && last < UInt64.max:
+            return first..<min(size, last + 1)
+        case (let first?, nil) where match.2.isEmpty && first < size: return first..<size
+        case (nil, let count?) where match.1.isEmpty && count > 0 && size > 0: return size - min(size, count)..<size
+        default: return nil
+        }
+    }
+}

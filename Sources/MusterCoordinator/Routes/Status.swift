@@ -1,0 +1,109 @@
+import Hummingbird
+import MusterAPI
+import MusterCatalog
+import MusterFormat
+import MusterModel
+import MusterStore
+
+/// The fleet at a glance, and what a person should look at.
+extension Coordinator {
+    private static let silence = Duration.seconds(15 * 60)
+    private static let clockTolerance = Duration.seconds(300)
+
+    func status(_ call: Call) async throws -> Response {
+        let now = clock.now()
+        let databases = try await catalog.databases()
+        let totals = try await catalog.totals()
+        var answer = Muster_V1_Status()
+        answer.version = Self.version
+        answer.now = now.description
+        answer.startedAt = startedAt.description
+        answer.epoch = Self.epoch
+        answer.nodeCount = UInt32(totals.nodes)
+        answer.databaseCount = UInt32(totals.databases)
+        answer.snapshotCount = UInt64(totals.snapshots)
+        answer.storedBytes = UInt64(totals.storedBytes)
+        answer.databases = databases.map(Muster_V1_Database.init)
+        answer.stores = [await storeStatus()]
+        answer.alarms = try await alarms(databases, now: now)
+        answer.nodes = try await nodeMessages()
+        answer.receiptKey = Hex.encode(receiptKey.verifyingKey.bytes)
+        return try call.answer(answer)
+    }
+
+    private func storeStatus() async -> Muster_V1_StoreStatus {
+        var status = Muster_V1_StoreStatus()
+        (status.name, status.url) = (store.name, store.entry.url)
+        do {
+            status.freeBytes = try await store.store.freeBytes()
+            // A folder that was unmounted still has free bytes: the object that makes it a store must be there.
+            let isThere = try await store.store.byteCount(of: .format) != nil
+            status.state = isThere ? "ok" : "store '\(store.name)' has lost its \(ObjectName.format)"
+        } catch {
+            status.state = error.summary
+        }
+        return status
+    }
+
+    private func alarms(_ databases: [Catalog.Database], now: Timestamp) async throws -> [Muster_V1_Alarm] {
+        let nodes = try await catalog.nodes()
+        let nodeNames = Dictionary(nodes.map { ($0.id, $0.name) }, uniquingKeysWith: { first, _ in first })
+        let byID = Dictionary(databases.map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first })
+        var alarms: [Muster_V1_Alarm] = []
+        for alarm in try await catalog.alarms() {
+            alarms.append(
+                Self.alarm(
+                    alarm.kind, node: alarm.node.flatMap { nodeNames[$0] },
+                    database: alarm.database.flatMap { byID[$0]?.name },
+                    alarm.summary, alarm.hint, since: alarm.since))
+        }
+        alarms += databases.compactMap(Self.failing)
+        alarms += nodes.filter { $0.state == .active }.flatMap { Self.alarms(of: $0, now: now) }
+        for damaged in try await catalog.damagedDatabases() {
+            guard let database = byID[damaged.database] else { continue }
+            alarms.append(
+                Self.alarm(
+                    "damaged", node: database.nodeName, database: database.name,
+                    "snapshot \(damaged.snapshot) failed its newest verification",
+                    "Run 'muster verify \(damaged.snapshot) --level scrub' to see which object is hit, and put it back.",
+                    since: nil))
+        }
+        return alarms
+    }
+
+    private static func failing(_ database: Catalog.Database) -> Muster_V1_Alarm? {
+        guard database.state == "failing" || database.state == "unsupported" else { return nil }
+        return alarm(
+            "failing", node: database.nodeName, database: database.name,
+            database.errorSummary.isEmpty ? "database '\(database.name)' is not backed up" : database.errorSummary,
+            database.errorHint, since: database.attemptedAt)
+    }
+
+    private static func alarms(of node: Catalog.Node, now: Timestamp) -> [Muster_V1_Alarm] {
+        var alarms: [Muster_V1_Alarm] = []
+        let last = node.lastContactAt ?? node.joinedAt
+        if now - last > silence {
+            alarms.append(
+                alarm(
+                    "silent", node: node.name, database: nil, "node '\(node.name)' was last heard of at \(last)",
+                    "Check that its agent runs and reaches the coordinator.", since: last))
+        }
+        if let offset = node.clockOffset, abs(offset.microseconds) > clockTolerance.microseconds {
+            alarms.append(
+                alarm(
+                    "clock", node: node.name, database: nil,
+                    "the clock of node '\(node.name)' is \(Int(offset.inSeconds)) seconds off",
+                    "Set the node's clock; capture times are wrong, receipt times are not.", since: nil))
+        }
+        return alarms
+    }
+
+    private static func alarm(
+        _ kind: String, node: String?, database: String?, _ summary: String, _ hint: String, since: Timestamp?
+    ) -> Muster_V1_Alarm {
+        var alarm = Muster_V1_Alarm()
+        (alarm.kind, alarm.node, alarm.database) = (kind, node ?? "", database ?? "")
+        (alarm.summary, alarm.hint, alarm.since) = (summary, hint, since?.description ?? "")
+        return alarm
+    }
+}

@@ -1,0 +1,42 @@
+import Foundation
+
+/// Where the files of one coordinator are.
+package struct CoordinatorDirectory: Sendable {
+    package let path: String
+
+    /// - Parameter path: made absolute, so that a later change of directory does not matter.
+    package init(path: String) {
+        let absolute = URL(filePath: path).standardizedFileURL.path(percentEncoded: false)
+        self.path = absolute.count > 1 && absolute.hasSuffix("/") ? String(absolute.dropLast()) : absolute
+    }
+
+    var settings: String { path + "/coordinator.yaml" }
+    var catalog: String { path + "/catalog.db" }
+    var lock: String { path + "/lock" }
+    var authority: String { path + "/authority.pem" }
+    var authorityKey: String { path + "/authority-key.pem" }
+    var server: String { path + "/server.pem" }
+    var serverKey: String { path + "/server-key.pem" }
+    var receiptKey: String { path + "/receipt-key" }
+    package var recoveryKey: String { path + "/recovery-key.txt" }
+    var store: String { path + "/store" }
+
+    /// Makes the directory; one that holds anything is refused.
+    func makeEmpty() throws(CoordinatorSetupError) {
+        var isDirectory: ObjCBool = false
+        if FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) {
+            do {
+                guard isDirectory.boolValue, try FileManager.default.contentsOfDirectory(atPath: path).isEmpty else {
+                    throw CoordinatorSetupError.directoryNotEmpty(path: path)
+                }
+                try FileManager.default.setAttributes([.posixPermissions: 0o700], ofItemAtPath: path)
+            } catch let error as CoordinatorSetupError {
+                throw error
+            } catch {
+                throw .fileFailed(path: path, reason: "\(error.localizedDescription)")
+            }
+        } else {
+            try PrivateFile.makeDirectory(path)
+        }
+    }
+}

@@ -1,0 +1,41 @@
+import MusterModel
+
+/// Why a coordinator was not made or did not start.
+package enum CoordinatorSetupError: ActionableError, Equatable {
+    case directoryNotEmpty(path: String)
+    case notACoordinator(path: String)
+    case alreadyRunning(path: String)
+    case fileFailed(path: String, reason: String)
+    case badSettings(reason: String)
+    case badAddress(text: String)
+    case badStore(url: String)
+    case noStore
+
+    package var summary: String {
+        switch self {
+        case .directoryNotEmpty(let path): "directory '\(path)' is not empty"
+        case .notACoordinator(let path): "directory '\(path)' holds no coordinator"
+        case .alreadyRunning(let path): "another process runs the coordinator of '\(path)'"
+        case .fileFailed(let path, let reason): "file '\(path)' failed: \(reason)"
+        case .badSettings(let reason): "coordinator.yaml is wrong: \(reason)"
+        case .badAddress(let text): "'\(text)' is no address to listen on"
+        case .badStore(let url): "store '\(url)' is no folder"
+        case .noStore: "the catalog names no store"
+        }
+    }
+
+    package var hint: String {
+        switch self {
+        case .directoryNotEmpty: "Choose an empty directory, or one that does not exist yet."
+        case .notACoordinator: "Run 'muster coordinator init --dir DIR' first."
+        case .alreadyRunning: "Stop the other process first; one directory has one coordinator."
+        case .fileFailed: "Check that the disk is sound and that this user owns the coordinator's directory."
+        case .badSettings: "Correct the file; keys: listen, admin_listen, advertise, names, limits."
+        case .badAddress: "Write HOST:PORT, such as 127.0.0.1:7420 or [::1]:7420."
+        case .badStore: "Give a folder's absolute path or a file:// URL."
+        case .noStore: "Restore the catalog from its backup, or make a new coordinator."
+        }
+    }
+
+    package var isTransient: Bool { false }
+}

@@ -1,0 +1,138 @@
+import Yams
+
+/// An address to listen on.
+package struct ListenAddress: Hashable, Sendable, CustomStringConvertible {
+    package var host: String
+    package var port: Int
+
+    package init(host: String, port: Int) { (self.host, self.port) = (host, port) }
+
+    /// Parses `HOST:PORT` or `[IPv6]:PORT`.
+    package init(_ text: String) throws(CoordinatorSetupError) {
+        guard let colon = text.lastIndex(of: ":"), let port = Int(text[text.index(after: colon)...]),
+            (0...65_535).contains(port)
+        else { throw .badAddress(text: text) }
+        var host = text[..<colon]
+        if host.hasPrefix("["), host.hasSuffix("]") {
+            host = host.dropFirst().dropLast()
+        } else if host.contains(":") {
+            throw .badAddress(text: text)
+        }
+        guard !host.isEmpty, host.allSatisfy({ $0.isASCII && !$0.isWhitespace && $0 != "/" }) else {
+            throw .badAddress(text: text)
+        }
+        (self.host, self.port) = (String(host), port)
+    }
+
+    package var description: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
+
+    /// True for an address that stands for every interface and so names no machine.
+    var isWildcard: Bool { host == "0.0.0.0" || host == "::" }
+}
+
+/// `coordinator.yaml`. Keys that are not known are errors: a misspelt limit must not be no limit.
+package struct CoordinatorSettings: Hashable, Sendable {
+    package struct Limits: Hashable, Sendable {
+        /// Open connections on each plane.
+        package var connections = 4096
+        /// Packs received at once; more wait in line.
+        package var uploads = 16
+        /// Requests of one node at once; more are refused.
+        package var requestsPerNode = 64
+
+        package init() {}
+    }
+
+    package var listen: ListenAddress
+    package var adminListen: ListenAddress
+    /// The host that agents and admins are told to use; nil for the one listened on.
+    package var advertise: String?
+    /// More names for the server's certificate.
+    package var names: [String] = []
+    package var limits = Limits()
+
+    package init(
+        listen: ListenAddress = ListenAddress(host: "127.0.0.1", port: 7420), adminListen: ListenAddress? = nil
+    ) {
+        self.listen = listen
+        self.adminListen =
+            adminListen ?? ListenAddress(host: listen.host, port: listen.port == 0 ? 0 : listen.port + 1)
+    }
+
+    /// The host in the URLs that are given out.
+    package var publicHost: String { advertise ?? (listen.isWildcard ? "localhost" : listen.host) }
+
+    func url(port: Int) -> String { "https://" + ListenAddress(host: publicHost, port: port).description }
+
+    /// Names and addresses that the server's certificate is good for.
+    var serverNames: [String] {
+        var names: [String] = []
+        let wanted = [publicHost, listen.host, adminListen.host, "localhost", "127.0.0.1", "::1"] + self.names
+        for name in wanted where !names.contains(name) && name != "0.0.0.0" && name != "::" { names.append(name) }
+        return names
+    }
+
+    func yaml() -> String {
+        var lines = [
+            "# Muster's coordinator. Unknown keys are errors.",
+            "listen: \"\(listen)\"",
+            "admin_listen: \"\(adminListen)\"",
+        ]
+        if let advertise { lines.append("advertise: \"\(advertise)\"") }
+        return lines.joined(separator: "\n") + "\n"
+    }
+
+    init(yaml: String) throws(CoordinatorSetupError) {
+        let root: Node?
+        do { root = try compose(yaml: yaml) } catch { throw .badSettings(reason: "it is no YAML: \(error)") }
+        guard let mapping = root?.mapping else { throw .badSettings(reason: "it must be a list of 'key: value' lines") }
+        self.init()
+        var adminListen: ListenAddress?
+        for (key, value) in mapping {
+            switch key.string {
+            case "listen": self = Self(listen: try ListenAddress(try Self.text(value, "listen")), keeping: self)
+            case "admin_listen": adminListen = try ListenAddress(try Self.text(value, "admin_listen"))
+            case "advertise": advertise = try Self.text(value, "advertise")
+            case "names": names = try Self.texts(value, "names")
+            case "limits": limits = try Limits(value)
+            default: throw .badSettings(reason: "unknown key '\(key.string ?? "?")'")
+            }
+        }
+        if let adminListen { self.adminListen = adminListen }
+    }
+
+    private init(listen: ListenAddress, keeping settings: Self) {
+        self.init(listen: listen)
+        (advertise, names, limits) = (settings.advertise, settings.names, settings.limits)
+    }
+
+    private static func text(_ node: Node, _ key: String) throws(CoordinatorSetupError) -> String {
+        guard let text = node.string, !text.isEmpty else { throw .badSettings(reason: "'\(key)' must be a text") }
+        return text
+    }
+
+    private static func texts(_ node: Node, _ key: String) throws(CoordinatorSetupError) -> [String] {
+        guard let sequence = node.sequence else { throw .badSettings(reason: "'\(key)' must be a list") }
+        var texts: [String] = []
+        for item in sequence { texts.append(try text(item, key)) }
+        return texts
+    }
+}
+
+extension CoordinatorSettings.Limits {
+    init(_ node: Node) throws(CoordinatorSetupError) {
+        guard let mapping = node.mapping else { throw .badSettings(reason: "'limits' must hold 'key: number' lines") }
+        self.init()
+        for (key, value) in mapping {
+            guard let number = value.int, (1...1_000_000).contains(number) else {
+                throw .badSettings(reason: "limit '\(key.string ?? "?")' must be a number from 1 to 1000000")
+            }
+            switch key.string {
+            case "connections": connections = number
+            case "uploads": uploads = number
+            case "requests_per_node": requestsPerNode = number
+            default: throw .badSettings(reason: "unknown limit '\(key.string ?? "?")'")
+            }
+        }
+    }
+}

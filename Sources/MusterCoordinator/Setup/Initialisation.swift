@@ -1,0 +1,128 @@
+import Crypto
+import Foundation
+package import MusterAPI
+import MusterCatalog
+import MusterFormat
+package import MusterModel
+import MusterStore
+import X509
+
+/// Makes a new coordinator: authority, keys, first store, catalog, and the first admin.
+package struct Initialisation: Sendable {
+    package let directory: CoordinatorDirectory
+    package var settings: CoordinatorSettings
+    /// A folder's path or file:// URL; nil for a folder in the directory.
+    package var store: String?
+    /// Where the private recovery key goes; nil for a file in the directory. It must be taken offline.
+    package var recoveryKeyFile: String?
+
+    private let clock: any WallClock
+    private let random: RandomSource
+
+    package init(
+        directory: CoordinatorDirectory, settings: CoordinatorSettings, store: String? = nil,
+        recoveryKeyFile: String? = nil, clock: some WallClock, random: RandomSource
+    ) {
+        (self.directory, self.settings, self.store) = (directory, settings, store)
+        (self.recoveryKeyFile, self.clock, self.random) = (recoveryKeyFile, clock, random)
+    }
+
+    /// What the caller has to tell or keep.
+    package struct Outcome: Sendable {
+        package let admin: AdminContext
+        package let recoveryKeyFile: String
+        package let storeURL: String
+    }
+
+    /// Does it all; the settings come last, so that a directory that was left halfway does not start.
+    package func run() async throws -> Outcome {
+        try directory.makeEmpty()
+        let now = clock.now()
+        let authority = try Authority.make(random: random, now: now)
+        let receiptKey = SigningKey(from: random)
+        let recoveryKey = RecoveryKey(from: random)
+        try PrivateFile.write(authority.keyPEM, to: directory.authorityKey)
+        try PrivateFile.write(try authority.certificatePEM, to: directory.authority)
+        try PrivateFile.write(Hex.encode(receiptKey.privateBytes) + "\n", to: directory.receiptKey)
+        let recoveryPath = recoveryKeyFile ?? directory.recoveryKey
+        try PrivateFile.write(Self.text(of: recoveryKey), to: recoveryPath)
+        _ = try ServerIdentity.current(
+            in: directory, settings: settings, authority: authority, random: random, now: now)
+
+        let storePath = try StoreURL.path(store ?? directory.store)
+        let folder = try await FolderStore.create(
+            at: storePath, name: Self.storeName, random: random, clock: Moment(at: now))
+        try await keepSecrets(authority, receiptKey, recoveryKey.publicKey, in: folder)
+        let catalog = try Catalog(path: directory.catalog) { Coordinator.hash($0) }
+        let url = StoreURL.url(ofPath: storePath)
+        _ = try await catalog.add(store: Self.storeName, url: url, at: now)
+        try await catalog.set(PinnedSetting.recoveryKeys, to: recoveryKey.publicKey.bytes)
+        let admin = try await makeAdmin(authority, catalog, now: now)
+        try await catalog.audit(actor: "init", action: "init", subject: directory.path, now: now)
+        try catalog.close()
+        try PrivateFile.write(settings.yaml(), to: directory.settings)
+        return Outcome(admin: admin, recoveryKeyFile: recoveryPath, storeURL: url)
+    }
+
+    private static let storeName = "main"
+
+    private static func text(of key: RecoveryKey) -> String {
+        key.fileText(comments: [
+            "Muster recovery key. Whoever has it can read every backup of this fleet.",
+            "Without it nothing can be restored on another machine. Keep it offline, in two places,",
+            "and remove it from this machine.",
+        ])
+    }
+
+    /// So that the coordinator can be rebuilt from the store and the recovery key.
+    private func keepSecrets(
+        _ authority: Authority, _ receiptKey: SigningKey, _ recoveryKey: RecoveryPublicKey, in folder: FolderStore
+    ) async throws {
+        // The authority's certificate is public, but a rebuild needs the very same one: nodes pin it.
+        let authoritySecret = Array((authority.keyPEM + "\n" + (try authority.certificatePEM)).utf8)
+        let records: [(CoordinatorRecord, [UInt8])] = [
+            (.authorityKey, authoritySecret), (.receiptKey, receiptKey.privateBytes),
+        ]
+        for (record, secret) in records {
+            let sealed = try SealedRecord.make(
+                secret, name: record.rawValue, coordinatorEpoch: Coordinator.epoch, recipients: [recoveryKey],
+                signer: receiptKey, random: random)
+            try await folder.put(.coordinatorRecord(record, Generation(from: random)), sealed)
+        }
+        try await folder.put(.coordinatorEpoch(Coordinator.epoch), Array("\(clock.now())\n".utf8))
+    }
+
+    private func makeAdmin(_ authority: Authority, _ catalog: Catalog, now: Timestamp) async throws -> AdminContext {
+        let key = try Authority.drawKey(random)
+        let issued = try authority.issueClient(
+            publicKey: Certificate.PublicKey(key.publicKey), commonName: "admin", lifetime: Authority.adminLifetime,
+            random: random, now: now)
+        try await catalog.add(
+            Catalog.Certificate(
+                fingerprint: issued.fingerprint, role: .admin, node: nil, subject: "admin", issuedAt: now,
+                notAfter: issued.notAfter))
+        return AdminContext(
+            url: settings.url(port: settings.adminListen.port), authority: try authority.certificatePEM,
+            certificate: issued.pem, privateKey: key.pemRepresentation)
+    }
+}
+
+/// A clock that stands, for what asks one only once.
+private struct Moment: WallClock {
+    let at: Timestamp
+
+    func now() -> Timestamp { at }
+}
+
+/// The two ways to write a folder store.
+enum StoreURL {
+    static func path(_ text: String) throws(CoordinatorSetupError) -> String {
+        if text.hasPrefix("/") { return text }
+        guard let url = URL(string: text), url.scheme == "file", url.path(percentEncoded: false).hasPrefix("/") else {
+            throw .badStore(url: text)
+        }
+        return url.path(percentEncoded: false)
+    }
+
+    static func url(ofPath path: String) -> String { URL(filePath: path).absoluteString }
+}
