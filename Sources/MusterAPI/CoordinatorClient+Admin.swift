@@ -1,0 +1,47 @@
+package import MusterModel
+
+/// The admin plane.
+extension CoordinatorClient {
+    package func invite(_ nodeName: String) async throws(CoordinatorError) -> Muster_V1_TokenResponse {
+        var request = Muster_V1_TokenRequest()
+        request.nodeName = nodeName
+        return try await post("/v1/tokens", request, repeatable: false)
+    }
+
+    package func nodes() async throws(CoordinatorError) -> Muster_V1_NodeList { try await get("/v1/nodes") }
+
+    /// - Parameter node: a name or an id.
+    package func node(_ node: String) async throws(CoordinatorError) -> Muster_V1_Node {
+        try await get("/v1/nodes/\(escaped(node))")
+    }
+
+    package func databases(node: String = "") async throws(CoordinatorError) -> Muster_V1_DatabaseList {
+        try await get("/v1/databases", [("node", node)])
+    }
+
+    /// One job for each database that matches.
+    package func createSnapshots(
+        _ request: Muster_V1_SnapshotCreateRequest
+    ) async throws(CoordinatorError) -> Muster_V1_JobList {
+        try await post("/v1/snapshots", request, repeatable: false)
+    }
+
+    package func job(_ id: String) async throws(CoordinatorError) -> Muster_V1_Job {
+        try await get("/v1/jobs/\(escaped(id))")
+    }
+
+    package func verify(
+        _ snapshots: [String], level: VerificationLevel
+    ) async throws(CoordinatorError) -> Muster_V1_Verification {
+        var request = Muster_V1_VerificationRequest()
+        request.snapshotIds = snapshots
+        request.level = level.rawValue
+        return try await post("/v1/verifications", request, repeatable: false)
+    }
+
+    package func verification(_ run: String) async throws(CoordinatorError) -> Muster_V1_Verification {
+        try await get("/v1/verifications/\(escaped(run))")
+    }
+
+    package func status() async throws(CoordinatorError) -> Muster_V1_Status { try await get("/v1/status") }
+}

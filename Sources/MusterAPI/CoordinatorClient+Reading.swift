@@ -1,0 +1,53 @@
+package import MusterModel
+
+/// Which snapshots a list shows; "" and 0 mean any.
+package struct SnapshotFilter: Sendable {
+    package var node = ""
+    package var database = ""
+    /// `key=value`.
+    package var label = ""
+    /// RFC 3339, by receipt time.
+    package var since = ""
+    package var until = ""
+    /// Only snapshots that need this pack.
+    package var pack = ""
+    package var limit = 0
+    package var after = ""
+
+    package init() {}
+
+    fileprivate var query: [(String, String)] {
+        [
+            ("node", node), ("database", database), ("label", label), ("since", since), ("until", until),
+            ("pack", pack),
+            ("limit", limit == 0 ? "" : String(limit)), ("after", after),
+        ]
+    }
+}
+
+/// Both planes: a node sees its own, an admin everything.
+extension CoordinatorClient {
+    /// The largest manifest that the format allows.
+    private static let manifestLimit = 64 << 20
+
+    package func snapshots(_ filter: SnapshotFilter) async throws(CoordinatorError) -> Muster_V1_SnapshotList {
+        try await get("/v1/snapshots", filter.query)
+    }
+
+    /// - Parameter id: the whole id, or an unambiguous prefix of 6 digits or more.
+    package func snapshot(_ id: String) async throws(CoordinatorError) -> Muster_V1_Snapshot {
+        try await get("/v1/snapshots/\(escaped(id))")
+    }
+
+    package func manifest(of snapshot: SnapshotID) async throws(CoordinatorError) -> [UInt8] {
+        try await bytes("/v1/snapshots/\(snapshot)/manifest", limit: Self.manifestLimit)
+    }
+
+    package func bytes(of pack: PackID, in range: Range<UInt64>) async throws(CoordinatorError) -> [UInt8] {
+        try await bytes("/v1/packs/\(pack)", range: range, limit: range.count)
+    }
+
+    package func keyRecord(of node: NodeID) async throws(CoordinatorError) -> [UInt8] {
+        try await bytes("/v1/nodes/\(node)/keys", limit: 1 << 20)
+    }
+}
