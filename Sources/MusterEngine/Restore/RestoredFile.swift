@@ -1,0 +1,83 @@
+import Foundation
+import MusterModel
+
+/// The file that a restore builds: under a name of its own until everything was checked.
+///
+/// `@unchecked Sendable`: after `init` only `pwrite` at disjoint places is called from several
+/// threads, which POSIX allows on one descriptor; the ends run alone.
+final class RestoredFile: @unchecked Sendable {
+    let target: String
+    /// Beside the target, so that the last step is a rename.
+    let partial: String
+    private let descriptor: Int32
+    private var isDone = false
+
+    init(target: String, random: RandomSource) throws(RestoreError) {
+        self.target = target
+        let url = URL(filePath: target)
+        let folder = url.deletingLastPathComponent().path(percentEncoded: false)
+        partial = folder + "." + url.lastPathComponent + ".muster-" + Hex.encode(random.bytes(8))
+        var status = stat()
+        guard lstat(target, &status) != 0 else { throw .targetExists(path: target) }
+        descriptor = open(partial, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
+        guard descriptor >= 0 else { throw .targetRefused(path: target, reason: Self.systemReason) }
+    }
+
+    deinit {
+        if !isDone { discard() }
+    }
+
+    /// Writes one extent; may be called from several threads for different places.
+    func write(_ bytes: [UInt8], at offset: UInt64) throws(RestoreError) {
+        var written = 0
+        while written < bytes.count {
+            let count = bytes[written...].withUnsafeBytes {
+                pwrite(descriptor, $0.baseAddress, $0.count, off_t(offset) + off_t(written))
+            }
+            if count < 0, errno == EINTR { continue }
+            guard count > 0 else { throw .targetRefused(path: target, reason: Self.systemReason) }
+            written += count
+        }
+    }
+
+    func sync() throws(RestoreError) {
+        guard fsync(descriptor) == 0 else { throw .targetRefused(path: target, reason: Self.systemReason) }
+    }
+
+    /// Gives the checked file its name. Sidecars that stand there under the target's name belong to
+    /// another database: they are moved aside, never replayed.
+    func publish() throws(RestoreError) {
+        for suffix in ["-wal", "-shm", "-journal"] where access(target + suffix, F_OK) == 0 {
+            guard rename(target + suffix, target + suffix + ".before-restore") == 0 else {
+                throw .targetRefused(path: target + suffix, reason: Self.systemReason)
+            }
+        }
+        // A hard link, unlike rename, never replaces what may have come to stand there meanwhile.
+        guard link(partial, target) == 0 else {
+            throw errno == EEXIST
+                ? .targetExists(path: target) : .targetRefused(path: target, reason: Self.systemReason)
+        }
+        isDone = true
+        unlink(partial)
+        close(descriptor)
+        try syncFolder()
+    }
+
+    private func syncFolder() throws(RestoreError) {
+        let folder = URL(filePath: target).deletingLastPathComponent().path(percentEncoded: false)
+        let directory = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard directory >= 0 else { throw .targetRefused(path: folder, reason: Self.systemReason) }
+        defer { close(directory) }
+        guard fsync(directory) == 0 else { throw .targetRefused(path: folder, reason: Self.systemReason) }
+    }
+
+    /// Removes what was written so far.
+    func discard() {
+        guard !isDone else { return }
+        isDone = true
+        close(descriptor)
+        unlink(partial)
+    }
+
+    private static var systemReason: String { String(cString: strerror(errno)) }
+}

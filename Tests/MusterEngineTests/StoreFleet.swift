@@ -1,0 +1,102 @@
+import Foundation
+import MusterEngine
+import MusterFormat
+import MusterModel
+import MusterSQLite
+import MusterStore
+import MusterTestSupport
+import Synchronization
+
+/// A node and one store, without a network: packs, manifests and receipts as the coordinator lays them out.
+final class StoreFleet: PackSink {
+    let store: any Store
+    let random: RandomSource
+    let node: NodeID
+    let signingKey: SigningKey
+    let keys: ScopeKeys
+    private let receiptKey: SigningKey
+    private let known = Mutex<[ChunkID: PresentChunk]>([:])
+    private let puts = Mutex<[PackID]>([])
+
+    init(store: any Store, seed: UInt64) {
+        self.store = store
+        random = RandomSource.seeded(seed)
+        node = NodeID(from: random)
+        signingKey = SigningKey(from: random)
+        receiptKey = SigningKey(from: random)
+        keys = ScopeKeys(secret: ScopeSecret(from: random), scope: ScopeID(from: random), epoch: 1)
+    }
+
+    var packsPut: [PackID] { puts.withLock { $0 } }
+
+    func present(_ chunks: [ChunkID]) async throws -> [ChunkID: PresentChunk] {
+        known.withLock { known in
+            Dictionary(chunks.compactMap { id in known[id].map { (id, $0) } }, uniquingKeysWith: { first, _ in first })
+        }
+    }
+
+    func put(_ pack: PackID, bytes: [UInt8], onBytesSent: @escaping @Sendable (Int) -> Void) async throws {
+        try await store.put(.pack(pack, Generation(from: random)), bytes)
+        let directory = try PackDirectory.read(of: pack, packByteCount: bytes.count) { Array(bytes[$0]) }
+        known.withLock { known in
+            for entry in directory.entries {
+                known[entry.id] = PresentChunk(
+                    pack: pack, offset: UInt32(entry.offset), length: UInt32(entry.byteCount))
+            }
+        }
+        puts.withLock { $0.append(pack) }
+    }
+
+    func settings(lanes: Int = 2) -> SealingSettings {
+        SealingSettings(keys: keys, signingKey: signingKey, lanes: lanes)
+    }
+
+    func request(_ path: String) -> SnapshotRequest {
+        SnapshotRequest(
+            snapshot: SnapshotID(from: random), node: node, database: DatabaseID(from: random), databaseName: "test",
+            path: path, lineage: LineageID(from: random), sequence: 0, parent: nil, parentPacks: [], forkedFrom: nil,
+            labels: [:])
+    }
+
+    /// Takes a snapshot and lays it into the store as a committed one.
+    func snapshot(
+        _ path: String, settings: SealingSettings? = nil,
+        observe: @escaping @Sendable (PinnedCapture) throws -> Void = { _ in }
+    ) async throws -> (id: SnapshotID, prepared: PreparedSnapshot) {
+        let pipeline = SnapshotPipeline(
+            settings: settings ?? self.settings(), clock: ManualClock(at: Timestamp(microseconds: 0)),
+            monotonic: steadyTime, observe: observe)
+        let request = request(path)
+        let prepared = try await pipeline.run(request, sink: self)
+        try await commit(request, prepared)
+        return (request.snapshot, prepared)
+    }
+
+    private func commit(_ request: SnapshotRequest, _ prepared: PreparedSnapshot) async throws {
+        for pack in prepared.inlinePacks { try await put(SHA256Hasher.hash(pack), bytes: pack) { _ in } }
+        let place = SnapshotPlace(
+            database: request.database, lineage: request.lineage, sequence: request.sequence,
+            snapshot: request.snapshot)
+        try await store.put(.manifest(place, Generation(from: random)), prepared.manifest)
+        let manifest = try Manifest.parse(prepared.manifest).verified(by: signingKey.verifyingKey)
+        let receipt = Receipt(
+            manifest: manifest, receivedAt: Timestamp(microseconds: 1), stores: [store.name], coordinatorEpoch: 1)
+        try await store.put(.receipt(place, Generation(from: random)), try receipt.signed(by: receiptKey))
+    }
+
+    func restore(
+        _ snapshot: SnapshotID, to path: String, from store: (any Store)? = nil, checkIntegrity: Bool = true
+    ) async throws {
+        let restore = SnapshotRestore(
+            source: try await StoreSource(store ?? self.store), keys: [keys], verifyingKey: signingKey.verifyingKey,
+            lanes: 2, random: random)
+        _ = try await restore.run(snapshot, to: path, checkIntegrity: checkIntegrity)
+    }
+}
+
+/// A clock for spans; only differences count.
+let steadyTime: @Sendable () -> Duration = {
+    var time = timespec()
+    clock_gettime(CLOCK_MONOTONIC, &time)
+    return .seconds(Int64(time.tv_sec)) + .nanoseconds(Int64(time.tv_nsec))
+}
