@@ -1,0 +1,102 @@
+import Foundation
+import MusterModel
+
+/// The agent's directory: who the node is, what it protects, and what it remembers.
+///
+/// | file | holds |
+/// |---|---|
+/// | `agent.yaml` | configuration |
+/// | `signing.key`, `scope.key` | the node's Ed25519 seed and its scope secret with id and epoch, hex |
+/// | `tls.key`, `tls.pem`, `ca.pem` | client certificate and the fleet's CA |
+/// | `receipt.pub`, `recovery.pub` | the coordinator's receipt key and the recovery keys, pinned at join |
+/// | `state.db` | see `AgentState` |
+/// | `agent.lock` | held, with the process id inside, while an agent runs |
+/// | `scratch/` | databases being verified; emptied at start |
+package struct AgentDirectory: Sendable {
+    package let path: String
+
+    package init(path: String) { self.path = URL(filePath: path).standardizedFileURL.path(percentEncoded: false) }
+
+    package var configurationFile: String { file(AgentConfiguration.fileName) }
+    package var certificateFile: String { file("tls.pem") }
+    package var certificateKeyFile: String { file("tls.key") }
+    package var authorityFile: String { file("ca.pem") }
+    package var stateFile: String { file("state.db") }
+    package var lockFile: String { file("agent.lock") }
+    package var scratch: String { file("scratch") }
+    var signingKeyFile: String { file("signing.key") }
+    var scopeKeyFile: String { file("scope.key") }
+    var receiptKeyFile: String { file("receipt.pub") }
+    var recoveryKeysFile: String { file("recovery.pub") }
+
+    private func file(_ name: String) -> String { path.hasSuffix("/") ? path + name : path + "/" + name }
+
+    package var isJoined: Bool { FileManager.default.fileExists(atPath: configurationFile) }
+
+    /// Makes the directory with mode 0700 where it does not exist.
+    package func create() throws {
+        try FileManager.default.createDirectory(
+            atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+    }
+
+    package func configuration(overrides: [String: String] = [:]) throws -> AgentConfiguration {
+        guard isJoined else { throw AgentDirectoryError.notJoined(path) }
+        let yaml = try String(contentsOfFile: configurationFile, encoding: .utf8)
+        return try AgentConfiguration(yaml: yaml, overrides: overrides)
+    }
+
+    package func write(_ configuration: AgentConfiguration) throws {
+        try PrivateFile.write(Array(configuration.yaml.utf8), to: configurationFile)
+    }
+}
+
+package enum AgentDirectoryError: ActionableError {
+    case notJoined(String)
+    case alreadyJoined(String)
+    case inUse(String, processID: String)
+    case damagedFile(String)
+    case refusedWrite(String, reason: String)
+
+    package var summary: String {
+        switch self {
+        case .notJoined(let path): "'\(path)' is not an agent's directory"
+        case .alreadyJoined(let path): "'\(path)' already belongs to a node"
+        case .inUse(let path, let processID): "another agent (process \(processID)) runs in '\(path)'"
+        case .damagedFile(let file): "'\(file)' is missing or does not hold what belongs there"
+        case .refusedWrite(let file, let reason): "'\(file)' cannot be written: \(reason)"
+        }
+    }
+    package var hint: String {
+        switch self {
+        case .notJoined: "Run 'muster agent join --dir DIR TOKEN' first, or give the right --dir."
+        case .alreadyJoined: "Choose an empty directory, or retire the old node and remove the directory."
+        case .inUse: "Stop that agent, or give this one a directory of its own."
+        case .damagedFile: "Put the file back from a copy; if it is lost, join the node again in a new directory."
+        case .refusedWrite: "Check that the disk is not full and that the directory belongs to this user."
+        }
+    }
+    package var isTransient: Bool { false }
+}
+
+extension AgentDirectory {
+    /// Adds a database to the configuration and tells a running agent.
+    ///
+    /// - Returns: true if an agent runs in this directory.
+    package func add(_ database: ProtectedDatabase) throws -> Bool {
+        var configuration = try configuration()
+        if let twin = configuration.databases.first(where: { $0.name == database.name || $0.path == database.path }) {
+            throw DatabaseKnown(name: twin.name, path: twin.path)
+        }
+        configuration.databases.append(database)
+        try write(configuration)
+        return DirectoryLock.signalReload(self)
+    }
+}
+
+package struct DatabaseKnown: ActionableError {
+    let name: String
+    let path: String
+    package var summary: String { "this node already protects '\(path)' under the name '\(name)'" }
+    package var hint: String { "Choose another name with --name, or leave it as it is." }
+    package var isTransient: Bool { false }
+}

@@ -1,0 +1,150 @@
+import AsyncAlgorithms
+import Logging
+import MusterAPI
+import MusterEngine
+import MusterFormat
+import MusterModel
+import MusterTransfer
+import ServiceLifecycle
+
+/// The agent of one node: takes snapshots when they are due or asked for, and reports.
+///
+/// | runs beside the others | holds |
+/// |---|---|
+/// | the schedule, one loop for all databases | nothing |
+/// | each snapshot under way | its database, and its weight in the turnstile |
+/// | the long poll for jobs | one connection |
+/// | the report, every 30 s and after each attempt | nothing |
+/// | the certificate's renewal, looked at every hour | nothing |
+///
+/// On graceful shutdown snapshots under way are finished and no new one starts.
+/// It may be killed at any point: see `SnapshotTaker` and `AgentState`.
+package final class AgentService: Service {
+    private let directory: AgentDirectory
+    private let environment: AgentEnvironment
+    private let reloads: AsyncStream<Void>
+    private let overrides: [String: String]
+
+    /// - Parameters:
+    ///   - overrides: configuration from the environment, by key.
+    ///   - reloads: one element for each SIGHUP.
+    package init(
+        directory: AgentDirectory, environment: AgentEnvironment, overrides: [String: String],
+        reloads: AsyncStream<Void>
+    ) {
+        (self.directory, self.environment) = (directory, environment)
+        (self.overrides, self.reloads) = (overrides, reloads)
+    }
+
+    package func run() async throws {
+        let configuration = try directory.configuration(overrides: overrides)
+        let lock = try DirectoryLock(directory)
+        defer { lock.release() }
+        let crew = try AgentCrew(directory: directory, configuration: configuration, environment: environment)
+        defer { crew.shutdown() }
+        environment.logger.info(
+            "agent started",
+            metadata: [
+                "node": "\(configuration.nodeName)", "databases": "\(configuration.databases.count)",
+                "coordinator": "\(configuration.coordinatorURL)",
+            ])
+        try await withGracefulShutdownHandler {
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask { try await crew.schedule.run() }
+                group.addTask { try await crew.jobs.run() }
+                group.addTask { try await crew.reporter.run() }
+                group.addTask { try await crew.renewal.run() }
+                group.addTask { try await self.reload(crew) }
+                // The schedule ends first, when the last snapshot under way is done.
+                try await group.next()
+                group.cancelAll()
+            }
+        } onGracefulShutdown: {
+            crew.stopTaking()
+        }
+        environment.logger.info("agent stopped")
+    }
+
+    private func reload(_ crew: AgentCrew) async throws {
+        for await _ in reloads {
+            do {
+                let configuration = try directory.configuration(overrides: overrides)
+                crew.use(configuration.databases)
+                environment.logger.info(
+                    "configuration reloaded", metadata: ["databases": "\(configuration.databases.count)"])
+            } catch let error as any ActionableError {
+                environment.logger.error(
+                    "configuration not reloaded", metadata: ["reason": "\(error.summary)", "hint": "\(error.hint)"])
+            }
+        }
+        // The stream ends with the process; until then this task must not be the first to end.
+        try await environment.sleep(.seconds(1 << 30))
+    }
+}
+
+/// Everything that works for one run of the agent, built once.
+struct AgentCrew: Sendable {
+    let schedule: ScheduleLoop
+    let jobs: JobLoop
+    let reporter: Reporter
+    let renewal: Renewal
+    private let board: DatabaseBoard
+    private let coordinator: CoordinatorClient
+
+    init(directory: AgentDirectory, configuration: AgentConfiguration, environment: AgentEnvironment) throws {
+        let identity = try NodeIdentity(directory: directory, node: configuration.nodeID)
+        let receiptKeyText = try PrivateFile.text(at: directory.receiptKeyFile).prefix { $0 != "\n" }
+        guard let receiptKey = Hex.decode(receiptKeyText).flatMap({ VerifyingKey(bytes: $0) }) else {
+            throw AgentDirectoryError.damagedFile(directory.receiptKeyFile)
+        }
+        let state = try AgentState(path: directory.stateFile)
+        coordinator = try Self.client(directory: directory, configuration: configuration, environment: environment)
+        board = DatabaseBoard()
+        board.replace(with: configuration.databases)
+
+        let lanes = configuration.cores > 0 ? configuration.cores : environment.cores
+        let pipeline = SnapshotPipeline(
+            settings: SealingSettings(keys: identity.keys, signingKey: identity.signingKey, lanes: lanes),
+            clock: environment.clock, monotonic: environment.monotonic)
+        let taker = SnapshotTaker(
+            identity: identity, receiptKey: receiptKey, state: state, coordinator: coordinator, pipeline: pipeline,
+            environment: environment)
+        reporter = Reporter(board: board, state: state, coordinator: coordinator, environment: environment)
+        let snapshots = Snapshots(
+            board: board, taker: taker, state: state, turnstile: Turnstile(room: Snapshots.room), reporter: reporter,
+            environment: environment)
+        schedule = ScheduleLoop(board: board, snapshots: snapshots, state: state, environment: environment)
+        let verifier = NodeVerification(
+            coordinator: coordinator, identity: identity, scratch: directory.scratch, lanes: lanes,
+            environment: environment)
+        jobs = JobLoop(
+            board: board, snapshots: snapshots, verification: verifier, coordinator: coordinator,
+            environment: environment)
+        renewal = Renewal(
+            directory: directory, identity: identity, url: configuration.coordinatorURL, environment: environment)
+    }
+
+    func use(_ databases: [ProtectedDatabase]) {
+        board.replace(with: databases)
+        schedule.wake()
+    }
+
+    /// Takes up no new snapshot; those under way are finished.
+    func stopTaking() { schedule.stop() }
+
+    func shutdown() { coordinator.shutdown() }
+
+    private static func client(
+        directory: AgentDirectory, configuration: AgentConfiguration, environment: AgentEnvironment
+    ) throws -> CoordinatorClient {
+        let tls = TLSFiles(
+            authority: directory.authorityFile,
+            identity: .init(certificate: directory.certificateFile, key: directory.certificateKeyFile))
+        return CoordinatorClient(
+            http: try HTTPClient(tls: tls), url: configuration.coordinatorURL,
+            retry: .init(
+                policy: RetryPolicy(maximumAttempts: 8, maximumDelay: .seconds(10), maximumTotal: .seconds(60)),
+                random: environment.random, clock: ContinuousClock()),
+            uploadLimit: configuration.uploadLimitBytes > 0 ? configuration.uploadLimitBytes : nil)
+    }
+}

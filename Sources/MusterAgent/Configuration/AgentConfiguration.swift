@@ -1,0 +1,129 @@
+package import MusterModel
+import Yams
+
+/// One database that this agent protects.
+package struct ProtectedDatabase: Equatable, Sendable {
+    package let id: DatabaseID
+    package let name: String
+    package let path: String
+    package let schedule: Schedule
+
+    package init(id: DatabaseID, name: String, path: String, schedule: Schedule) {
+        (self.id, self.name, self.path, self.schedule) = (id, name, path, schedule)
+    }
+}
+
+/// When snapshots of a database are due: `every` after the last one, plus up to `jitter`.
+package struct Schedule: Equatable, Sendable {
+    package static let shortest = Duration.milliseconds(100)
+    package let every: Duration
+    package let jitter: Duration
+
+    /// - Returns: nil for an interval below 100 ms or a negative jitter.
+    package init?(every: Duration, jitter: Duration? = nil) {
+        // Without a word from the operator a tenth of the interval spreads a fleet's load, never more than a minute.
+        let jitter = jitter ?? min(every / 10, .seconds(60))
+        guard every >= Self.shortest, jitter >= .zero else { return nil }
+        (self.every, self.jitter) = (every, jitter)
+    }
+}
+
+/// `agent.yaml`: everything an operator may set on a node.
+package struct AgentConfiguration: Equatable, Sendable {
+    package static let fileName = "agent.yaml"
+
+    package var coordinatorURL: String
+    package var nodeName: String
+    package var nodeID: NodeID
+    /// Cores that hashing, compressing and sealing may use; 0 means all.
+    package var cores = 0
+    /// Bytes a second over all uploads; 0 means no limit.
+    package var uploadLimitBytes = 0
+    package var databases: [ProtectedDatabase] = []
+
+    package init(coordinatorURL: String, nodeName: String, nodeID: NodeID) {
+        (self.coordinatorURL, self.nodeName, self.nodeID) = (coordinatorURL, nodeName, nodeID)
+    }
+
+    /// - Parameter overrides: scalars by their key in the file, from the environment; they win.
+    package init(yaml: String, overrides: [String: String] = [:]) throws(ConfigurationError) {
+        var reader = try YAMLReader(yaml: yaml, overrides: overrides, file: Self.fileName)
+        coordinatorURL = try reader.string("coordinator")
+        nodeName = try reader.string("node")
+        guard let nodeID = NodeID(try reader.string("node_id")) else {
+            throw .invalid(file: Self.fileName, key: "node_id", expected: "32 lowercase hex digits")
+        }
+        self.nodeID = nodeID
+        cores = try reader.optionalInt("cores", in: 0...1024) ?? 0
+        uploadLimitBytes = try reader.optionalInt("upload_limit_bytes", in: 0...Int.max) ?? 0
+        var databases: [ProtectedDatabase] = []
+        for var entry in try reader.list("databases") {
+            databases.append(try ProtectedDatabase(reader: &entry))
+        }
+        self.databases = databases
+        try reader.refuseUnknownKeys()
+        try refuseTwins()
+    }
+
+    private func refuseTwins() throws(ConfigurationError) {
+        let names = databases.map(\.name)
+        if let twin = names.first(where: { name in names.count(where: { $0 == name }) > 1 }) {
+            throw .invalid(file: Self.fileName, key: "databases", expected: "one entry named '\(twin)', not several")
+        }
+    }
+
+    /// The file's text; parses back to an equal value.
+    package var yaml: String {
+        var lines = [
+            "# Muster agent. Written by 'muster agent join' and 'muster database add'; edits are kept, comments are not.",
+            "# A running agent reads it again on SIGHUP.",
+            "coordinator: \(quoted(coordinatorURL))",
+            "node: \(quoted(nodeName))",
+            "node_id: \"\(nodeID)\"",
+        ]
+        if cores != 0 { lines.append("cores: \(cores)") }
+        if uploadLimitBytes != 0 { lines.append("upload_limit_bytes: \(uploadLimitBytes)") }
+        lines.append(databases.isEmpty ? "databases: []" : "databases:")
+        for database in databases {
+            lines += [
+                "  - id: \"\(database.id)\"", "    name: \(quoted(database.name))",
+                "    path: \(quoted(database.path))",
+                "    every: \(database.schedule.every.text)", "    jitter: \(database.schedule.jitter.text)",
+            ]
+        }
+        return lines.joined(separator: "\n") + "\n"
+    }
+}
+
+extension ProtectedDatabase {
+    fileprivate init(reader: inout YAMLReader) throws(ConfigurationError) {
+        let file = AgentConfiguration.fileName
+        guard let id = DatabaseID(try reader.string("id")) else {
+            throw .invalid(file: file, key: "databases.id", expected: "32 lowercase hex digits")
+        }
+        let (name, path) = (try reader.string("name"), try reader.string("path"))
+        let every = try reader.duration("every")
+        guard let schedule = Schedule(every: every, jitter: try reader.optionalDuration("jitter")) else {
+            throw .invalid(file: file, key: "databases.every", expected: "100ms or more")
+        }
+        guard path.hasPrefix("/") else {
+            throw .invalid(file: file, key: "databases.path", expected: "an absolute path, not '\(path)'")
+        }
+        try reader.refuseUnknownKeys()
+        self.init(id: id, name: name, path: path, schedule: schedule)
+    }
+}
+
+/// A YAML double-quoted scalar: every character survives, a newline in a file name included.
+private func quoted(_ text: String) -> String {
+    var quoted = "\""
+    for scalar in text.unicodeScalars {
+        switch scalar {
+        case "\"", "\\": quoted += "\\\(scalar)"
+        case _ where scalar.value < 0x20 || scalar.value == 0x7f:
+            quoted += "\\x" + Hex.encode([UInt8(scalar.value)])
+        default: quoted.unicodeScalars.append(scalar)
+        }
+    }
+    return quoted + "\""
+}

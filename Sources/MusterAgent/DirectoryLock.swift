@@ -1,0 +1,45 @@
+import Foundation
+import MusterModel
+
+/// One agent for each directory: a lock that the kernel drops with the process, however it ends.
+struct DirectoryLock {
+    private let descriptor: Int32
+
+    init(_ directory: AgentDirectory) throws {
+        let descriptor = open(directory.lockFile, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
+        guard descriptor >= 0 else {
+            throw AgentDirectoryError.refusedWrite(directory.lockFile, reason: String(cString: strerror(errno)))
+        }
+        guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
+            close(descriptor)
+            throw AgentDirectoryError.inUse(directory.path, processID: Self.holder(of: directory) ?? "unknown")
+        }
+        self.descriptor = descriptor
+        let text = Array("\(getpid())\n".utf8)
+        guard ftruncate(descriptor, 0) == 0, write(descriptor, text, text.count) == text.count else {
+            release()
+            throw AgentDirectoryError.refusedWrite(directory.lockFile, reason: String(cString: strerror(errno)))
+        }
+    }
+
+    func release() { close(descriptor) }
+
+    /// The process id in the lock file, whether it still runs or not.
+    static func holder(of directory: AgentDirectory) -> String? {
+        // No file means that no agent ever ran here.
+        let text = try? String(contentsOfFile: directory.lockFile, encoding: .utf8)
+        return text?.split(separator: "\n").first.map(String.init)
+    }
+
+    /// Tells a running agent to read its configuration again.
+    ///
+    /// - Returns: false if none runs.
+    static func signalReload(_ directory: AgentDirectory) -> Bool {
+        let descriptor = open(directory.lockFile, O_RDWR | O_CLOEXEC | O_NOFOLLOW)
+        guard descriptor >= 0 else { return false }
+        defer { close(descriptor) }
+        guard flock(descriptor, LOCK_EX | LOCK_NB) != 0 else { return false }
+        guard let process = holder(of: directory).flatMap({ Int32($0) }), process > 1 else { return false }
+        return kill(process, SIGHUP) == 0
+    }
+}

@@ -1,0 +1,56 @@
+import Foundation
+import Logging
+import MusterAPI
+import MusterFormat
+import MusterModel
+import MusterTransfer
+
+/// Renews the node's certificate at half its life, and after it expired as well.
+struct Renewal: Sendable {
+    private static let period = Duration.seconds(3600)
+
+    let directory: AgentDirectory
+    let identity: NodeIdentity
+    let url: String
+    let environment: AgentEnvironment
+
+    func run() async throws {
+        while !Task.isCancelled {
+            do {
+                try await renewIfDue()
+            } catch let error as any ActionableError {
+                environment.logger.warning(
+                    "certificate not renewed", metadata: ["reason": "\(error.summary)", "hint": "\(error.hint)"])
+            }
+            try await environment.sleep(Self.period)
+        }
+    }
+
+    func renewIfDue() async throws {
+        let life = try CertificateLife(pem: try PrivateFile.text(at: directory.certificateFile))
+        guard life.isDueForRenewal(at: environment.clock.now()) else { return }
+        let fresh = try CertificateRequest(for: identity.node)
+        var request = Muster_V1_RenewRequest()
+        request.nodeID = identity.node.description
+        request.certificateRequest = fresh.request
+        request.signedAt = environment.clock.now().description
+        let signed = Array("\(request.nodeID)\0\(request.signedAt)\0\(request.certificateRequest)".utf8)
+        request.signature = .init(identity.signingKey.sign(signed, as: .renewal))
+        let answer = try await send(request)
+        // Key and certificate belong together: the pair is written as one, in two files, and a crash
+        // between them is mended by renewing again, which needs neither.
+        try PrivateFile.write(fresh.privateKey, to: directory.certificateKeyFile)
+        try PrivateFile.write(answer.certificate, to: directory.certificateFile)
+        environment.logger.info("certificate renewed")
+    }
+
+    /// Without the old certificate: an expired one would end the handshake, and the signature proves who asks.
+    private func send(_ request: Muster_V1_RenewRequest) async throws -> Muster_V1_RenewResponse {
+        let http = try HTTPClient(tls: TLSFiles(authority: directory.authorityFile))
+        defer { http.shutdown() }
+        let coordinator = CoordinatorClient(
+            http: http, url: url,
+            retry: .init(policy: RetryPolicy(maximumAttempts: 1), random: environment.random, clock: ContinuousClock()))
+        return try await coordinator.renew(request)
+    }
+}

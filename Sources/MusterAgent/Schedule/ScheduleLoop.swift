@@ -1,0 +1,83 @@
+import MusterModel
+import Synchronization
+
+/// Starts each database's snapshots when they are due: one loop, however many databases.
+final class ScheduleLoop: Sendable {
+    private struct Ended {
+        let database: DatabaseID
+        let attempt: Attempt
+    }
+
+    private struct News {
+        var ended: [Ended] = []
+        var isStopped = false
+    }
+
+    private let board: DatabaseBoard
+    private let snapshots: Snapshots
+    private let state: AgentState
+    private let environment: AgentEnvironment
+    private let news = Mutex(News())
+    private let bell = Bell()
+
+    init(board: DatabaseBoard, snapshots: Snapshots, state: AgentState, environment: AgentEnvironment) {
+        (self.board, self.snapshots, self.state, self.environment) = (board, snapshots, state, environment)
+    }
+
+    /// The list of databases changed.
+    func wake() { bell.ring() }
+
+    func stop() {
+        news.withLock { $0.isStopped = true }
+        bell.ring()
+    }
+
+    /// Returns after `stop`, when the last snapshot under way is done.
+    func run() async throws {
+        var book = ScheduleBook()
+        var known: [DatabaseID: Schedule] = [:]
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            while !Task.isCancelled {
+                let (ended, isStopped) = news.withLock { news in
+                    defer { news.ended = [] }
+                    return (news.ended, news.isStopped)
+                }
+                if isStopped { break }
+                for end in ended {
+                    book.finished(end.database, end.attempt, chance: environment.random.unitInterval())
+                }
+                try refresh(&book, &known)
+                for id in book.takeDue(at: environment.clock.now()) {
+                    guard let database = board.database(id) else { continue }
+                    group.addTask { try await self.take(database) }
+                }
+                // An hour at most: the wall clock may be set.
+                let idle = min(book.idleTime(at: environment.clock.now()) ?? .seconds(3600), .seconds(3600))
+                let sleep = environment.sleep
+                await bell.wait { try await sleep(idle) }
+            }
+            try await group.waitForAll()
+        }
+    }
+
+    private func take(_ database: ProtectedDatabase) async throws {
+        let attempt = try await snapshots.takeIfChanged(database)
+        news.withLock { $0.ended.append(Ended(database: database.id, attempt: attempt)) }
+        bell.ring()
+    }
+
+    private func refresh(_ book: inout ScheduleBook, _ known: inout [DatabaseID: Schedule]) throws {
+        let databases = board.databases
+        let current = Set(databases.map(\.id))
+        for id in known.keys where !current.contains(id) {
+            book.remove(id)
+            known[id] = nil
+        }
+        for database in databases where known[database.id] != database.schedule {
+            book.add(
+                database.id, database.schedule, lastAttempt: try state.attempt(of: database.id),
+                now: environment.clock.now(), chance: environment.random.unitInterval())
+            known[database.id] = database.schedule
+        }
+    }
+}

@@ -1,0 +1,194 @@
+import Foundation
+import GRDB
+package import MusterModel
+
+/// The agent's memory between starts: `state.db` in its directory.
+///
+/// It is a cache of what the coordinator also knows, with one exception: a
+/// manifest that was signed but not yet acknowledged stands here, byte for byte,
+/// before it is sent. After a crash the same bytes are sent again first, so a
+/// commit whose answer was lost is never made twice.
+package final class AgentState: Sendable {
+    private let queue: DatabaseQueue
+
+    /// Opens or makes the file; every change is durable when the call returns.
+    package init(path: String) throws {
+        var configuration = Configuration()
+        configuration.prepareDatabase { db in
+            try db.execute(sql: "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON")
+        }
+        queue = try DatabaseQueue(path: path, configuration: configuration)
+        var migrator = DatabaseMigrator()
+        migrator.registerMigration("v1") { db in try db.execute(sql: Self.schema) }
+        try migrator.migrate(queue)
+    }
+
+    private static let schema = """
+        CREATE TABLE head (
+            database BLOB PRIMARY KEY,
+            lineage BLOB NOT NULL,
+            sequence INTEGER NOT NULL,
+            snapshot BLOB NOT NULL,
+            manifest_hash BLOB NOT NULL,
+            identity TEXT NOT NULL,
+            fingerprint TEXT NOT NULL,
+            captured_at INTEGER NOT NULL,
+            received_at INTEGER NOT NULL,
+            receipt BLOB NOT NULL,
+            packs BLOB
+        ) STRICT;
+        CREATE TABLE pending (
+            database BLOB PRIMARY KEY,
+            lineage BLOB NOT NULL,
+            sequence INTEGER NOT NULL,
+            snapshot BLOB NOT NULL,
+            manifest BLOB NOT NULL,
+            manifest_hash BLOB NOT NULL,
+            identity TEXT NOT NULL,
+            fingerprint TEXT NOT NULL,
+            captured_at INTEGER NOT NULL,
+            packs BLOB NOT NULL
+        ) STRICT;
+        CREATE TABLE pending_pack (
+            database BLOB NOT NULL REFERENCES pending ON DELETE CASCADE,
+            position INTEGER NOT NULL,
+            bytes BLOB NOT NULL,
+            PRIMARY KEY (database, position)
+        ) STRICT;
+        CREATE TABLE own_manifest (
+            manifest_hash BLOB PRIMARY KEY,
+            database BLOB NOT NULL,
+            lineage BLOB NOT NULL,
+            sequence INTEGER NOT NULL,
+            snapshot BLOB NOT NULL
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX own_manifest_by_database ON own_manifest (database, sequence);
+        CREATE TABLE attempt (
+            database BLOB PRIMARY KEY,
+            at INTEGER NOT NULL,
+            failures INTEGER NOT NULL,
+            error_summary TEXT NOT NULL,
+            error_hint TEXT NOT NULL
+        ) STRICT;
+        """
+
+    // MARK: - Heads
+
+    /// The newest acknowledged snapshot of a database, or nil before the first.
+    package func head(of database: DatabaseID) throws -> LineageHead? {
+        try queue.read { db in
+            try Row.fetchOne(db, sql: "SELECT * FROM head WHERE database = ?", arguments: [database.blob])
+                .map(LineageHead.init(row:))
+        }
+    }
+
+    /// The receipt has come: the head moves and the pending commit goes, in one transaction.
+    package func settle(_ pending: PendingCommit, receipt: [UInt8], receivedAt: Timestamp) throws {
+        try queue.write { db in
+            try db.execute(
+                sql: """
+                    INSERT OR REPLACE INTO head VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                    """,
+                arguments: [
+                    pending.database.blob, pending.lineage.blob, Int64(pending.sequence), pending.snapshot.blob,
+                    pending.manifestHash.blob, pending.identity, pending.fingerprint,
+                    pending.capturedAt.microseconds, receivedAt.microseconds, Data(receipt),
+                    pending.packIDs.blob,
+                ])
+            try db.execute(sql: "DELETE FROM pending WHERE database = ?", arguments: [pending.database.blob])
+        }
+    }
+
+    /// The lineage is over for this agent: the next snapshot opens a new one.
+    package func forgetHead(of database: DatabaseID) throws {
+        try queue.write { db in
+            try db.execute(sql: "DELETE FROM head WHERE database = ?", arguments: [database.blob])
+            try db.execute(sql: "DELETE FROM pending WHERE database = ?", arguments: [database.blob])
+        }
+    }
+
+    // MARK: - Pending commits
+
+    package func pending(for database: DatabaseID) throws -> PendingCommit? {
+        try queue.read { db in
+            guard
+                let row = try Row.fetchOne(
+                    db, sql: "SELECT * FROM pending WHERE database = ?", arguments: [database.blob])
+            else { return nil }
+            let packs = try Data.fetchAll(
+                db, sql: "SELECT bytes FROM pending_pack WHERE database = ? ORDER BY position",
+                arguments: [database.blob])
+            return try PendingCommit(row: row, packs: packs.map { [UInt8]($0) })
+        }
+    }
+
+    /// Keeps the exact bytes before they are sent; replaces an older commit of the database.
+    package func keep(_ pending: PendingCommit) throws {
+        try queue.write { db in
+            try db.execute(sql: "DELETE FROM pending WHERE database = ?", arguments: [pending.database.blob])
+            try db.execute(
+                sql: "INSERT INTO pending VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                arguments: [
+                    pending.database.blob, pending.lineage.blob, Int64(pending.sequence), pending.snapshot.blob,
+                    Data(pending.manifest), pending.manifestHash.blob, pending.identity, pending.fingerprint,
+                    pending.capturedAt.microseconds, pending.packIDs.blob,
+                ])
+            for (position, pack) in pending.packs.enumerated() {
+                try db.execute(
+                    sql: "INSERT INTO pending_pack VALUES (?, ?, ?)",
+                    arguments: [pending.database.blob, position, Data(pack)])
+            }
+            try db.execute(
+                sql: "INSERT OR IGNORE INTO own_manifest VALUES (?, ?, ?, ?, ?)",
+                arguments: [
+                    pending.manifestHash.blob, pending.database.blob, pending.lineage.blob, Int64(pending.sequence),
+                    pending.snapshot.blob,
+                ])
+            // A head is only ever compared with recent manifests; the table stays small.
+            try db.execute(
+                sql: "DELETE FROM own_manifest WHERE database = ? AND sequence < ?",
+                arguments: [pending.database.blob, Int64(pending.sequence) - 1000])
+        }
+    }
+
+    package func dropPending(for database: DatabaseID) throws {
+        try queue.write { db in
+            try db.execute(sql: "DELETE FROM pending WHERE database = ?", arguments: [database.blob])
+        }
+    }
+
+    /// Makes a manifest that this agent signed the head again; the file it was of is not known any more.
+    ///
+    /// - Returns: false if this agent did not sign it.
+    package func adoptOwnManifest(_ hash: ManifestHash, of database: DatabaseID) throws -> Bool {
+        try queue.write { db in
+            try db.execute(
+                sql: """
+                    INSERT OR REPLACE INTO head
+                    SELECT database, lineage, sequence, snapshot, manifest_hash, '', '', 0, 0, x'', NULL
+                    FROM own_manifest WHERE manifest_hash = ? AND database = ?
+                    """, arguments: [hash.blob, database.blob])
+            return db.changesCount == 1
+        }
+    }
+
+    // MARK: - Attempts
+
+    package func attempt(of database: DatabaseID) throws -> Attempt? {
+        try queue.read { db in
+            try Row.fetchOne(db, sql: "SELECT * FROM attempt WHERE database = ?", arguments: [database.blob])
+                .map(Attempt.init(row:))
+        }
+    }
+
+    package func record(_ attempt: Attempt, for database: DatabaseID) throws {
+        try queue.write { db in
+            try db.execute(
+                sql: "INSERT OR REPLACE INTO attempt VALUES (?, ?, ?, ?, ?)",
+                arguments: [
+                    database.blob, attempt.at.microseconds, attempt.failuresInARow, attempt.errorSummary,
+                    attempt.errorHint,
+                ])
+        }
+    }
+}

@@ -1,0 +1,130 @@
+import Foundation
+import GRDB
+package import MusterModel
+
+/// The newest acknowledged snapshot of one database.
+package struct LineageHead: Equatable, Sendable {
+    package let lineage: LineageID
+    package let sequence: UInt64
+    package let snapshot: SnapshotID
+    package let manifestHash: ManifestHash
+    /// Which file it was: device, inode and page size. Another one opens a new lineage.
+    package let identity: String
+    /// What the file looked like when the capture began; "" where that proves nothing.
+    package let fingerprint: String
+    package let capturedAt: Timestamp
+    package let receivedAt: Timestamp
+    /// Packs that it needs; nil where only the coordinator knows.
+    package let packs: Set<PackID>?
+}
+
+/// A signed manifest that no receipt has answered yet, with the small packs that travel beside it.
+package struct PendingCommit: Equatable, Sendable {
+    package let database: DatabaseID
+    package let lineage: LineageID
+    package let sequence: UInt64
+    package let snapshot: SnapshotID
+    package let manifest: [UInt8]
+    package let manifestHash: ManifestHash
+    package let packs: [[UInt8]]
+    /// Every pack that the manifest names.
+    package let packIDs: Set<PackID>
+    package let identity: String
+    package let fingerprint: String
+    package let capturedAt: Timestamp
+}
+
+/// How the last try at a snapshot ended.
+package struct Attempt: Equatable, Sendable {
+    package let at: Timestamp
+    /// 0 after a success.
+    package let failuresInARow: Int
+    package let errorSummary: String
+    package let errorHint: String
+}
+
+/// `state.db` holds something this version did not write.
+package struct DamagedState: ActionableError {
+    package let column: String
+    package var summary: String { "the agent's state.db is damaged: column '\(column)' does not parse" }
+    package var hint: String {
+        "Stop the agent, move state.db away and start it again; the next snapshot is a full one and nothing is lost."
+    }
+    package var isTransient: Bool { false }
+}
+
+extension LineageHead {
+    init(row: Row) throws {
+        lineage = try row.identifier("lineage")
+        sequence = UInt64(clamping: row["sequence"] as Int64)
+        snapshot = try row.identifier("snapshot")
+        manifestHash = try row.digest("manifest_hash")
+        identity = row["identity"]
+        fingerprint = row["fingerprint"]
+        capturedAt = Timestamp(microseconds: row["captured_at"])
+        receivedAt = Timestamp(microseconds: row["received_at"])
+        packs = try (row["packs"] as Data?).map { try PackID.set(blob: $0) }
+    }
+}
+
+extension PendingCommit {
+    init(row: Row, packs: [[UInt8]]) throws {
+        database = try row.identifier("database")
+        lineage = try row.identifier("lineage")
+        sequence = UInt64(clamping: row["sequence"] as Int64)
+        snapshot = try row.identifier("snapshot")
+        manifest = [UInt8](row["manifest"] as Data)
+        manifestHash = try row.digest("manifest_hash")
+        self.packs = packs
+        packIDs = try PackID.set(blob: row["packs"])
+        identity = row["identity"]
+        fingerprint = row["fingerprint"]
+        capturedAt = Timestamp(microseconds: row["captured_at"])
+    }
+}
+
+extension Attempt {
+    init(row: Row) {
+        self.init(
+            at: Timestamp(microseconds: row["at"]), failuresInARow: row["failures"], errorSummary: row["error_summary"],
+            errorHint: row["error_hint"])
+    }
+}
+
+extension Row {
+    fileprivate func identifier<Kind>(_ column: String) throws -> Identifier<Kind> {
+        guard let id = Identifier<Kind>(bytes: [UInt8](self[column] as Data)) else {
+            throw DamagedState(column: column)
+        }
+        return id
+    }
+
+    fileprivate func digest<Kind>(_ column: String) throws -> Digest<Kind> {
+        guard let digest = Digest<Kind>(bytes: [UInt8](self[column] as Data)) else {
+            throw DamagedState(column: column)
+        }
+        return digest
+    }
+}
+
+extension Identifier {
+    var blob: Data { Data(bytes) }
+}
+
+extension Digest {
+    var blob: Data { Data(bytes) }
+}
+
+extension Set where Element == PackID {
+    /// 32 bytes each, ascending.
+    var blob: Data { Data(sorted().flatMap(\.bytes)) }
+}
+
+extension Digest where Kind == PackKind {
+    fileprivate static func set(blob: Data) throws -> Set<PackID> {
+        guard blob.count.isMultiple(of: byteCount) else { throw DamagedState(column: "packs") }
+        let bytes = [UInt8](blob)
+        return Set(
+            stride(from: 0, to: bytes.count, by: byteCount).compactMap { PackID(bytes: bytes[$0..<$0 + byteCount]) })
+    }
+}

@@ -1,0 +1,40 @@
+package import MusterAPI
+import MusterEngine
+package import MusterModel
+
+/// The coordinator as the place where a restore reads from.
+package struct CoordinatorSource: SnapshotSource {
+    private let coordinator: CoordinatorClient
+    package let name: String
+
+    /// - Parameter name: how reports call it.
+    package init(coordinator: CoordinatorClient, name: String = "coordinator") {
+        (self.coordinator, self.name) = (coordinator, name)
+    }
+
+    package func manifest(of snapshot: SnapshotID) async throws -> [UInt8] {
+        do {
+            return try await coordinator.manifest(of: snapshot)
+        } catch {
+            throw unavailable(error) ?? error
+        }
+    }
+
+    package func read(_ pack: PackID, _ range: Range<UInt64>) async throws -> [UInt8] {
+        do {
+            return try await coordinator.bytes(of: pack, in: range)
+        } catch {
+            throw unavailable(error) ?? error
+        }
+    }
+
+    /// What tells of the object and not of the way to it.
+    private func unavailable(_ error: CoordinatorError) -> (any Error)? {
+        switch error {
+        case .refused(404, let body, _) where body.code == "object_missing":
+            ObjectUnavailable(reason: body.summary)
+        case .refused(416, _, _): ObjectUnavailable(reason: "it is truncated: it ends before the range that is needed")
+        default: nil
+        }
+    }
+}

@@ -1,0 +1,114 @@
+import Logging
+import MusterAPI
+import MusterEngine
+import MusterModel
+
+/// Asks the coordinator for work and does it: the agent opens no port.
+struct JobLoop: Sendable {
+    private static let waitSeconds: UInt32 = 30
+    /// Jobs at work at once; what comes beyond waits here, and at the coordinator.
+    private static let mostAtOnce = 16
+    private static let pauseAfterFailure = Duration.seconds(5)
+
+    let board: DatabaseBoard
+    let snapshots: Snapshots
+    let verification: NodeVerification
+    let coordinator: CoordinatorClient
+    let environment: AgentEnvironment
+
+    func run() async throws {
+        var request = Muster_V1_WorkRequest()
+        request.waitSeconds = Self.waitSeconds
+        request.bootID = Hex.encode(environment.random.bytes(16))
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            var atWork = 0
+            while !Task.isCancelled {
+                for job in try await nextJobs(request) {
+                    if atWork >= Self.mostAtOnce {
+                        try await group.next()
+                        atWork -= 1
+                    }
+                    group.addTask { try await self.work(on: job) }
+                    atWork += 1
+                }
+            }
+        }
+    }
+
+    private func nextJobs(_ request: Muster_V1_WorkRequest) async throws -> [Muster_V1_Job] {
+        do {
+            return try await coordinator.work(request).jobs
+        } catch {
+            try Task.checkCancellation()
+            if !error.isTransient {
+                environment.logger.error(
+                    "no work can be asked for", metadata: ["reason": "\(error.summary)", "hint": "\(error.hint)"])
+            }
+            // Chance keeps a fleet from coming back all at once after the coordinator was away.
+            try await environment.sleep(Self.pauseAfterFailure * (0.5 + environment.random.unitInterval()))
+            return []
+        }
+    }
+
+    private func work(on job: Muster_V1_Job) async throws {
+        guard let id = JobID(job.id) else { return }
+        var outcome = Muster_V1_JobOutcome()
+        do {
+            switch job.kind {
+            case "snapshot": try await takeSnapshot(job, &outcome)
+            case "verify": try await verify(job, &outcome)
+            default: throw UnknownJob(kind: job.kind)
+            }
+            outcome.state = "done"
+        } catch is CancellationError {
+            // The coordinator hands it out again to the agent's next life.
+            return
+        } catch {
+            outcome.state = "failed"
+            outcome.errorSummary = (error as? any ActionableError)?.summary ?? "\(error)"
+            outcome.errorHint = (error as? any ActionableError)?.hint ?? "Look at the agent's log."
+        }
+        do {
+            _ = try await coordinator.finish(id, outcome)
+        } catch {
+            environment.logger.warning(
+                "job's outcome not delivered", metadata: ["job": "\(id)", "reason": "\(error.summary)"])
+        }
+    }
+
+    private func takeSnapshot(_ job: Muster_V1_Job, _ outcome: inout Muster_V1_JobOutcome) async throws {
+        guard let id = DatabaseID(job.databaseID), let database = board.database(id) else {
+            throw UnknownDatabase(name: job.database)
+        }
+        outcome.snapshotID = try await snapshots.take(database, labels: job.labels).description
+        snapshots.reporter.wake()
+    }
+
+    private func verify(_ job: Muster_V1_Job, _ outcome: inout Muster_V1_JobOutcome) async throws {
+        guard let snapshot = SnapshotID(job.snapshotID) else { throw UnknownJob(kind: job.kind) }
+        let began = environment.monotonic()
+        let failed = try await verification.verify(snapshot)
+        outcome.snapshotID = snapshot.description
+        outcome.seconds = (environment.monotonic() - began).inSeconds
+        outcome.failed = failed.map { failing in
+            var finding = Muster_V1_Finding()
+            (finding.snapshot, finding.store) = (failing.snapshot, failing.store)
+            (finding.object, finding.reason) = (failing.object, failing.reason)
+            return finding
+        }
+    }
+}
+
+private struct UnknownJob: ActionableError {
+    let kind: String
+    var summary: String { "this agent does not know jobs of kind '\(kind)'" }
+    var hint: String { "Update the agent to the coordinator's version." }
+    var isTransient: Bool { false }
+}
+
+private struct UnknownDatabase: ActionableError {
+    let name: String
+    var summary: String { "database '\(name)' is not in this agent's configuration" }
+    var hint: String { "Add it on the node with 'muster database add --dir DIR PATH'." }
+    var isTransient: Bool { false }
+}

@@ -1,0 +1,60 @@
+import Logging
+import MusterAPI
+import MusterEngine
+import MusterModel
+
+/// Tells the coordinator what this node protects and how each database fares.
+struct Reporter: Sendable {
+    private static let period = Duration.seconds(30)
+    /// Reports never follow one another faster than this, however many attempts end.
+    private static let shortestPause = Duration.seconds(1)
+
+    private let board: DatabaseBoard
+    private let state: AgentState
+    private let coordinator: CoordinatorClient
+    private let environment: AgentEnvironment
+    private let bell = Bell()
+
+    init(board: DatabaseBoard, state: AgentState, coordinator: CoordinatorClient, environment: AgentEnvironment) {
+        (self.board, self.state, self.coordinator, self.environment) = (board, state, coordinator, environment)
+    }
+
+    /// Something changed that an admin may want to see soon.
+    func wake() { bell.ring() }
+
+    func run() async throws {
+        while !Task.isCancelled {
+            do {
+                _ = try await coordinator.report(try report())
+            } catch let error as CoordinatorError {
+                environment.logger.warning("report not delivered", metadata: ["reason": "\(error.summary)"])
+            }
+            let sleep = environment.sleep
+            try await sleep(Self.shortestPause)
+            await bell.wait { try await sleep(Self.period) }
+        }
+    }
+
+    private func report() throws -> Muster_V1_ReportRequest {
+        var request = Muster_V1_ReportRequest()
+        request.agentVersion = environment.version
+        request.clock = environment.clock.now().description
+        request.databases = try board.databases.map(report(on:))
+        return request
+    }
+
+    private func report(on database: ProtectedDatabase) throws -> Muster_V1_DatabaseReport {
+        let (attempt, head) = (try state.attempt(of: database.id), try state.head(of: database.id))
+        var report = Muster_V1_DatabaseReport()
+        report.databaseID = database.id.description
+        (report.name, report.path) = (database.name, database.path)
+        report.schedule = "every \(database.schedule.every.text)"
+        report.state = attempt.map { $0.failuresInARow > 0 ? "failing" : "ok" } ?? "waiting"
+        (report.errorSummary, report.errorHint) = (attempt?.errorSummary ?? "", attempt?.errorHint ?? "")
+        report.attemptedAt = attempt?.at.description ?? ""
+        // A file that cannot be looked at is reported as changed: nothing proves that it is not.
+        let now = try? SourceIdentity.fingerprint(of: database.path)
+        report.changedSinceReceipt = now == nil || now != head?.fingerprint
+        return report
+    }
+}
