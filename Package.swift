@@ -86,6 +86,7 @@ let package = Package(
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "SwiftASN1", package: "swift-asn1"),
             ], swiftSettings: house),
+        .target(name: "MusterTestSupport", dependencies: ["MusterModel", "MusterStore"], swiftSettings: house),
         .executableTarget(
             name: "muster",
             dependencies: [
@@ -94,6 +95,39 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+            ], swiftSettings: house),
+
+        .testTarget(name: "TidyTests", swiftSettings: house),
+        .target(
+            name: "StressRig", dependencies: ["MusterModel", "MusterSQLite"], path: "Tests/StressRig",
+            swiftSettings: house),
+        .executableTarget(
+            name: "stress-workload", dependencies: ["MusterModel", "MusterSQLite"], path: "Tests/StressWorkload",
+            swiftSettings: house),
+        .testTarget(
+            name: "MusterSQLiteTests", dependencies: ["MusterSQLite", "MusterModel", "StressRig", "stress-workload"],
+            swiftSettings: house),
+        .testTarget(
+            name: "StressTests", dependencies: ["MusterSQLite", "StressRig", "stress-workload"], swiftSettings: house),
+        .testTarget(
+            name: "MusterFormatTests", dependencies: ["MusterFormat", "MusterModel", "MusterTestSupport"],
+            swiftSettings: house),
+        .testTarget(
+            name: "MusterTransferTests", dependencies: ["MusterTransfer", "MusterModel", "MusterTestSupport"],
+            swiftSettings: house),
+        .testTarget(
+            name: "MusterStoreTests", dependencies: ["MusterStore", "MusterModel", "MusterTestSupport"],
+            swiftSettings: house),
+        .testTarget(
+            name: "MusterEngineTests",
+            dependencies: [
+                "MusterEngine", "MusterFormat", "MusterModel", "MusterSQLite", "MusterStore", "MusterTestSupport",
+            ], swiftSettings: house),
+        .testTarget(
+            name: "MusterCatalogTests",
+            dependencies: [
+                "MusterCatalog", "MusterModel", "MusterTestSupport", .product(name: "GRDB", package: "GRDB.swift"),
             ], swiftSettings: house),
     ]
 )

@@ -1,0 +1,84 @@
+import ArgumentParser
+import Foundation
+import MusterAPI
+import MusterFormat
+import MusterModel
+import MusterTransfer
+
+/// What every admin command takes.
+struct AdminOptions: ParsableArguments {
+    @Option(help: "The admin context file. Default: $MUSTER_CONTEXT, else the file that 'coordinator init' wrote.")
+    var context: String?
+
+    @Option(help: "How to print the result: table or json.")
+    var format = OutputFormat.table
+
+    /// Opens the admin plane of the coordinator.
+    func coordinator() throws -> CoordinatorClient {
+        let path = context ?? ContextFile.defaultPath
+        guard let json = FileManager.default.contents(atPath: path) else {
+            throw ContextMissing(path: path)
+        }
+        let context: AdminContext
+        do {
+            context = try AdminContext(json: json)
+        } catch {
+            throw ContextDamaged(path: path)
+        }
+        let tls = TLSFiles(
+            authority: context.authority,
+            identity: .init(certificate: context.certificate, key: context.privateKey))
+        return CoordinatorClient(
+            http: try HTTPClient(tls: tls), url: context.url, retry: Surroundings.retry)
+    }
+}
+
+enum ContextFile {
+    /// `$MUSTER_CONTEXT`, else `muster/context.json` under the user's configuration folder.
+    static var defaultPath: String {
+        let environment = ProcessInfo.processInfo.environment
+        if let path = environment["MUSTER_CONTEXT"], !path.isEmpty { return path }
+        let home = environment["HOME"] ?? "/"
+        let folder = environment["XDG_CONFIG_HOME"].flatMap { $0.isEmpty ? nil : $0 } ?? home + "/.config"
+        return folder + "/muster/context.json"
+    }
+}
+
+extension ContextFile {
+    /// Writes the file with mode 0600 from the first byte on; it holds a private key.
+    static func write(_ context: AdminContext, to path: String) throws {
+        let folder = URL(filePath: path).deletingLastPathComponent()
+        try FileManager.default.createDirectory(
+            at: folder, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+        let descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
+        guard descriptor >= 0 else {
+            throw ContextNotWritten(path: path, reason: String(cString: strerror(errno)))
+        }
+        let file = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
+        try file.write(contentsOf: try context.json())
+        try file.synchronize()
+    }
+}
+
+private struct ContextNotWritten: ActionableError {
+    let path, reason: String
+    var summary: String { "the admin context cannot be written to '\(path)': \(reason)" }
+    var hint: String { "Choose another place with --context FILE." }
+    var isTransient: Bool { false }
+}
+
+struct ContextMissing: ActionableError {
+    let path: String
+    var summary: String { "there is no admin context at '\(path)'" }
+    var hint: String {
+        "Give the file that 'muster coordinator init' wrote with --context FILE or in MUSTER_CONTEXT."
+    }
+    var isTransient: Bool { false }
+}
+
+struct ContextDamaged: ActionableError {
+    let path: String
+    var summary: String { "'\(path)' is not an admin context" }
+    var hint: String { "Copy the file again from the machine where 'muster coordinator init' ran." }
+    var isTransient: Bool { false }
+}

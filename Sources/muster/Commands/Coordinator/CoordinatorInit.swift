@@ -1,0 +1,70 @@
+import ArgumentParser
+import Foundation
+import MusterAPI
+import MusterCoordinator
+import MusterModel
+
+extension ListenAddress: ExpressibleByArgument {
+    package init?(argument: String) {
+        // ArgumentParser words its own error for a value that does not parse.
+        guard let address = try? ListenAddress(argument) else { return nil }
+        self = address
+    }
+}
+
+struct CoordinatorInit: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "init", abstract: "Make a new coordinator: authority, keys, first store, first admin.",
+        discussion: """
+            Writes the admin context that the other commands use, and the recovery key. Take the recovery key
+            offline: it opens every node's snapshots, and without it a lost node's cannot be opened.
+            """)
+
+    @Option(help: "The coordinator's directory; must be empty or not exist.")
+    var dir: String
+
+    @Option(help: "Address of the agent plane, HOST:PORT.")
+    var listen = ListenAddress(host: "127.0.0.1", port: 7420)
+
+    @Option(help: "Address of the admin plane. Default: the same host, the next port.")
+    var adminListen: ListenAddress?
+
+    @Option(help: "The host name that agents and admins are told to use. Default: that of --listen.")
+    var advertise: String?
+
+    @Option(help: "The first store: a folder or a file:// URL. Default: a folder in the directory.")
+    var store: String?
+
+    @Option(help: "Where to write the private recovery key. Default: recovery-key.txt in the directory.")
+    var recoveryKeyFile: String?
+
+    @Option(help: "Where to write the admin context. Default: $MUSTER_CONTEXT, else the per-user file.")
+    var context: String?
+
+    func run() async throws {
+        let contextPath = context ?? ContextFile.defaultPath
+        guard !FileManager.default.fileExists(atPath: contextPath) else { throw ContextExists(path: contextPath) }
+        var settings = CoordinatorSettings(listen: listen, adminListen: adminListen)
+        settings.advertise = advertise
+        let outcome = try await Initialisation(
+            directory: CoordinatorDirectory(path: dir), settings: settings, store: store,
+            recoveryKeyFile: recoveryKeyFile, clock: Surroundings.clock, random: Surroundings.random
+        ).run()
+        try ContextFile.write(outcome.admin, to: contextPath)
+        Console.note(
+            """
+            coordinator made in \(dir)
+              store          \(outcome.storeURL)
+              admin context  \(contextPath)
+              recovery key   \(outcome.recoveryKeyFile)   <- take this file offline now
+            next: muster coordinator run --dir \(dir)
+            """)
+    }
+}
+
+private struct ContextExists: ActionableError {
+    let path: String
+    var summary: String { "an admin context exists at '\(path)'" }
+    var hint: String { "Move it away, or write the new one elsewhere with --context FILE." }
+    var isTransient: Bool { false }
+}

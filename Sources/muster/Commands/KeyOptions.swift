@@ -1,0 +1,91 @@
+import ArgumentParser
+import Foundation
+import MusterAPI
+import MusterAgent
+import MusterEngine
+import MusterFormat
+import MusterModel
+import MusterTransfer
+
+/// Where the key for reading a snapshot comes from.
+struct KeyOptions: ParsableArguments {
+    @Option(help: "Use the keys in this agent's directory, and its own access to the coordinator.")
+    var agentDir: String?
+
+    @Option(help: "Use the fleet's recovery key in this file; the coordinator is asked as an admin.")
+    var recoveryKey: String?
+
+    var isGiven: Bool { agentDir != nil || recoveryKey != nil }
+
+    func validate() throws {
+        if agentDir != nil, recoveryKey != nil {
+            throw ValidationError("give --agent-dir or --recovery-key, not both")
+        }
+    }
+
+    /// The coordinator as the given keys reach it.
+    func coordinator(_ admin: AdminOptions) throws -> CoordinatorClient {
+        guard let agentDir else { return try admin.coordinator() }
+        let directory = AgentDirectory(path: agentDir)
+        let tls = TLSFiles(
+            authority: directory.authorityFile,
+            identity: .init(certificate: directory.certificateFile, key: directory.certificateKeyFile))
+        return CoordinatorClient(
+            http: try HTTPClient(tls: tls), url: try directory.configuration().coordinatorURL,
+            retry: Surroundings.retry)
+    }
+
+    /// What opens the snapshots of one node.
+    func keys(of nodeID: String, _ coordinator: CoordinatorClient) async throws -> SnapshotKeys {
+        guard let node = NodeID(nodeID) else {
+            throw CoordinatorError.unreadable(path: "/v1/snapshots", reason: "'\(nodeID)' is no node id")
+        }
+        if let agentDir {
+            let directory = AgentDirectory(path: agentDir)
+            let own = try directory.configuration().nodeID
+            guard own == node else { throw AnotherNodesSnapshot(node: nodeID, agentDir: agentDir) }
+            let identity = try NodeIdentity(directory: directory, node: own)
+            return SnapshotKeys(keys: [identity.keys], verifyingKey: identity.signingKey.verifyingKey)
+        }
+        guard let recoveryKey else { throw KeyMissing() }
+        guard let text = try? String(contentsOfFile: recoveryKey, encoding: .utf8) else {
+            throw RecoveryKeyUnreadable(path: recoveryKey)
+        }
+        let key = try RecoveryKey(fileText: text)
+        let unverified = try KeyRecord.parse(try await coordinator.keyRecord(of: node))
+        let record = try unverified.verified(by: unverified.claimed.signingKey)
+        guard record.node == node else {
+            throw CoordinatorError.unreadable(path: "/v1/nodes/\(node)/keys", reason: "it is another node's record")
+        }
+        let secret = try record.openSecret(with: key)
+        return SnapshotKeys(
+            keys: [ScopeKeys(secret: secret, scope: record.scope, epoch: record.keyEpoch)],
+            verifyingKey: record.signingKey)
+    }
+}
+
+struct SnapshotKeys: Sendable {
+    let keys: [ScopeKeys]
+    /// The key that must have signed the manifest.
+    let verifyingKey: VerifyingKey
+}
+
+struct KeyMissing: ActionableError {
+    var summary: String { "a snapshot is sealed, and no key was given" }
+    var hint: String { "Give --agent-dir DIR on the node itself, or --recovery-key FILE elsewhere." }
+    var isTransient: Bool { false }
+}
+
+private struct AnotherNodesSnapshot: ActionableError {
+    let node, agentDir: String
+    var summary: String { "the snapshot belongs to node \(node), not to the one in '\(agentDir)'" }
+    var hint: String { "Use that node's --agent-dir, or --recovery-key FILE." }
+    var isTransient: Bool { false }
+}
+
+private struct RecoveryKeyUnreadable: ActionableError {
+    let path: String
+    var summary: String { "the recovery key '\(path)' cannot be read" }
+    var hint: String { "Give the file that 'muster coordinator init' wrote and you took offline." }
+    var isTransient: Bool { false }
+}

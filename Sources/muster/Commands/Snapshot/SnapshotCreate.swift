@@ -1,0 +1,71 @@
+import ArgumentParser
+import MusterAPI
+import MusterModel
+
+struct SnapshotCreate: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "create", abstract: "Ask agents to take snapshots now.",
+        discussion: """
+            Makes one job for each database that matches; the agents take them up at once. With --wait the
+            command ends when all have ended: 0 if all were taken, 2 if some, 1 if none.
+            """)
+
+    @Option(help: "Only this node, by name or id. Default: every node.")
+    var node: String?
+
+    @Option(help: "Only this database, by name or id. Default: every database of the nodes.")
+    var database: String?
+
+    @Option(help: "A label for the snapshots, key=value; may be given again.")
+    var label: [Label] = []
+
+    @Flag(help: "Wait until the snapshots are taken and acknowledged.")
+    var wait = false
+
+    @OptionGroup var admin: AdminOptions
+
+    func run() async throws {
+        let coordinator = try admin.coordinator()
+        var request = Muster_V1_SnapshotCreateRequest()
+        (request.node, request.database) = (node ?? "", database ?? "")
+        for label in label { request.labels[label.key] = label.value }
+        var jobs = try await coordinator.createSnapshots(request).jobs
+        if wait { jobs = try await finished(jobs, coordinator) }
+        try admin.format.show(jobs.map(JobRow.init))
+        let failed = jobs.count { $0.state == "failed" }
+        if failed > 0 { throw failed == jobs.count ? Outcome.failed : Outcome.partly }
+    }
+
+    private func finished(_ jobs: [Muster_V1_Job], _ coordinator: CoordinatorClient) async throws -> [Muster_V1_Job] {
+        let progress = ProgressLine("snapshots")
+        defer { progress.finish() }
+        var jobs = jobs
+        while true {
+            let open = jobs.indices.filter { !["done", "failed"].contains(jobs[$0].state) }
+            progress.update("\(jobs.count - open.count) of \(jobs.count) taken")
+            if open.isEmpty { return jobs }
+            // The coordinator ends a job that nobody takes up within an hour, so this loop ends.
+            try await Surroundings.sleep(.milliseconds(50))
+            for index in open { jobs[index] = try await coordinator.job(jobs[index].id) }
+        }
+    }
+}
+
+struct JobRow: Row {
+    static let columns = ["job", "node", "database", "state", "snapshot", "reason"]
+    let id, kind, node, database, state: String
+    let snapshot, errorSummary, errorHint: String?
+
+    init(_ job: Muster_V1_Job) {
+        (id, kind, node, database, state) = (job.id, job.kind, job.node, job.database, job.state)
+        snapshot = known(job.outcomeSnapshotID)
+        (errorSummary, errorHint) = (known(job.errorSummary), known(job.errorHint))
+    }
+
+    var cells: [String] {
+        [
+            String(id.prefix(12)), node, database, state, snapshot.map { String($0.prefix(12)) } ?? "",
+            errorSummary ?? "",
+        ]
+    }
+}

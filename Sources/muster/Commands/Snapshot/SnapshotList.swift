@@ -1,0 +1,44 @@
+import ArgumentParser
+import MusterAPI
+
+struct SnapshotList: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "list", abstract: "List the fleet's snapshots, newest first.",
+        discussion: "An empty list prints nothing but its header, or [], and is no error.")
+
+    @Option(help: "Only this node, by name or id.")
+    var node: String?
+
+    @Option(help: "Only this database, by name or id.")
+    var database: String?
+
+    @Option(help: "Only snapshots that carry this label, key=value.")
+    var label: Label?
+
+    @Option(help: "Only snapshots received at or after this time, RFC 3339.")
+    var since: String?
+
+    @Option(help: "At most this many.")
+    var limit: Int?
+
+    @OptionGroup var admin: AdminOptions
+
+    func validate() throws {
+        if let limit, limit < 1 { throw ValidationError("--limit wants a number from 1 up") }
+    }
+
+    func run() async throws {
+        var filter = SnapshotFilter()
+        (filter.node, filter.database, filter.since) = (node ?? "", database ?? "", since ?? "")
+        filter.label = label.map { "\($0.key)=\($0.value)" } ?? ""
+        let coordinator = try admin.coordinator()
+        var rows: [SnapshotRow] = []
+        repeat {
+            filter.limit = limit.map { min(1000, $0 - rows.count) } ?? 1000
+            let page = try await coordinator.snapshots(filter)
+            rows += page.snapshots.map(SnapshotRow.init)
+            filter.after = page.next
+        } while !filter.after.isEmpty && rows.count < limit ?? .max
+        try admin.format.show(rows)
+    }
+}

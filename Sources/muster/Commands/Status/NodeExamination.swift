@@ -1,0 +1,88 @@
+import Foundation
+import MusterAPI
+import MusterAgent
+import MusterModel
+import MusterSQLite
+import MusterTransfer
+
+/// Looks at one node: its directory, its way to the coordinator, and every database that it protects.
+struct NodeExamination {
+    let directory: AgentDirectory
+
+    func findings() async -> [DoctorFinding] {
+        let configuration: AgentConfiguration
+        do {
+            configuration = try directory.configuration()
+            _ = try NodeIdentity(directory: directory, node: configuration.nodeID)
+        } catch {
+            return [DoctorFinding(error, "agent directory")]
+        }
+        var findings = [
+            DoctorFinding(
+                .ok, "agent directory", "node '\(configuration.nodeName)', \(configuration.databases.count) databases")
+        ]
+        findings.append(await coordinator(configuration))
+        for database in configuration.databases { findings += examine(database) }
+        return findings
+    }
+
+    private func coordinator(_ configuration: AgentConfiguration) async -> DoctorFinding {
+        do {
+            let tls = TLSFiles(
+                authority: directory.authorityFile,
+                identity: .init(certificate: directory.certificateFile, key: directory.certificateKeyFile))
+            let client = CoordinatorClient(
+                http: try HTTPClient(tls: tls), url: configuration.coordinatorURL, retry: Surroundings.retry)
+            var filter = SnapshotFilter()
+            filter.limit = 1
+            _ = try await client.snapshots(filter)
+            return DoctorFinding(.ok, "coordinator", "\(configuration.coordinatorURL) answers")
+        } catch {
+            return DoctorFinding(error, "coordinator")
+        }
+    }
+
+    /// Opens the database as a snapshot would, reads its inventory and lets go.
+    private func examine(_ database: ProtectedDatabase) -> [DoctorFinding] {
+        let what = "database \(database.name)"
+        let inventory: SQLiteInventory
+        do {
+            let capture = try PinnedCapture.begin(path: database.path, elapsed: Surroundings.monotonic)
+            defer { capture.abandon() }
+            inventory = try capture.inventory()
+            try capture.finish()
+        } catch {
+            return [DoctorFinding(error, what)]
+        }
+        let size = Quantity.bytes(inventory.pageCount * UInt64(inventory.pageSize))
+        var findings = [DoctorFinding(.ok, what, "\(size), journal mode \(inventory.journalMode)")]
+        if inventory.journalMode != "wal" {
+            findings.append(
+                DoctorFinding(
+                    .warning, what, "its writers wait while a snapshot reads it",
+                    hint: "Let the application set PRAGMA journal_mode=WAL if it can."))
+        }
+        if let version = inventory.lastWriterVersion, Self.hasWALResetBug(version), inventory.journalMode == "wal" {
+            findings.append(
+                DoctorFinding(
+                    .warning, what,
+                    "last written by SQLite \(Self.text(ofVersion: version)), which can corrupt a WAL database",
+                    hint: "Update the application's SQLite to 3.51.3 or later (sqlite.org/wal.html, the WAL-reset bug)."
+                ))
+        }
+        return findings
+    }
+
+    /// 3.7.0 to 3.51.2, but for the fixed 3.44.6 and 3.50.7 (sqlite.org/wal.html#walresetbug).
+    static func hasWALResetBug(_ version: UInt32) -> Bool {
+        switch version {
+        case 3_044_006..<3_045_000, 3_050_007..<3_051_000: false
+        case 3_007_000...3_051_002: true
+        default: false
+        }
+    }
+
+    private static func text(ofVersion version: UInt32) -> String {
+        "\(version / 1_000_000).\(version / 1000 % 1000).\(version % 1000)"
+    }
+}

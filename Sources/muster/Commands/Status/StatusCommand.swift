@@ -1,0 +1,72 @@
+import ArgumentParser
+import MusterAPI
+
+struct StatusCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "status", abstract: "Show the fleet at a glance: databases, stores, alarms.")
+
+    @OptionGroup var admin: AdminOptions
+
+    private struct Shown: Encodable {
+        let version, now, startedAt: String
+        let nodeCount, databaseCount: UInt32
+        let snapshotCount, storedBytes: UInt64
+        let databases: [DatabaseRow]
+        let stores: [StoreRow]
+        let alarms: [AlarmRow]
+    }
+
+    func run() async throws {
+        let status = try await admin.coordinator().status()
+        let alarms = status.alarms.map(AlarmRow.init)
+        let stores = status.stores.map(StoreRow.init)
+        let databases = status.databases.map(DatabaseRow.init)
+        try admin.format.show(
+            Shown(
+                version: status.version, now: status.now, startedAt: status.startedAt, nodeCount: status.nodeCount,
+                databaseCount: status.databaseCount, snapshotCount: status.snapshotCount,
+                storedBytes: status.storedBytes, databases: databases, stores: stores, alarms: alarms),
+            lines: [
+                ("coordinator", "\(status.version), up since \(status.startedAt)"),
+                ("nodes", String(status.nodeCount)), ("databases", String(status.databaseCount)),
+                ("snapshots", "\(status.snapshotCount), \(Quantity.bytes(status.storedBytes)) stored"),
+            ])
+        if admin.format == .table {
+            try showTables(databases: databases, stores: stores, alarms: alarms)
+        }
+    }
+
+    private func showTables(databases: [DatabaseRow], stores: [StoreRow], alarms: [AlarmRow]) throws {
+        Console.result("")
+        try admin.format.show(databases)
+        Console.result("")
+        try admin.format.show(stores)
+        guard !alarms.isEmpty else { return Console.result("\nno alarms") }
+        Console.result("")
+        try admin.format.show(alarms)
+    }
+}
+
+struct StoreRow: Row {
+    static let columns = ["store", "state", "free", "url"]
+    let name, url, state: String
+    let freeBytes: UInt64
+
+    init(_ store: Muster_V1_StoreStatus) {
+        (name, url, state, freeBytes) = (store.name, store.url, store.state, store.freeBytes)
+    }
+
+    var cells: [String] { [name, state, Quantity.bytes(freeBytes), url] }
+}
+
+struct AlarmRow: Row {
+    static let columns = ["alarm", "node", "database", "what", "hint"]
+    let kind, node, database, summary, hint, since: String
+
+    init(_ alarm: Muster_V1_Alarm) {
+        (kind, node, database) = (alarm.kind, alarm.node, alarm.database)
+        (summary, hint, since) = (alarm.summary, alarm.hint, alarm.since)
+    }
+
+    var cells: [String] { [kind, node, database, summary, hint] }
+}

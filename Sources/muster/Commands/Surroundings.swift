@@ -1,0 +1,54 @@
+import Foundation
+import Logging
+import MusterAPI
+import MusterAgent
+import MusterFormat
+import MusterModel
+import MusterTransfer
+
+/// The process's clock, chance and log: the one place that reads them.
+enum Surroundings {
+    struct SystemClock: WallClock {
+        func now() -> Timestamp {
+            Timestamp(microseconds: Int64((Date().timeIntervalSince1970 * 1_000_000).rounded(.down)))
+        }
+    }
+
+    static let clock = SystemClock()
+    static let random = RandomSource.system
+    private static let started = ContinuousClock.now
+
+    static let monotonic: @Sendable () -> Duration = { ContinuousClock.now - started }
+    static let sleep: @Sendable (Duration) async throws -> Void = { try await Task.sleep(for: $0) }
+
+    /// For commands that a person waits for: four tries, a few seconds.
+    static let retry = CoordinatorClient.Retry(
+        policy: RetryPolicy(maximumAttempts: 4, maximumDelay: .seconds(2), maximumTotal: .seconds(15)), random: random,
+        clock: ContinuousClock())
+
+    static var cores: Int { ProcessInfo.processInfo.activeProcessorCount }
+
+    static func logger(_ label: String) -> Logger {
+        var logger = Logger(label: label) { StreamLogHandler.standardError(label: $0) }
+        let level = ProcessInfo.processInfo.environment["MUSTER_LOG_LEVEL"].flatMap(Logger.Level.init(rawValue:))
+        logger.logLevel = level ?? .info
+        return logger
+    }
+
+    /// `MUSTER_…` variables, by the key they override in a configuration file.
+    static func overrides(_ keys: [String]) -> [String: String] {
+        var overrides: [String: String] = [:]
+        for key in keys {
+            overrides[key] = ProcessInfo.processInfo.environment["MUSTER_" + key.uppercased()]
+        }
+        return overrides
+    }
+}
+
+extension Surroundings {
+    static func agentEnvironment(_ label: String) -> AgentEnvironment {
+        AgentEnvironment(
+            clock: clock, monotonic: monotonic, sleep: sleep, random: random, logger: logger(label), cores: cores,
+            version: MusterVersion.text)
+    }
+}

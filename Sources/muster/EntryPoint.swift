@@ -1,0 +1,65 @@
+import ArgumentParser
+import Foundation
+import MusterAPI
+import MusterModel
+
+@main
+struct EntryPoint {
+    static func main() async {
+        // A reader that closes its end early ends our output, not the process without a word.
+        signal(SIGPIPE, SIG_IGN)
+        do {
+            var command = try Muster.parseAsRoot()
+            if var asyncCommand = command as? any AsyncParsableCommand {
+                try await asyncCommand.run()
+            } else {
+                try command.run()
+            }
+        } catch {
+            exit(report(error))
+        }
+    }
+
+    /// Says what went wrong on standard error and returns the exit status of the contract.
+    private static func report(_ error: any Error) -> Int32 {
+        if let status = error as? Outcome { return status.exitStatus }
+        if let error = error as? CoordinatorError, error.isNotFound {
+            Console.error(error)
+            return Outcome.notFound.exitStatus
+        }
+        if let error = error as? any ActionableError {
+            Console.error(error)
+            return (error as? NamedThingMissing).map { _ in Outcome.notFound.exitStatus } ?? Outcome.failed.exitStatus
+        }
+        let status = Muster.exitCode(for: error)
+        if status == .success || status == .validationFailure || error is CleanExit {
+            // Help, version and usage errors are ArgumentParser's own texts.
+            Muster.exit(withError: error)
+        }
+        if error is ExitCode { return status.rawValue }
+        Console.note("error: \(error)")
+        return Outcome.failed.exitStatus
+    }
+}
+
+/// How a command ended, where it did not end well; everything was already said.
+enum Outcome: Error {
+    case failed
+    case partly
+    case notFound
+
+    var exitStatus: Int32 {
+        switch self {
+        case .failed: 1
+        case .partly: 2
+        case .notFound: 3
+        }
+    }
+}
+
+/// A thing that the command line names does not exist.
+struct NamedThingMissing: ActionableError {
+    let summary: String
+    let hint: String
+    var isTransient: Bool { false }
+}

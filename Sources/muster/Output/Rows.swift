@@ -1,0 +1,147 @@
+import MusterAPI
+
+/// Fields that every program may rely on stand here: names as in `api.proto`, always present, null where unknown.
+struct SnapshotRow: Row {
+    static let columns = ["id", "node", "database", "seq", "received", "size", "stored", "replicas", "verdict"]
+    let id, node, database, lineage: String
+    let sequence: UInt64
+    let createdAt, receivedAt: String?
+    let sizeBytes, storedBytes: UInt64
+    let checksum: String
+    let labels: [String: String]
+    let replicas: [ReplicaRow]
+    let verifiedAt, verdict: String?
+    let forkedFrom: String?
+
+    init(_ snapshot: Muster_V1_Snapshot) {
+        (id, node, database, lineage) = (snapshot.id, snapshot.node, snapshot.database, snapshot.lineage)
+        sequence = snapshot.sequence
+        (createdAt, receivedAt) = (known(snapshot.createdAt), known(snapshot.receivedAt))
+        (sizeBytes, storedBytes) = (snapshot.sizeBytes, snapshot.storedBytes)
+        checksum = snapshot.checksum
+        labels = snapshot.labels
+        replicas = snapshot.replicas.map(ReplicaRow.init)
+        (verifiedAt, verdict) = (known(snapshot.verifiedAt), known(snapshot.verdict))
+        forkedFrom = known(snapshot.forkedFrom)
+    }
+
+    var cells: [String] {
+        [
+            String(id.prefix(12)), node, database, String(sequence), receivedAt ?? "", Quantity.bytes(sizeBytes),
+            Quantity.bytes(storedBytes), "\(replicas.count { $0.state == "present" }) of \(replicas.count)",
+            verdict ?? "never inspected",
+        ]
+    }
+
+    func encode(to encoder: any Encoder) throws {
+        var fields = encoder.container(keyedBy: FieldName.self)
+        try fields.encode(id, forKey: "id")
+        try fields.encode(node, forKey: "node")
+        try fields.encode(database, forKey: "database")
+        try fields.encode(lineage, forKey: "lineage")
+        try fields.encode(sequence, forKey: "sequence")
+        try fields.encode(createdAt, forKey: "created_at")
+        try fields.encode(receivedAt, forKey: "received_at")
+        try fields.encode(sizeBytes, forKey: "size_bytes")
+        try fields.encode(storedBytes, forKey: "stored_bytes")
+        try fields.encode(checksum, forKey: "checksum")
+        try fields.encode(labels, forKey: "labels")
+        try fields.encode(replicas, forKey: "replicas")
+        try fields.encode(verifiedAt, forKey: "verified_at")
+        try fields.encode(verdict, forKey: "verdict")
+        try fields.encode(forkedFrom, forKey: "forked_from")
+    }
+}
+
+struct ReplicaRow: Encodable {
+    let store, state: String
+    let checkedAt: String?
+
+    init(_ replica: Muster_V1_Replica) {
+        (store, state, checkedAt) = (replica.store, replica.state, known(replica.checkedAt))
+    }
+}
+
+struct NodeRow: Row {
+    static let columns = ["name", "id", "state", "last contact", "databases", "snapshots", "version"]
+    let id, name, state: String
+    let joinedAt, lastContactAt, certificateExpiresAt: String?
+    let agentVersion: String
+    let clockOffsetSeconds: Double
+    let databaseCount: UInt32
+    let snapshotCount: UInt64
+
+    init(_ node: Muster_V1_Node) {
+        (id, name, state, agentVersion) = (node.id, node.name, node.state, node.agentVersion)
+        (joinedAt, lastContactAt) = (known(node.joinedAt), known(node.lastContactAt))
+        certificateExpiresAt = known(node.certificateExpiresAt)
+        clockOffsetSeconds = node.clockOffsetSeconds
+        (databaseCount, snapshotCount) = (node.databaseCount, node.snapshotCount)
+    }
+
+    var cells: [String] {
+        [
+            name, String(id.prefix(12)), state, lastContactAt ?? "never", String(databaseCount), String(snapshotCount),
+            agentVersion,
+        ]
+    }
+}
+
+struct DatabaseRow: Row {
+    static let columns = ["node", "database", "state", "newest receipt", "snapshots", "schedule", "path"]
+    let id, name, node, path, schedule, state: String
+    let errorSummary, errorHint: String?
+    let newestSnapshotId, newestReceivedAt, verifiedAt, reportedAt: String?
+    let snapshotCount: UInt64
+    let lineageCount: UInt32
+    let changedSinceReceipt, forked: Bool
+    let sizeBytes: UInt64
+
+    init(_ database: Muster_V1_Database) {
+        (id, name, node, path) = (database.id, database.name, database.node, database.path)
+        (schedule, state) = (database.schedule, database.state)
+        (errorSummary, errorHint) = (known(database.errorSummary), known(database.errorHint))
+        newestSnapshotId = known(database.newestSnapshotID)
+        newestReceivedAt = known(database.newestReceivedAt)
+        (verifiedAt, reportedAt) = (known(database.verifiedAt), known(database.reportedAt))
+        (snapshotCount, lineageCount) = (database.snapshotCount, database.lineageCount)
+        (changedSinceReceipt, forked) = (database.changedSinceReceipt, database.forked)
+        sizeBytes = database.sizeBytes
+    }
+
+    var cells: [String] {
+        [
+            node, name, forked ? "\(state), forked" : state, newestReceivedAt ?? "never", String(snapshotCount),
+            schedule,
+            path,
+        ]
+    }
+}
+
+/// `verify`, `verify show` and `restore` print this.
+struct InspectionReport: Encodable {
+    let run: String
+    let passed, total: Int
+    let failed: [Failed]
+
+    struct Failed: Encodable {
+        let snapshot, store, object, reason: String
+    }
+
+    var outcome: Outcome? {
+        if failed.isEmpty, passed == total { return nil }
+        return passed > 0 ? .partly : .failed
+    }
+}
+
+struct FieldName: CodingKey, ExpressibleByStringLiteral {
+    let stringValue: String
+    var intValue: Int? { nil }
+
+    init(stringLiteral value: String) { stringValue = value }
+    init?(stringValue: String) { self.stringValue = stringValue }
+    init?(intValue: Int) { nil }
+}
+
+/// "" in a message means unknown; programs get null.
+func known(_ text: String) -> String? { text.isEmpty ? nil : text }
