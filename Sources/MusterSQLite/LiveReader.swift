@@ -63,11 +63,13 @@ struct LiveReader: ~Copyable {
         _ files: SourceFiles, _ surroundings: CaptureSurroundings
     ) throws(CaptureError) -> LiveReader {
         let startedAt = surroundings.elapsed()
+        let presence = Presence(files)
         do throws(CaptureError) {
-            return try pin(files, surroundings, Presence(files), startedAt)
+            return try pin(files, surroundings, presence, startedAt)
         } catch {
+            // The connection is closed by now, so the files may be looked at.
+            if presence.wasAttachedElsewhere { presence.leaveAsLast(files) }
             guard case .failed(let cause) = error else { throw error }
-            // The connection is closed by now, so the file may be looked at.
             throw files.explain(cause, waited: surroundings.elapsed() - startedAt)
         }
     }

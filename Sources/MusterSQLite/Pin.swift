@@ -51,11 +51,13 @@ struct Pin {
         return index
     }
 
+    /// - Parameter afterFirstHeader: for tests, which commit something there.
     /// - Returns: nil, and no transaction, if somebody committed in between.
-    private static func attempt(
-        _ connection: borrowing SQLiteConnection, _ index: WALIndex
+    static func attempt(
+        _ connection: borrowing SQLiteConnection, _ index: WALIndex, afterFirstHeader: () -> Void = {}
     ) throws(CaptureError) -> WAL? {
         let before = index.settledHeader()
+        afterFirstHeader()
         try orFailed { () throws(SQLiteError) in
             try connection.execute("BEGIN; SELECT 1 FROM sqlite_schema LIMIT 1")
         }

@@ -90,20 +90,23 @@ extension SQLiteInventory {
         return rows
     }
 
-    /// One look at the right edge of the table's tree.
-    ///
-    /// Where `rowid` is a column of the application's, this would scan the table: then it is stopped and unknown.
+    /// One look at the right edge of the table's tree; nil for a table WITHOUT ROWID.
     private static func largestRowID(
         of table: String, _ connection: borrowing SQLiteConnection
     ) throws(SQLiteError) -> Int64? {
         let parts = table.split(separator: "\"", omittingEmptySubsequences: false)
         let quoted = "\"" + parts.joined(separator: "\"\"") + "\""
+        let columns = try connection.rows("SELECT lower(name) FROM pragma_table_xinfo(?)", [.text(table)])
+        // A column of the application's hides a name of the row id; asking for it would scan the table.
+        let names = ["rowid", "_rowid_", "oid"]
+        let hidden = Set(columns.compactMap { $0.first?.text })
+        guard let free = names.first(where: { !hidden.contains($0) }) else { return nil }
         do {
             return try connection.interruptible(every: 1000, when: { true }) { () throws(SQLiteError) in
-                try connection.integer("SELECT ifnull(max(rowid), 0) FROM \(quoted)")
+                try connection.integer("SELECT ifnull(max(\(free)), 0) FROM \(quoted)")
             }
         } catch {
-            // A table WITHOUT ROWID has no such column.
+            // No such column.
             if error.isInterrupted || error.isPlainError { return nil }
             throw error
         }

@@ -113,6 +113,23 @@ struct CaptureLeavingTests {
         }
     }
 
+    @Test("a commit that changes neither size nor times of a file is seen")
+    func aCommitWithinOneTickIsSeen() throws {
+        let application = try application()
+        try application.run("PRAGMA wal_checkpoint(RESTART)")
+        try application.run("UPDATE t SET b = 1")
+        let first = try SourceFingerprint.read(path: path)
+        var times = stat()
+        #expect(stat(path + "-wal", &times) == 0)
+        try application.run("PRAGMA wal_checkpoint(RESTART)")
+        try application.run("UPDATE t SET b = 2")
+        #expect(utimensat(AT_FDCWD, path + "-wal", [times.st_atim, times.st_mtim], 0) == 0)
+        let second = try SourceFingerprint.read(path: path)
+        #expect(second.walSizeBytes == first.walSizeBytes && second.sizeBytes == first.sizeBytes)
+        #expect(second.walModifiedNanoseconds == first.walModifiedNanoseconds)
+        #expect(second.commits != first.commits)
+    }
+
     @Test("a fingerprint tells a commit from none", arguments: ["wal", "delete"])
     func aFingerprintTellsACommit(journalMode: String) throws {
         let application = try application()

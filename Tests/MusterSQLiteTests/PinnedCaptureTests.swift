@@ -189,6 +189,22 @@ struct PinnedCaptureTests {
         try application.close()
     }
 
+    @Test("a commit between header and transaction makes the capture begin again")
+    func aCommitInBetweenMakesItBeginAgain() throws {
+        let application = try application(Shape(pageSize: 4096, journalMode: "wal"))
+        let connection = try SQLiteConnection(path: folder.path("app.db"), access: .readOnly)
+        try connection.execute("SELECT 1 FROM sqlite_schema")
+        let index = try #require(try SQLiteFile.database(of: connection).mapIndex())
+        var failure: (any Error)?
+        let torn = try Pin.attempt(connection, index) {
+            do { try application.run("INSERT INTO t VALUES(NULL, 'x')") } catch { failure = error }
+        }
+        #expect(torn?.header == nil && failure == nil)
+        let pinned = try #require(try Pin.attempt(connection, index))
+        #expect(pinned.header == index.header())
+        #expect(try connection.integer("SELECT count(*) FROM t") == 401)
+    }
+
     @Test("a recovered empty WAL is no obstacle")
     func aRecoveredEmptyWALIsNoObstacle() throws {
         let path = folder.path("app.db")

@@ -177,7 +177,7 @@ struct Vacuumer {
         self.path = path
         ledger = Ledger(
             path: options.text("ledger", default: path + ".ledger"), number: options.number("number", default: 6))
-        pauseMicroseconds = options.number("pause", default: 900_000)
+        pauseMicroseconds = options.number("pause", default: 400_000)
         dice = Dice(seed: options.number("seed", default: 1) * 31 + 6)
     }
 
