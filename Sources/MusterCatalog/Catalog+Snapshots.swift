@@ -51,6 +51,8 @@ extension Catalog {
         /// By receipt time, inclusive.
         package var since: Timestamp?
         package var until: Timestamp?
+        /// Only snapshots that need this pack.
+        package var pack: PackID?
         package var after: SnapshotID?
         package var limit: Int
 
@@ -175,6 +177,12 @@ extension Catalog {
         WHERE f.pack = ? ORDER BY s.number LIMIT ?
         """
 
+    private static let packQuery = """
+        SELECT b.number FROM pack p JOIN pack_reference f ON f.pack = p.number
+        JOIN snapshot b ON b.lineage = f.lineage AND b.sequence >= f.born AND (f.died IS NULL OR b.sequence < f.died)
+        WHERE p.id = ?
+        """
+
     /// The statement of a list: every filter is a search of an index, and the order is the index's.
     static func listStatement(
         _ query: SnapshotQuery, in database: GRDB.Database
@@ -205,6 +213,7 @@ extension Catalog {
                 "EXISTS (SELECT 1 FROM label l WHERE l.key = ? AND l.value = ? AND l.snapshot = s.number)",
                 [label.key, label.value])
         }
+        if let pack = query.pack { add("s.number IN (\(packQuery))", [pack.blob]) }
         arguments += [query.limit]
         let filter = conditions.isEmpty ? "" : " WHERE " + conditions.joined(separator: " AND ")
         return (snapshotQuery + filter + " ORDER BY s.received_at DESC, s.number DESC LIMIT ?", arguments)

@@ -21,7 +21,7 @@ package struct CoordinatorService: Service {
     private static let headerFields = 64
     private static let idleTimeout = TimeAmount.seconds(75)
 
-    private let coordinator: Coordinator
+    let coordinator: Coordinator
     private let server: ServerIdentity
     private let lock: DirectoryLock
 

@@ -35,7 +35,8 @@ extension Coordinator {
                 .lengthRequired, "length_required", "a pack needs a Content-Length",
                 hint: "Check that both sides run the same version of Muster.")
         }
-        guard (1...Format.maximumPackBytes).contains(length) else {
+        guard length > 0 else { throw Refusal.malformed("the pack is empty") }
+        guard length <= Format.maximumPackBytes else {
             throw Refusal.tooLarge("the pack", limitBytes: Format.maximumPackBytes)
         }
         let body = call.request.body

@@ -32,6 +32,10 @@ extension Coordinator {
         }
         query.since = try Self.time(call, "since")
         query.until = try Self.time(call, "until")
+        if let pack = call.query("pack") {
+            guard let id = PackID(pack) else { throw Refusal.notFound("pack '\(pack.prefix(80))'") }
+            query.pack = id
+        }
         if let after = call.query("after") {
             guard let id = SnapshotID(after) else {
                 throw Refusal.invalid("'after' is no snapshot id", hint: "Pass 'next' of the page before.")

@@ -1,0 +1,119 @@
+import Foundation
+import GRDB
+import MusterModel
+import MusterTestSupport
+import Testing
+
+@testable import MusterCatalog
+
+@Suite("Who is in the fleet")
+struct IdentityTests {
+    @Test func ofParallelJoinsWithOneTokenExactlyOneWins() async throws {
+        let fixture = try await Fixture()
+        let secret = fixture.random.bytes(32)
+        let now = fixture.clock.now()
+        #expect(
+            try await fixture.catalog.invite(
+                secretHash: secret, nodeName: "alpha", now: now, expiresAt: now + .seconds(600)))
+        let registrations = try (0..<8).map { _ in try fixture.registration("alpha", secret: secret) }
+        let outcomes = try await withThrowingTaskGroup(of: Catalog.TokenState.self) { group in
+            for registration in registrations {
+                group.addTask { try await fixture.catalog.redeem(registration, now: now) }
+            }
+            return try await group.reduce(into: []) { $0.append($1) }
+        }
+        #expect(outcomes.filter { $0 == .good }.count == 1)
+        #expect(outcomes.filter { $0 == .refused }.count == 7)
+        #expect(try await fixture.catalog.nodes().count == 1)
+    }
+
+    @Test func theSameJoinAgainGetsTheSameCertificate() async throws {
+        let fixture = try await Fixture()
+        let secret = fixture.random.bytes(32)
+        let now = fixture.clock.now()
+        _ = try await fixture.catalog.invite(
+            secretHash: secret, nodeName: "alpha", now: now, expiresAt: now + .seconds(600))
+        let registration = try fixture.registration("alpha", secret: secret)
+        #expect(try await fixture.catalog.redeem(registration, now: now) == .good)
+        #expect(
+            try await fixture.catalog.redeem(registration, now: now) == .redeemed(certificatePEM: "pem of alpha"))
+    }
+
+    @Test func aTokenIsForOneNameAndTenMinutes() async throws {
+        let fixture = try await Fixture()
+        let secret = fixture.random.bytes(32)
+        let now = fixture.clock.now()
+        _ = try await fixture.catalog.invite(
+            secretHash: secret, nodeName: "alpha", now: now, expiresAt: now + .seconds(600))
+        let other = try fixture.registration("beta", secret: secret)
+        #expect(try await fixture.catalog.redeem(other, now: now) == .refused)
+        let late = try fixture.registration("alpha", secret: secret)
+        #expect(try await fixture.catalog.redeem(late, now: now + .seconds(600)) == .refused)
+        #expect(try await fixture.catalog.redeem(late, now: now + .seconds(599)) == .good)
+    }
+
+    @Test func aTakenNameIsNotInvitedAgain() async throws {
+        let fixture = try await Fixture()
+        _ = try await fixture.makeNode("alpha")
+        let now = fixture.clock.now()
+        #expect(
+            try await !fixture.catalog.invite(
+                secretHash: fixture.random.bytes(32), nodeName: "alpha", now: now, expiresAt: now + .seconds(600)))
+    }
+
+    @Test func aRevokedNodesCertificateStopsCountingAndCannotBeRenewed() async throws {
+        let fixture = try await Fixture()
+        let node = try await fixture.makeNode()
+        var renewed = try fixture.registration("alpha", secret: []).certificate
+        renewed.node = node.id
+        let now = fixture.clock.now()
+        #expect(try await fixture.catalog.renew(renewed, requestHash: [1], now: now, expiresAt: now + .seconds(900)))
+        #expect(try await fixture.catalog.certificate(renewed.fingerprint)?.isRevoked == false)
+        try await fixture.catalog.revoke(node.id, at: now)
+        #expect(try await fixture.catalog.certificate(renewed.fingerprint)?.isRevoked == true)
+        renewed.fingerprint = try fixture.digest()
+        #expect(try await !fixture.catalog.renew(renewed, requestHash: [2], now: now, expiresAt: now + .seconds(900)))
+    }
+
+    @Test func aSignedRenewalCountsOnce() async throws {
+        let fixture = try await Fixture()
+        let node = try await fixture.makeNode()
+        let now = fixture.clock.now()
+        var outcomes: [Bool] = []
+        for _ in 0..<2 {
+            var certificate = try fixture.registration("alpha", secret: []).certificate
+            certificate.node = node.id
+            outcomes.append(
+                try await fixture.catalog.renew(
+                    certificate, requestHash: [9], now: now, expiresAt: now + .seconds(900)))
+        }
+        #expect(outcomes == [true, false])
+    }
+
+    @Test func anotherNodesDatabaseIsNotReportedOn() async throws {
+        let fixture = try await Fixture()
+        let (alpha, beta) = (try await fixture.makeNode("alpha"), try await fixture.makeNode("beta"))
+        let database = Catalog.Database(
+            id: DatabaseID(from: fixture.random), node: alpha.id, nodeName: "alpha", name: "app")
+        func report(_ node: Catalog.Node) async throws -> [DatabaseID] {
+            try await fixture.catalog.report(
+                from: node.id, agentVersion: "1", clockOffset: .zero, databases: [database], now: fixture.clock.now())
+        }
+        #expect(try await report(alpha).isEmpty)
+        #expect(try await report(beta) == [database.id])
+        #expect(try await fixture.catalog.database(database.id)?.node == alpha.id)
+    }
+
+    @Test func aChangedAuditRowIsFound() async throws {
+        let fixture = try await Fixture()
+        for number in 0..<5 {
+            try await fixture.catalog.audit(
+                actor: "admin", action: "invite", subject: "node \(number)", now: fixture.clock.now())
+        }
+        #expect(try await fixture.catalog.firstBrokenAuditRow() == nil)
+        try await fixture.catalog.pool.write { database in
+            try database.execute(sql: "UPDATE audit SET subject = 'another' WHERE number = 3")
+        }
+        #expect(try await fixture.catalog.firstBrokenAuditRow() == 3)
+    }
+}

@@ -1,0 +1,125 @@
+import Foundation
+import GRDB
+import MusterModel
+import MusterTestSupport
+import Testing
+
+@testable import MusterCatalog
+
+@Suite("Lists of snapshots")
+struct ListTests {
+    /// Six snapshots, a minute apart: alpha's app and web by turns, then beta's app.
+    private func fill(_ fixture: Fixture) async throws -> (ids: [SnapshotID], databases: [DatabaseID], alpha: NodeID) {
+        let (alpha, beta) = (try await fixture.makeNode("alpha"), try await fixture.makeNode("beta"))
+        var heads: [String: Catalog.Commit] = [:]
+        var ids: [SnapshotID] = []
+        for (index, name) in ["app", "web", "app", "web", "beta", "beta"].enumerated() {
+            fixture.clock.advance(by: .seconds(60))
+            var commit = try fixture.commit(
+                name == "beta" ? beta : alpha, after: heads[name], name: name == "beta" ? "app" : name)
+            commit.labels = index < 3 ? ["env": "prod"] : ["env": "test", "n": "\(index)"]
+            #expect(try await fixture.catalog.commit(commit) == .committed)
+            heads[name] = commit
+            ids.append(commit.snapshot)
+        }
+        return (ids, ["app", "web", "beta"].compactMap { heads[$0]?.database }, alpha.id)
+    }
+
+    @Test func goByReceiptNewestFirstAndPageWithoutGaps() async throws {
+        let fixture = try await Fixture()
+        let ids = try await fill(fixture).ids
+        #expect(try await fixture.page() == ids.reversed())
+        var paged: [SnapshotID] = []
+        while paged.count < 10 {
+            let page = try await fixture.page {
+                $0.limit = 4
+                $0.after = paged.last
+            }
+            if page.isEmpty { break }
+            paged += page
+        }
+        #expect(paged == ids.reversed())
+    }
+
+    @Test func areNarrowedByEveryFilter() async throws {
+        let fixture = try await Fixture()
+        let (ids, databases, alpha) = try await fill(fixture)
+        #expect(try await fixture.page { $0.node = alpha } == [3, 2, 1, 0].map { ids[$0] })
+        #expect(try await fixture.page { $0.databases = [databases[1]] } == [3, 1].map { ids[$0] })
+        #expect(
+            try await fixture.page { $0.databases = [databases[0], databases[2]] } == [5, 4, 2, 0].map { ids[$0] })
+        #expect(try await fixture.page { $0.label = ("env", "prod") } == [2, 1, 0].map { ids[$0] })
+        let start = Timestamp(microseconds: fixture.clock.now().microseconds) - .seconds(300)
+        #expect(
+            try await fixture.page {
+                $0.since = start + .seconds(60)
+                $0.until = start + .seconds(180)
+            } == [3, 2, 1].map { ids[$0] })
+    }
+
+    @Test func findByPrefix() async throws {
+        let fixture = try await Fixture()
+        let ids = try await fill(fixture).ids
+        let text = ids[2].description
+        for length in [6, 7, 31, 32] {
+            let found = try await fixture.catalog.snapshots(
+                withPrefix: String(text.prefix(length)), of: nil, limit: 2)
+            #expect(found.map(\.id) == [ids[2]])
+        }
+        let stranger = NodeID(from: fixture.random)
+        #expect(try await fixture.catalog.snapshots(withPrefix: text, of: stranger, limit: 2).isEmpty)
+        #expect(try await fixture.catalog.snapshots(withPrefix: "xyz123", of: nil, limit: 2).isEmpty)
+    }
+
+    /// Each filter must be a search of its own index, in the order of the list: a scan or a sort grows with the fleet.
+    @Test func areIndexSearches() async throws {
+        let fixture = try await Fixture()
+        let (ids, databases, alpha) = try await fill(fixture)
+        let queries: [(step: String, query: Catalog.SnapshotQuery)] = [
+            ("SCAN s USING INDEX snapshot_by_receipt", query { _ in }),
+            ("SCAN s USING INDEX snapshot_by_receipt", query { $0.label = ("env", "prod") }),
+            ("SEARCH s USING INDEX snapshot_by_receipt (received_at>?", query { $0.since = fixture.clock.now() }),
+            ("SEARCH s USING INDEX snapshot_by_receipt (received_at<?", query { $0.after = ids[3] }),
+            ("SEARCH s USING INDEX snapshot_by_node_receipt (node=?", query { $0.node = alpha }),
+            ("SEARCH s USING INDEX snapshot_by_database_receipt (database=?", query { $0.databases = [databases[0]] }),
+            (
+                "SEARCH s USING INDEX snapshot_by_database_receipt (database=? AND received_at>?",
+                query {
+                    ($0.databases, $0.node, $0.label) = ([databases[0]], alpha, ("env", "prod"))
+                    $0.since = fixture.clock.now()
+                }
+            ),
+        ]
+        for (step, query) in queries {
+            let plan = try await fixture.catalog.pool.read { database in
+                let (sql, arguments) = try Catalog.listStatement(query, in: database)
+                return try Row.fetchAll(database, sql: "EXPLAIN QUERY PLAN " + sql, arguments: arguments).map {
+                    String($0["detail"])
+                }
+            }
+            #expect(plan.first?.hasPrefix(step) == true, "\(step): \(plan)")
+            #expect(plan.dropFirst().allSatisfy { !$0.hasPrefix("SCAN") && !$0.contains("TEMP B-TREE") }, "\(plan)")
+        }
+    }
+
+    @Test(arguments: [
+        Catalog.chunkQuery, Catalog.neededQuery, Catalog.needingQuery, Catalog.openJobs, Catalog.oldJobs,
+        Catalog.damagedQuery, Catalog.waitingQuery,
+    ])
+    func andTheOtherOftenAskedQuestionsAreToo(sql: String) async throws {
+        let fixture = try await Fixture()
+        let plan = try await fixture.catalog.pool.read { database in
+            let statement = try database.makeStatement(sql: "EXPLAIN QUERY PLAN " + sql)
+            let arguments = StatementArguments([Int?](repeating: nil, count: sql.count { $0 == "?" }))
+            return try Row.fetchAll(statement, arguments: arguments).map { String($0["detail"]) }
+        }
+        #expect(!plan.isEmpty)
+        #expect(plan.allSatisfy { !$0.hasPrefix("SCAN") || $0.contains("snapshot_damaged") }, "\(plan)")
+    }
+}
+
+private func query(_ change: (inout Catalog.SnapshotQuery) -> Void) -> Catalog.SnapshotQuery {
+    var query = Catalog.SnapshotQuery(limit: 10)
+    change(&query)
+    return query
+}

@@ -1,0 +1,91 @@
+import Foundation
+import MusterModel
+import MusterTestSupport
+import Testing
+
+@testable import MusterCatalog
+
+@Suite("Jobs and runs")
+struct WorkTests {
+    private func job(_ fixture: Fixture, _ commit: Catalog.Commit, run: RunID? = nil) -> Catalog.Job {
+        var job = Catalog.Job(
+            id: JobID(from: fixture.random), kind: run == nil ? .snapshot : .verify, node: commit.node,
+            database: commit.database, createdAt: fixture.clock.now())
+        (job.run, job.snapshot, job.level) = (run, run == nil ? nil : commit.snapshot, run == nil ? "" : "verify")
+        return job
+    }
+
+    @Test func aJobIsHandedOutOncePerLifeOfTheAgent() async throws {
+        let fixture = try await Fixture()
+        let node = try await fixture.makeNode()
+        let commit = try fixture.commit(node)
+        #expect(try await fixture.catalog.commit(commit) == .committed)
+        let job = job(fixture, commit)
+        try await fixture.catalog.add([job])
+        func take(_ boot: String) async throws -> [JobID] {
+            try await fixture.catalog.takeJobs(of: node.id, boot: boot, limit: 10).map(\.id)
+        }
+        #expect(try await take("one") == [job.id])
+        #expect(try await take("one").isEmpty)
+        #expect(try await take("two") == [job.id])
+        let other = try await fixture.makeNode("beta")
+        func finish(_ node: NodeID) async throws -> Catalog.Job? {
+            try await fixture.catalog.finish(
+                job.id, of: node, state: .done, snapshot: commit.snapshot, errorSummary: "", errorHint: "",
+                now: fixture.clock.now())
+        }
+        #expect(try await finish(other.id) == nil)
+        #expect(try await finish(node.id)?.state == .done)
+        #expect(try await take("three").isEmpty)
+    }
+
+    @Test func aJobThatNobodyFinishesFails() async throws {
+        let fixture = try await Fixture()
+        let commit = try fixture.commit(try await fixture.makeNode())
+        #expect(try await fixture.catalog.commit(commit) == .committed)
+        let job = job(fixture, commit)
+        try await fixture.catalog.add([job])
+        let now = fixture.clock.now()
+        #expect(try await fixture.catalog.expireJobs(madeBefore: now, now: now).isEmpty)
+        #expect(try await fixture.catalog.expireJobs(madeBefore: now + .seconds(1), now: now).map(\.id) == [job.id])
+        #expect(try await fixture.catalog.job(job.id)?.state == .failed)
+    }
+
+    @Test func aRunEndsWithItsLastSnapshotAndKeepsItsVerdicts() async throws {
+        let fixture = try await Fixture()
+        let node = try await fixture.makeNode()
+        let first = try fixture.commit(node)
+        let second = try fixture.commit(node, after: first)
+        for commit in [first, second] { #expect(try await fixture.catalog.commit(commit) == .committed) }
+        let run = RunID(from: fixture.random)
+        let now = fixture.clock.now()
+        try await fixture.catalog.begin(
+            run, level: .verify, snapshots: [first.snapshot, second.snapshot], jobs: [], now: now)
+        #expect(try await fixture.catalog.unfinishedRuns().map(\.run) == [run])
+        #expect(try await fixture.catalog.nextWaiting(in: run) == first.snapshot)
+        try await fixture.catalog.conclude(first.snapshot, in: run, findings: [], bytesRead: 10, now: now)
+        let finding = Failing(snapshot: "\(second.snapshot)", store: "main", object: "packs/x", reason: "gone")
+        // A second outcome of the same snapshot changes nothing.
+        for findings in [[finding], []] {
+            try await fixture.catalog.conclude(second.snapshot, in: run, findings: findings, bytesRead: 5, now: now)
+        }
+        let verification = try #require(try await fixture.catalog.verification(run))
+        #expect(verification.isFinished && verification.passed == 1 && verification.total == 2)
+        #expect(verification.failed == [finding] && verification.bytesRead == 15)
+        #expect(try await fixture.catalog.snapshot(first.snapshot)?.verifiedAt == now)
+        #expect(try await fixture.catalog.snapshot(first.snapshot)?.verdict == "passed verify")
+        #expect(try await fixture.catalog.snapshot(second.snapshot)?.verdict == "failed verify")
+        #expect(try await fixture.catalog.damagedDatabases().map(\.snapshot) == [second.snapshot])
+        #expect(try await fixture.catalog.unfinishedRuns().isEmpty)
+    }
+
+    @Test func everythingIsThereAfterReopening() async throws {
+        let fixture = try await Fixture()
+        let commit = try fixture.commit(try await fixture.makeNode())
+        #expect(try await fixture.catalog.commit(commit) == .committed)
+        try fixture.catalog.close()
+        let reopened = try Catalog(path: fixture.directory.file("catalog.db"), sha256: Fixture.mix)
+        #expect(try await reopened.snapshot(commit.snapshot)?.manifestHash == commit.manifestHash)
+        #expect(try await reopened.stores() == [fixture.store])
+    }
+}

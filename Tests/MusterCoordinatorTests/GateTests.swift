@@ -1,0 +1,109 @@
+import MusterModel
+import Testing
+
+@testable import MusterCoordinator
+
+@Suite("Gates, lanes and bells")
+struct GateTests {
+    @Test func aGateLetsNoMoreThroughThanItsCapacity() async throws {
+        let gate = Gate(capacity: 3, queueLimit: 100)
+        let room = Room()
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for number in 0..<40 {
+                group.addTask {
+                    let weight = number % 3 + 1
+                    try await gate.pass(weight: weight) {
+                        await room.enter(weight)
+                        for _ in 0..<5 { await Task.yield() }
+                        await room.leave(weight)
+                    }
+                }
+            }
+            try await group.waitForAll()
+        }
+        #expect((1...3).contains(await room.most))
+        #expect(await room.now == 0)
+    }
+
+    @Test func aFullQueueTurnsAway() async throws {
+        let gate = Gate(capacity: 1, queueLimit: 0)
+        try await gate.pass {
+            let error = await #expect(throws: Refusal.self) { try await gate.pass {} }
+            #expect(error?.code == "busy" && error?.isTransient == true)
+        }
+        try await gate.pass {}
+    }
+
+    @Test func whoGivesUpWaitingTakesNoPlace() async throws {
+        let gate = Gate(capacity: 1, queueLimit: 10)
+        let (release, hold) = AsyncStream<Void>.makeStream()
+        let holder = Task {
+            try await gate.pass { for await _ in release { break } }
+        }
+        let waiting = (0..<5).map { _ in Task { try await gate.pass {} } }
+        for waiter in waiting { waiter.cancel() }
+        hold.yield()
+        try await holder.value
+        for waiter in waiting { _ = await waiter.result }
+        try await gate.pass {}
+    }
+
+    @Test func aLaneTakesOneAtATime() async throws {
+        let lanes = Lanes<Int>()
+        let rooms = [Room(), Room()]
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for number in 0..<50 {
+                group.addTask {
+                    try await lanes.pass(number % 2) {
+                        await rooms[number % 2].enter(1)
+                        for _ in 0..<5 { await Task.yield() }
+                        await rooms[number % 2].leave(1)
+                    }
+                }
+            }
+            try await group.waitForAll()
+        }
+        for room in rooms { #expect(await room.most == 1) }
+    }
+
+    @Test(.timeLimit(.minutes(1))) func aRingBetweenTicketAndWaitIsNotMissed() async {
+        let bell = Bell<Int>()
+        let ticket = await bell.ticket(1)
+        await bell.ring(1)
+        await bell.wait(1, after: ticket, atMost: .seconds(3600))
+        let next = await bell.ticket(1)
+        async let woken: Void = bell.wait(1, after: next, atMost: .seconds(3600))
+        await bell.ring(1)
+        await woken
+    }
+
+    @Test(
+        arguments: [
+            ("bytes=0-9", 0..<10), ("bytes=5-", 5..<100), ("bytes=-7", 93..<100), ("bytes=90-500", 90..<100),
+            ("bytes=-500", 0..<100),
+        ] as [(String, Range<UInt64>)])
+    func aRangeIsCutToTheObject(text: String, range: Range<UInt64>) {
+        #expect(ByteRange.parse(text, size: 100) == range)
+    }
+
+    @Test(arguments: [
+        "", "bytes=", "bytes=-", "bytes=9-3", "bytes=100-", "bytes=-0", "bytes=1-2,4-5", "chars=1-2",
+        "bytes=1-18446744073709551615", "bytes=99999999999999999999-",
+    ])
+    func aStrangeRangeIsNone(text: String) {
+        #expect(ByteRange.parse(text, size: 100) == nil)
+    }
+}
+
+/// Counts who is inside at once.
+private actor Room {
+    private(set) var now = 0
+    private(set) var most = 0
+
+    func enter(_ weight: Int) {
+        now += weight
+        most = max(most, now)
+    }
+
+    func leave(_ weight: Int) { now -= weight }
+}

@@ -1,0 +1,174 @@
+import Crypto
+import Foundation
+import Logging
+import MusterAPI
+import MusterFormat
+import MusterModel
+import MusterStore
+import MusterTestSupport
+import MusterTransfer
+import ServiceLifecycle
+import SwiftProtobuf
+
+@testable import MusterCoordinator
+
+/// A coordinator's directory, made by `init`; servers can be started in it one after the other.
+struct Rig: Sendable {
+    let directory: TemporaryDirectory
+    let clock: ManualClock
+    let admin: AdminContext
+    let place: CoordinatorDirectory
+
+    init() async throws {
+        directory = try TemporaryDirectory()
+        // TLS compares certificates with the real time; the test moves this clock from there.
+        clock = ManualClock(at: Timestamp(microseconds: Int64(Date().timeIntervalSince1970 * 1_000_000)))
+        place = CoordinatorDirectory(path: directory.file("coordinator"))
+        let settings = CoordinatorSettings(listen: ListenAddress(host: "127.0.0.1", port: 0))
+        let outcome = try await Initialisation(
+            directory: place, settings: settings, clock: clock, random: .system
+        ).run()
+        admin = outcome.admin
+    }
+
+    /// Starts a server, runs `body` and shuts the server down, whatever happens.
+    @discardableResult
+    func serve<Value: Sendable>(
+        wrapStore: @escaping @Sendable (any Store) -> any Store = { $0 },
+        _ body: @escaping @Sendable (Server) async throws -> Value
+    ) async throws -> Value {
+        var logger = Logger(label: "test")
+        logger.logLevel = .critical
+        let service = try await CoordinatorService(
+            directory: place, clock: clock, random: .system, logger: logger, wrapStore: wrapStore)
+        let group = ServiceGroup(configuration: .init(services: [service], logger: logger))
+        let running = Task { try await group.run() }
+        let server = Server(
+            rig: self, service: service, agentPort: await service.port(of: .agent),
+            adminPort: await service.port(of: .admin))
+        do {
+            let value = try await body(server)
+            await group.triggerGracefulShutdown()
+            try await running.value
+            return value
+        } catch {
+            await group.triggerGracefulShutdown()
+            try await running.value
+            throw error
+        }
+    }
+
+    /// A node in a server of one test.
+    static func serve(
+        faults: [FaultyStore.Fault] = [], _ body: @escaping @Sendable (Server) async throws -> Void
+    ) async throws {
+        try await Rig().serve(wrapStore: { FaultyStore($0, faults: faults) }, body)
+    }
+
+    func store() async throws -> FolderStore {
+        try await FolderStore.open(
+            at: place.store, name: "main", random: .system, access: .readOnly)
+    }
+}
+
+/// A coordinator that runs, and clients for it.
+struct Server: Sendable {
+    let rig: Rig
+    let service: CoordinatorService
+    let agentPort: Int
+    let adminPort: Int
+
+    func url(_ plane: Plane) -> String { "https://127.0.0.1:\(plane == .agent ? agentPort : adminPort)" }
+
+    var asAdmin: Peer {
+        Peer(server: self, identity: .init(certificate: rig.admin.certificate, key: rig.admin.privateKey))
+    }
+    var asAnonymous: Peer { Peer(server: self, identity: nil) }
+
+    func invite(_ name: String) async throws -> JoinToken {
+        var request = Muster_V1_TokenRequest()
+        request.nodeName = name
+        let answer: Muster_V1_TokenResponse = try await asAdmin.post(.admin, "/v1/tokens", request)
+        guard let token = JoinToken(text: answer.token) else { throw Unexpected("token \(answer.token)") }
+        return token
+    }
+
+    /// Invites a node and lets it join.
+    func makeNode(_ name: String = "alpha") async throws -> TestNode {
+        let token = try await invite(name)
+        var node = try TestNode(name: name)
+        let answer: Muster_V1_JoinResponse = try await asAnonymous.post(
+            .agent, "/v1/join", try node.joinRequest(token))
+        node.certificate = answer.certificate
+        node.receiptKey = answer.receiptKey
+        return node
+    }
+
+    func peer(_ node: TestNode) -> Peer {
+        Peer(server: self, identity: .init(certificate: node.certificate, key: node.tlsKey.pemRepresentation))
+    }
+}
+
+struct Unexpected: Error {
+    let text: String
+    init(_ text: String) { self.text = text }
+}
+
+/// One caller, with or without a certificate.
+struct Peer: Sendable {
+    let server: Server
+    let identity: TLSFiles.Identity?
+
+    struct Answer: Sendable {
+        let status: Int
+        let headers: [String: String]
+        let body: [UInt8]
+
+        /// The fixed word of an error.
+        var code: String { error.code }
+        var error: Muster_V1_ErrorBody { (try? Muster_V1_ErrorBody(serializedBytes: body)) ?? .init() }
+    }
+
+    func send(
+        _ plane: Plane, _ method: HTTPRequest.Method, _ path: String, _ body: [UInt8]? = nil,
+        headers: [String: String] = ["accept": "application/x-protobuf", "content-type": "application/x-protobuf"]
+    ) async throws -> Answer {
+        let http = try HTTPClient(tls: TLSFiles(authority: server.rig.admin.authority, identity: identity))
+        defer { http.shutdown() }
+        let response = try await http.send(
+            HTTPRequest(
+                method, server.url(plane) + path, headers: headers, body: body.map { .bytes($0) } ?? .none,
+                timeout: .seconds(120), stallTimeout: .seconds(120), maximumResponseBytes: 80 << 20))
+        return Answer(status: response.status, headers: response.headers, body: response.body)
+    }
+
+    func tryPost(_ plane: Plane, _ path: String, _ message: some Message) async throws -> Answer {
+        try await send(plane, .post, path, try message.serializedBytes())
+    }
+
+    func post<Reply: Message>(_ plane: Plane, _ path: String, _ message: some Message) async throws -> Reply {
+        try decoded(try await tryPost(plane, path, message))
+    }
+
+    func get<Reply: Message>(_ plane: Plane, _ path: String) async throws -> Reply {
+        try decoded(try await send(plane, .get, path))
+    }
+
+    func put(_ pack: Pack) async throws -> Answer { try await put(pack.id, pack.bytes) }
+
+    func put(_ id: PackID, _ bytes: [UInt8]) async throws -> Answer {
+        try await send(.agent, .put, "/v1/packs/\(id)", bytes)
+    }
+
+    func commit(_ manifest: Manifest, packs: [[UInt8]] = []) async throws -> Answer {
+        var request = Muster_V1_CommitRequest()
+        request.manifest = Data(manifest.bytes)
+        request.packs = packs.map { Data($0) }
+        return try await tryPost(.agent, "/v1/snapshots", request)
+    }
+
+    private func decoded<Reply: Message>(_ answer: Answer) throws -> Reply {
+        guard answer.status == 200 else { throw Unexpected("\(answer.status) \(answer.error)") }
+        return try Reply(serializedBytes: answer.body)
+    }
+}

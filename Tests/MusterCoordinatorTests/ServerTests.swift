@@ -1,0 +1,159 @@
+import Crypto
+import Foundation
+import MusterAPI
+import MusterFormat
+import MusterModel
+import MusterTestSupport
+import MusterTransfer
+import SwiftProtobuf
+import Testing
+
+@testable import MusterCoordinator
+
+@Suite("The listeners")
+struct ServerTests {
+    /// Runs the curl program; - Returns: its exit status and what it printed.
+    ///
+    /// It blocks, so it has threads of its own: the server in this process needs the others.
+    private static func curl(
+        _ server: Server, _ arguments: [String]
+    ) async throws -> (status: Int32, output: String) {
+        try await pool.run { try runCurl(server, arguments) }
+    }
+
+    private static let pool = BlockingPool(label: "curl", width: 4)
+
+    private static func runCurl(_ server: Server, _ arguments: [String]) throws -> (status: Int32, output: String) {
+        let authority = server.rig.directory.file("authority-of-curl-\(arguments.count).pem")
+        try server.rig.admin.authority.write(toFile: authority, atomically: true, encoding: .utf8)
+        let process = Process()
+        process.executableURL = URL(filePath: "/usr/bin/env")
+        process.arguments = ["curl", "-s", "-S", "--max-time", "60", "--cacert", authority] + arguments
+        let pipe = Pipe()
+        process.standardOutput = pipe
+        process.standardError = pipe
+        try process.run()
+        let output = try pipe.fileHandleForReading.readToEnd() ?? Data()
+        process.waitUntilExit()
+        return (process.terminationStatus, String(decoding: output, as: UTF8.self))
+    }
+
+    @Test(arguments: Plane.allCases)
+    func takeNoPlaintextAndNoOldTLS(plane: Plane) async throws {
+        try await Rig.serve { server in
+            let secure = server.url(plane) + "/v1/snapshots"
+            let plain = secure.replacing("https:", with: "http:")
+            let answer = try await Self.curl(server, [plain])
+            #expect(answer.status != 0 && !answer.output.contains("unauthenticated"))
+            #expect(try await Self.curl(server, ["--tls-max", "1.2", secure]).status == 35)
+            guard plane == .agent else { return }
+            #expect(try await Self.curl(server, [secure]).output.contains("unauthenticated"))
+        }
+    }
+
+    @Test func answerTheSameInJSONAndProtobuf() async throws {
+        try await Rig.serve { server in
+            let node = try await server.makeNode()
+            let snapshot = try node.makeSnapshot()
+            let peer = server.peer(node)
+            #expect(try await peer.commit(snapshot.manifest, packs: [snapshot.pack.bytes]).status == 200)
+            for path in ["/v1/snapshots", "/v1/snapshots/\(snapshot.id)", "/v1/status", "/v1/nodes", "/v1/nodes/alpha"]
+            {
+                let binary = try await server.asAdmin.send(.admin, .get, path)
+                let text = try await server.asAdmin.send(.admin, .get, path, headers: ["accept": "application/json"])
+                #expect(binary.headers["content-type"] == "application/x-protobuf")
+                #expect(text.headers["content-type"] == "application/json")
+                let json = String(decoding: text.body, as: UTF8.self)
+                switch path {
+                case "/v1/snapshots":
+                    #expect(
+                        try Muster_V1_SnapshotList(jsonString: json)
+                            == Muster_V1_SnapshotList(serializedBytes: binary.body))
+                    #expect(json.contains("\"size_bytes\":65536"))
+                case "/v1/status":
+                    #expect(try Muster_V1_Status(jsonString: json).snapshotCount == 1)
+                default:
+                    #expect(!json.isEmpty)
+                }
+            }
+            let sent = try await server.asAdmin.send(
+                .admin, .post, "/v1/tokens", Array("{\"node_name\":\"beta\"}".utf8),
+                headers: ["content-type": "application/json"])
+            #expect(sent.status == 200)
+            #expect(try Muster_V1_TokenResponse(jsonUTF8Bytes: sent.body).token.hasPrefix("muster-join-1."))
+            let unknown = try await server.asAdmin.send(
+                .admin, .post, "/v1/tokens", Array("{\"name\":\"beta\"}".utf8),
+                headers: ["content-type": "application/json"])
+            #expect(unknown.status == 400)
+            let other = try await server.asAdmin.send(
+                .admin, .post, "/v1/tokens", Array("a=b".utf8), headers: ["content-type": "text/plain"])
+            #expect(other.status == 400)
+        }
+    }
+
+    @Test func boundWhatAPeerMaySend() async throws {
+        try await Rig.serve { server in
+            let url = server.url(.agent) + "/v1/join"
+            let header = try await Self.curl(
+                server,
+                ["-o", "/dev/null", "-w", "%{http_code}", "-H", "x: " + String(repeating: "a", count: 20_000), url])
+            #expect(header.output.contains("400") || header.output.contains("431"), "\(header)")
+            let body = try await server.asAnonymous.send(
+                .agent, .post, "/v1/join", [UInt8](repeating: 0, count: (2 << 20) + 1))
+            #expect(body.status == 413 && body.code == "too_large")
+            let node = try await server.makeNode()
+            let missing = try await server.peer(node).send(
+                .agent, .post, "/v1/chunks/missing", Array(Self.missing(chunks: 8193)))
+            #expect(missing.status == 400)
+            #expect(
+                try await server.peer(node).send(.agent, .post, "/v1/chunks/missing", Self.missing(chunks: 8192)).status
+                    == 200)
+        }
+    }
+
+    /// The authorisation comes before the body, so a stranger cannot make the coordinator read 64 MiB.
+    @Test func refuseEarlyAndHangUp() async throws {
+        try await Rig.serve { server in
+            let file = server.rig.directory.file("large")
+            #expect(FileManager.default.createFile(atPath: file, contents: Data(count: 8 << 20)))
+            let url = server.url(.agent) + "/v1/packs/" + String(repeating: "0", count: 64)
+            let answer = try await Self.curl(server, ["-i", "-T", file, url])
+            #expect(answer.output.lowercased().contains("connection: close"))
+            #expect(answer.output.contains(" 401 "))
+        }
+    }
+
+    @Test func anUploadWithoutALengthIsRefused() async throws {
+        try await Rig.serve { server in
+            let node = try await server.makeNode()
+            let (certificate, key) = (server.rig.directory.file("c.pem"), server.rig.directory.file("k.pem"))
+            try node.certificate.write(toFile: certificate, atomically: true, encoding: .utf8)
+            try node.tlsKey.pemRepresentation.write(toFile: key, atomically: true, encoding: .utf8)
+            let url = server.url(.agent) + "/v1/packs/" + String(repeating: "0", count: 64)
+            let answer = try await Self.curl(
+                server,
+                [
+                    "--cert", certificate, "--key", key, "-X", "PUT", "-H", "Transfer-Encoding: chunked", "-d", "abc",
+                    "-w", "%{http_code}", url,
+                ])
+            #expect(answer.output.contains("411") && answer.output.contains("length_required"))
+        }
+    }
+
+    @Test func oneDirectoryHasOneCoordinator() async throws {
+        let rig = try await Rig()
+        try await rig.serve { _ in
+            await #expect(throws: CoordinatorSetupError.alreadyRunning(path: rig.place.path)) {
+                try await rig.serve { _ in }
+            }
+        }
+        // And when the first has ended, the next may start.
+        try await rig.serve { _ in }
+    }
+
+    private static func missing(chunks: Int) -> [UInt8] {
+        var request = Muster_V1_MissingRequest()
+        request.chunkIds = Data(count: chunks * 32)
+        return (try? request.serializedBytes()) ?? []
+    }
+}
