@@ -178,6 +178,11 @@ struct ManifestTests {
             it.publicPart.parent = ManifestReference(snapshot: try fixture.id(8), manifest: SHA256Hasher.hash([1]))
             it.publicPart.packsSinceParent = PackChanges(added: [], dropped: it.publicPart.packs.added)
         },
+        Lie("a delta that adds and drops a pack") { it, fixture in
+            let head = ManifestReference(snapshot: try fixture.id(8), manifest: SHA256Hasher.hash([1]))
+            (it.publicPart.sequence, it.publicPart.parent, it.publicPart.base) = (1, head, head)
+            it.publicPart.packs.dropped = it.publicPart.packs.added
+        },
         Lie("two first pack lists") { it, _ in it.publicPart.packsSinceParent = PackChanges(added: []) },
         Lie("no name") { it, _ in it.publicPart.databaseName = "" },
         Lie("a long name") { it, _ in it.publicPart.databaseName = String(repeating: "n", count: 256) },

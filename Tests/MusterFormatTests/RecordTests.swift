@@ -1,3 +1,4 @@
+import Foundation
 import Testing
 
 @testable import MusterFormat
@@ -33,6 +34,19 @@ struct RecordTests {
         let (receipt, bytes) = try receipt(fixture)
         #expect(try Receipt.parse(bytes).verified(by: fixture.coordinator.verifyingKey) == receipt)
         #expect(throws: FormatError.self) { try Receipt.parse(bytes).verified(by: fixture.signer.verifyingKey) }
+    }
+
+    @Test func aReceiptIsOfTheKeyThatItNames() throws {
+        let fixture = try Fixture()
+        let bytes = try receipt(fixture).bytes
+        let frame = RecordFrame(magic: .receipt, domain: .receipt, object: "receipt")
+        var message = try StoredMessage.decode(
+            try frame.open(bytes).body, as: StoredReceiptBody.self, fieldLimit: 100, object: "receipt")
+        message.coordinatorKeyID = Data(fixture.signer.verifyingKey.id.bytes)
+        let body = try StoredMessage.encode(message, object: "receipt")
+        let forged = try frame.bytes(of: body, signedBy: fixture.coordinator)
+        #expect(throws: FormatError.self) { try Receipt.parse(forged).verified(by: fixture.coordinator.verifyingKey) }
+        #expect(throws: FormatError.self) { try Receipt.parse(forged).verified(by: fixture.signer.verifyingKey) }
     }
 
     @Test func aReceiptNamesItsStores() throws {

@@ -153,6 +153,39 @@ struct SealTests {
         }
     }
 
+    @Test func aSealThatOpensToSomethingElseIsNotGivenOut() throws {
+        let keys = try Fixture().keys
+        var lane = SealLane(keys: keys, level: 3)
+        for plain in [[UInt8](repeating: 3, count: 1000), Self.incompressible] {
+            let sealed = try ChunkSealer(keys: keys).seal(plain, as: .extent).bytes
+            var (changedPlain, changedSeal) = (plain, sealed)
+            changedPlain[500] ^= 1
+            changedSeal[40] ^= 1
+            #expect(try isSound(sealed, plain, &lane))
+            #expect(try !isSound(sealed, changedPlain, &lane))
+            #expect(try !isSound(changedSeal, plain, &lane))
+        }
+    }
+
+    private func isSound(_ sealed: [UInt8], _ plain: [UInt8], _ lane: inout SealLane) throws -> Bool {
+        let context = [Format.version, sealed[1]] + lane.keys.scope.bytes
+        do {
+            try plain.withUnsafeBytes { try lane.check(sealed, opensTo: $0, as: .extent, context: context) }
+            return true
+        } catch let error as FormatError {
+            #expect(error.reason == .selfCheckFailed)
+            return false
+        }
+    }
+
+    @Test func aFrameThatDoesNotStateItsSizeIsRefused() throws {
+        // RFC 8878: magic, no content size, a window of 1 KiB, one last block: 7 repeated 1000 times.
+        let frame: [UInt8] = [0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x00, 0x43, 0x1f, 0x00, 7]
+        let keys = try Fixture().keys
+        let sealed = try forgeSeal(frame, type: 0x11, keys: keys)
+        #expect(throws: FormatError.self) { try open(sealed, keys: keys, plainByteCount: 1000) }
+    }
+
     @Test(arguments: [0x12, 0x1f, 0x01, 0x61, 0xf0] as [UInt8])
     func anUnknownTypeIsRefused(type: UInt8) throws {
         let keys = try Fixture().keys

@@ -93,7 +93,8 @@ struct SealLane: ~Copyable {
         return hasher.finish()
     }
 
-    private mutating func check(
+    /// Opens what was sealed and compares it with what went in.
+    mutating func check(
         _ sealed: [UInt8], opensTo plain: UnsafeRawBufferPointer, as kind: SealedKind, context: [UInt8]
     ) throws(FormatError) {
         let output = unsafe reopened.bytes(plain.count)
