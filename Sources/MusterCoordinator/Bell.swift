@@ -16,6 +16,9 @@ actor Bell<Key: Hashable & Sendable> {
 
     func ticket(_ key: Key) -> UInt64 { rings[key, default: 0] }
 
+    /// True while somebody waits.
+    func isAwaited(_ key: Key) -> Bool { waiters[key] != nil }
+
     func ring(_ key: Key) {
         rings[key, default: 0] += 1
         for waiter in waiters.removeValue(forKey: key) ?? [] { waiter.continuation.resume() }

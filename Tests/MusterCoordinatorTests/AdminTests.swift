@@ -32,6 +32,7 @@ struct AdminTests {
             var poll = Muster_V1_WorkRequest()
             (poll.waitSeconds, poll.bootID) = (60, "one")
             async let work: Muster_V1_WorkResponse = server.peer(node).post(.agent, "/v1/work", poll)
+            while await !server.service.coordinator.work.isAwaited(node.id) { await Task.yield() }
             var request = Muster_V1_SnapshotCreateRequest()
             (request.node, request.database, request.labels) = ("alpha", "app", ["why": "test"])
             let created: Muster_V1_JobList = try await server.asAdmin.post(.admin, "/v1/snapshots", request)
