@@ -35,6 +35,7 @@ let package = Package(
         .target(name: "CCrypto", linkerSettings: [.linkedLibrary("crypto")]),
         .target(name: "CZstd", linkerSettings: [.linkedLibrary("zstd")]),
         .target(name: "CCurl", linkerSettings: [.linkedLibrary("curl")]),
+        .target(name: "CMalloc"),
         .target(name: "MusterModel", swiftSettings: house),
         .target(name: "MusterSQLite", dependencies: ["CSQLite", "MusterModel"], swiftSettings: cHouse),
         .target(
@@ -90,7 +91,7 @@ let package = Package(
         .executableTarget(
             name: "muster",
             dependencies: [
-                "MusterModel", "MusterFormat", "MusterSQLite", "MusterTransfer", "MusterAPI", "MusterStore",
+                "CMalloc", "MusterModel", "MusterFormat", "MusterSQLite", "MusterTransfer", "MusterAPI", "MusterStore",
                 "MusterEngine", "MusterAgent", "MusterCoordinator",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
@@ -123,7 +124,15 @@ let package = Package(
             name: "MusterEngineTests",
             dependencies: [
                 "MusterEngine", "MusterFormat", "MusterModel", "MusterSQLite", "MusterStore", "MusterTestSupport",
+                "StressRig", "stress-workload",
             ], swiftSettings: house),
+        .testTarget(
+            name: "MusterAgentTests", dependencies: ["MusterAgent", "MusterModel", "MusterTestSupport"],
+            swiftSettings: house),
+        .testTarget(
+            name: "EndToEndTests",
+            dependencies: ["muster", "MusterSQLite", "StressRig", "stress-workload"],
+            swiftSettings: house),
         .testTarget(
             name: "MusterCatalogTests",
             dependencies: [

@@ -45,6 +45,12 @@ package struct AgentDirectory: Sendable {
         return try AgentConfiguration(yaml: yaml, overrides: overrides)
     }
 
+    /// Removes what a verification that was killed left behind.
+    func emptyScratch() throws {
+        guard FileManager.default.fileExists(atPath: scratch) else { return }
+        try FileManager.default.removeItem(atPath: scratch)
+    }
+
     package func write(_ configuration: AgentConfiguration) throws {
         try PrivateFile.write(Array(configuration.yaml.utf8), to: configurationFile)
     }

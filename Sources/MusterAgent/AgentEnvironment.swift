@@ -12,13 +12,25 @@ package struct AgentEnvironment: Sendable {
     /// Cores of the machine.
     package let cores: Int
     package let version: String
+    /// Called at named moments, so that a test can end the process there; does nothing in production.
+    package let reach: @Sendable (CrashPoint) -> Void
 
     package init(
         clock: any WallClock, monotonic: @escaping @Sendable () -> Duration,
         sleep: @escaping @Sendable (Duration) async throws -> Void, random: RandomSource, logger: Logger, cores: Int,
-        version: String
+        version: String, reach: @escaping @Sendable (CrashPoint) -> Void = { _ in }
     ) {
         (self.clock, self.monotonic, self.sleep, self.random) = (clock, monotonic, sleep, random)
-        (self.logger, self.cores, self.version) = (logger, cores, version)
+        (self.logger, self.cores, self.version, self.reach) = (logger, cores, version, reach)
     }
+}
+
+/// Moments at which a crash is most telling.
+package enum CrashPoint: String, Sendable, CaseIterable {
+    /// The packs are on the other side; the manifest is not kept yet.
+    case packsPut = "packs-put"
+    /// The manifest is kept; it is not sent yet.
+    case manifestKept = "manifest-kept"
+    /// The coordinator has committed; the receipt is not kept yet.
+    case commitAnswered = "commit-answered"
 }

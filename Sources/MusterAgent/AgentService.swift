@@ -49,36 +49,51 @@ package final class AgentService: Service {
                 "coordinator": "\(configuration.coordinatorURL)",
             ])
         try await withGracefulShutdownHandler {
-            try await withThrowingTaskGroup(of: Void.self) { group in
-                group.addTask { try await crew.schedule.run() }
-                group.addTask { try await crew.jobs.run() }
-                group.addTask { try await crew.reporter.run() }
-                group.addTask { try await crew.renewal.run() }
-                group.addTask { try await self.reload(crew) }
-                // The schedule ends first, when the last snapshot under way is done.
-                try await group.next()
-                group.cancelAll()
-            }
+            try await work(crew)
         } onGracefulShutdown: {
             crew.stopTaking()
         }
         environment.logger.info("agent stopped")
     }
 
-    private func reload(_ crew: AgentCrew) async throws {
+    /// Ends when the schedule and the jobs have: they finish what is under way. The others are cut off then.
+    private func work(_ crew: AgentCrew) async throws {
+        enum Part { case taking, serving }
+        try await withThrowingTaskGroup(of: Part.self) { group in
+            group.addTask {
+                try await crew.schedule.run()
+                return .taking
+            }
+            group.addTask {
+                try await crew.jobs.run()
+                return .taking
+            }
+            for serve in [crew.reporter.run, crew.renewal.run, { await self.reload(crew) }] as [@Sendable () async throws -> Void] {
+                group.addTask {
+                    try await serve()
+                    return .serving
+                }
+            }
+            var takers = 2
+            while takers > 0, let part = try await group.next() {
+                if part == .taking { takers -= 1 }
+            }
+            group.cancelAll()
+        }
+    }
+
+    private func reload(_ crew: AgentCrew) async {
         for await _ in reloads {
             do {
                 let configuration = try directory.configuration(overrides: overrides)
                 crew.use(configuration.databases)
                 environment.logger.info(
                     "configuration reloaded", metadata: ["databases": "\(configuration.databases.count)"])
-            } catch let error as any ActionableError {
-                environment.logger.error(
-                    "configuration not reloaded", metadata: ["reason": "\(error.summary)", "hint": "\(error.hint)"])
+            } catch {
+                let reason = (error as? any ActionableError)?.summary ?? "\(error)"
+                environment.logger.error("configuration not reloaded", metadata: ["reason": "\(reason)"])
             }
         }
-        // The stream ends with the process; until then this task must not be the first to end.
-        try await environment.sleep(.seconds(1 << 30))
     }
 }
 
@@ -97,6 +112,7 @@ struct AgentCrew: Sendable {
         guard let receiptKey = Hex.decode(receiptKeyText).flatMap({ VerifyingKey(bytes: $0) }) else {
             throw AgentDirectoryError.damagedFile(directory.receiptKeyFile)
         }
+        try directory.emptyScratch()
         let state = try AgentState(path: directory.stateFile)
         coordinator = try Self.client(directory: directory, configuration: configuration, environment: environment)
         board = DatabaseBoard()
@@ -145,6 +161,8 @@ struct AgentCrew: Sendable {
             retry: .init(
                 policy: RetryPolicy(maximumAttempts: 8, maximumDelay: .seconds(10), maximumTotal: .seconds(60)),
                 random: environment.random, clock: ContinuousClock()),
-            uploadLimit: configuration.uploadLimitBytes > 0 ? configuration.uploadLimitBytes : nil)
+            // libcurl limits each transfer by itself, and this many packs are under way at once.
+            uploadLimit: configuration.uploadLimitBytes > 0
+                ? max(1, configuration.uploadLimitBytes / SealingSettings.packsInFlight) : nil)
     }
 }

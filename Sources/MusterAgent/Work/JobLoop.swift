@@ -2,6 +2,7 @@ import Logging
 import MusterAPI
 import MusterEngine
 import MusterModel
+import ServiceLifecycle
 
 /// Asks the coordinator for work and does it: the agent opens no port.
 struct JobLoop: Sendable {
@@ -16,13 +17,14 @@ struct JobLoop: Sendable {
     let coordinator: CoordinatorClient
     let environment: AgentEnvironment
 
+    /// Ends on graceful shutdown, when the jobs at work are done.
     func run() async throws {
         var request = Muster_V1_WorkRequest()
         request.waitSeconds = Self.waitSeconds
         request.bootID = Hex.encode(environment.random.bytes(16))
         try await withThrowingTaskGroup(of: Void.self) { group in
             var atWork = 0
-            while !Task.isCancelled {
+            while !Task.isCancelled, !Task.isShuttingDownGracefully {
                 for job in try await nextJobs(request) {
                     if atWork >= Self.mostAtOnce {
                         try await group.next()
@@ -32,20 +34,24 @@ struct JobLoop: Sendable {
                     atWork += 1
                 }
             }
+            try await group.waitForAll()
         }
     }
 
     private func nextJobs(_ request: Muster_V1_WorkRequest) async throws -> [Muster_V1_Job] {
         do {
-            return try await coordinator.work(request).jobs
-        } catch {
+            return try await cancelWhenGracefulShutdown { try await coordinator.work(request).jobs }
+        } catch let error as CoordinatorError {
             try Task.checkCancellation()
+            if Task.isShuttingDownGracefully { return [] }
             if !error.isTransient {
                 environment.logger.error(
                     "no work can be asked for", metadata: ["reason": "\(error.summary)", "hint": "\(error.hint)"])
             }
             // Chance keeps a fleet from coming back all at once after the coordinator was away.
-            try await environment.sleep(Self.pauseAfterFailure * (0.5 + environment.random.unitInterval()))
+            let pause = Self.pauseAfterFailure * (0.5 + environment.random.unitInterval())
+            // Cut short by a shutdown, and then the loop ends.
+            try? await cancelWhenGracefulShutdown { try await environment.sleep(pause) }
             return []
         }
     }

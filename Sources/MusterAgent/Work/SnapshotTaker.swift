@@ -28,7 +28,9 @@ struct SnapshotTaker: Sendable {
         for round in 1... {
             do {
                 let pending = try await prepare(database, labels: labels, forkedFrom: origin)
+                environment.reach(.packsPut)
                 try state.keep(pending)
+                environment.reach(.manifestKept)
                 return try await commit(pending, database)
             } catch let refusal as HeadMoved where round < Self.maximumRounds {
                 origin = try adopt(refusal, database)
@@ -51,7 +53,7 @@ struct SnapshotTaker: Sendable {
     // MARK: - A commit that was cut off
 
     /// Sends the stored bytes of an unanswered commit again, before anything else.
-    private func settlePending(_ database: ProtectedDatabase) async throws {
+    func settlePending(_ database: ProtectedDatabase) async throws {
         guard let pending = try state.pending(for: database.id) else { return }
         do {
             let snapshot = try await commit(pending, database)
@@ -121,6 +123,7 @@ struct SnapshotTaker: Sendable {
         guard receipt.manifest == pending.manifestHash else {
             throw WrongReceipt(snapshot: pending.snapshot)
         }
+        environment.reach(.commitAnswered)
         try state.settle(pending, receipt: [UInt8](answer.receipt), receivedAt: receipt.receivedAt)
         return pending.snapshot
     }

@@ -23,6 +23,8 @@ struct Snapshots: Sendable {
         let previous = try state.attempt(of: database.id)
         let attempt: Attempt
         do {
+            // What was cut off may hold all there is: only then can it be said what has changed since.
+            try await board.exclusively(database.id) { try await taker.settlePending(database) }
             if try !isUnchanged(database) {
                 _ = try await take(database, labels: [:])
             }

@@ -48,7 +48,8 @@ struct CaptureStage: Sendable {
             let firstPage = UInt64(first) * UInt64(geometry.pagesPerExtent) + 1
             let count = min(UInt64(extentsPerBatch * geometry.pagesPerExtent), geometry.pageCount - firstPage + 1)
             try capture.readPages(firstPage, count: Int(count), into: &pages)
-            try handoff.send(.sealed(try lanes.seal(pages, from: first, geometry)))
+            // The lock is held while the network is waited for, so its budget counts then too.
+            try handoff.send(.sealed(try lanes.seal(pages, from: first, geometry))) { try capture.checkBudget() }
         }
         try capture.finish()
         try handoff.send(.closed(at: clock.now()))

@@ -33,9 +33,10 @@ final class Handoff<Element: Sendable>: Sendable {
 
     /// Blocks the calling thread while the line is full.
     ///
+    /// - Parameter whileWaiting: called now and then meanwhile; what it throws ends the wait.
     /// - Throws: `CancellationError` once the task has left.
-    func send(_ element: Element) throws {
-        places.wait()
+    func send(_ element: Element, whileWaiting: () throws -> Void = {}) throws {
+        while places.wait(timeout: .now() + .milliseconds(200)) == .timedOut { try whileWaiting() }
         let taker = try state.withLock { state -> CheckedContinuation<Element?, any Error>? in
             if state.isCancelled { throw CancellationError() }
             if let taker = state.taker {

@@ -75,7 +75,7 @@ struct SnapshotAssembler<Sink: PackSink>: ~Copyable {
 
     /// - Returns: when the capture ended.
     mutating func run(_ events: Handoff<CaptureStage.Event>) async throws -> Timestamp {
-        let (push, limit) = (push, settings.packsInFlight)
+        let (push, limit) = (push, SealingSettings.packsInFlight)
         var endedAt: Timestamp?
         // The group is the bound on packs under way; its tasks only upload.
         try await withThrowingTaskGroup(of: Void.self) { group in

@@ -58,7 +58,7 @@ package struct SealingSettings: Sendable {
     package var compressionLevel = 3
     package var targetPackBytes = Format.targetPackBytes
     /// Packs under way to the coordinator; each may take a target pack's size of memory.
-    package var packsInFlight = 3
+    package static let packsInFlight = 3
     /// A last pack up to this size travels inside the commit.
     package var inlinePackBytes = 256 << 10
 

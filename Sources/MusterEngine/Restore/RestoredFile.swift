@@ -57,10 +57,14 @@ final class RestoredFile: @unchecked Sendable {
             throw errno == EEXIST
                 ? .targetExists(path: target) : .targetRefused(path: target, reason: Self.systemReason)
         }
-        isDone = true
-        unlink(partial)
-        close(descriptor)
-        try syncFolder()
+        do {
+            try syncFolder()
+        } catch {
+            // Without its folder on disk the name may be gone after a power cut: better none at all.
+            unlink(target)
+            throw error
+        }
+        discard()
     }
 
     private func syncFolder() throws(RestoreError) {
@@ -71,7 +75,7 @@ final class RestoredFile: @unchecked Sendable {
         guard fsync(directory) == 0 else { throw .targetRefused(path: folder, reason: Self.systemReason) }
     }
 
-    /// Removes what was written so far.
+    /// Removes the name that was worked under; the target's, once given, stays.
     func discard() {
         guard !isDone else { return }
         isDone = true

@@ -46,9 +46,15 @@ enum Surroundings {
 }
 
 extension Surroundings {
+    /// For crash tests: `MUSTER_CRASH_AT` names the moment at which this process ends as by `kill -9`.
+    private static let crash: @Sendable (CrashPoint) -> Void = { point in
+        guard ProcessInfo.processInfo.environment["MUSTER_CRASH_AT"] == point.rawValue else { return }
+        kill(getpid(), SIGKILL)
+    }
+
     static func agentEnvironment(_ label: String) -> AgentEnvironment {
         AgentEnvironment(
             clock: clock, monotonic: monotonic, sleep: sleep, random: random, logger: logger(label), cores: cores,
-            version: MusterVersion.text)
+            version: MusterVersion.text, reach: crash)
     }
 }

@@ -1,0 +1,3 @@
+#pragma once
+// glibc's own settings of its heap; the Glibc module leaves <malloc.h> out.
+#include <malloc.h>

@@ -1,0 +1,60 @@
+import MusterModel
+import Testing
+
+@testable import MusterAgent
+
+@Suite("Agent configuration")
+struct AgentConfigurationTests {
+    private func example() throws -> AgentConfiguration {
+        let node = try #require(NodeID("00112233445566778899aabbccddeeff"))
+        var configuration = AgentConfiguration(coordinatorURL: "https://c:1", nodeName: "edge \"1\"", nodeID: node)
+        configuration.cores = 3
+        for (index, path) in ["/a b/ü.db", "/with\nnewline", "/quote\"back\\slash", "/tab\tbell\u{7}", "/#: - {x}"].enumerated() {
+            configuration.databases.append(
+                ProtectedDatabase(
+                    id: try #require(DatabaseID(bytes: [UInt8](repeating: UInt8(index), count: 16))),
+                    name: "n\(index): #", path: path, schedule: try #require(Schedule(every: .milliseconds(1500)))))
+        }
+        return configuration
+    }
+
+    @Test func whatIsWrittenIsReadBackEqual() throws {
+        let configuration = try example()
+        #expect(try AgentConfiguration(yaml: configuration.yaml) == configuration)
+    }
+
+    @Test func theEnvironmentWins() throws {
+        let configuration = try AgentConfiguration(
+            yaml: example().yaml, overrides: ["coordinator": "https://other:2", "cores": "1"])
+        #expect(configuration.coordinatorURL == "https://other:2")
+        #expect(configuration.cores == 1)
+    }
+
+    @Test(
+        "what is unknown, doubled or out of range is refused",
+        arguments: [
+            ("surprise: 1", ConfigurationError.unknown(file: "agent.yaml", keys: ["surprise"])),
+            ("cores: many", .invalid(file: "agent.yaml", key: "cores", expected: "a whole number from 0 up")),
+            ("cores: -1", .invalid(file: "agent.yaml", key: "cores", expected: "a whole number from 0 up")),
+        ])
+    func whatIsUnknownIsRefused(line: String, error: ConfigurationError) throws {
+        let yaml = """
+            coordinator: "https://c:1"
+            node: "n"
+            node_id: "00112233445566778899aabbccddeeff"
+
+            """
+        #expect(throws: error) { try AgentConfiguration(yaml: yaml + line) }
+    }
+
+    @Test("spans parse and print", arguments: ["100ms", "90s", "5m", "1h30m", "2d", "1s500ms"])
+    func spansParseAndPrint(text: String) throws {
+        let span = try #require(Duration(text: text))
+        #expect(Duration(text: span.text) == span)
+    }
+
+    @Test("what is no span is refused", arguments: ["", "5", "m5", "-1m", "1.5h", "99999999999s", "4000d", "5 m"])
+    func whatIsNoSpanIsRefused(text: String) {
+        #expect(Duration(text: text) == nil)
+    }
+}

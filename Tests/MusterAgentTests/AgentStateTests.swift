@@ -1,0 +1,60 @@
+import MusterModel
+import MusterTestSupport
+import Testing
+
+@testable import MusterAgent
+
+@Suite("Agent state")
+struct AgentStateTests {
+    private let random = RandomSource.seeded(5)
+
+    private func pending(_ database: DatabaseID, sequence: UInt64) throws -> PendingCommit {
+        PendingCommit(
+            database: database, lineage: LineageID(from: random), sequence: sequence,
+            snapshot: SnapshotID(from: random), manifest: random.bytes(500),
+            manifestHash: try #require(ManifestHash(bytes: random.bytes(32))),
+            packs: [random.bytes(40), random.bytes(70)],
+            packIDs: [try #require(PackID(bytes: random.bytes(32))), try #require(PackID(bytes: random.bytes(32)))],
+            identity: "1:2:4096", fingerprint: "f", capturedAt: Timestamp(microseconds: 7))
+    }
+
+    @Test func aKeptCommitSurvivesARestartByteForByte() throws {
+        let folder = try TemporaryDirectory()
+        let database = DatabaseID(from: random)
+        let kept = try pending(database, sequence: 3)
+        try AgentState(path: folder.file("state.db")).keep(kept)
+        let state = try AgentState(path: folder.file("state.db"))
+        #expect(try state.pending(for: database) == kept)
+        #expect(try state.head(of: database) == nil)
+    }
+
+    @Test func aReceiptMovesTheHeadAndEndsTheCommitAtOnce() throws {
+        let folder = try TemporaryDirectory()
+        let state = try AgentState(path: folder.file("state.db"))
+        let database = DatabaseID(from: random)
+        let kept = try pending(database, sequence: 0)
+        try state.keep(kept)
+        try state.settle(kept, receipt: [1, 2, 3], receivedAt: Timestamp(microseconds: 9))
+        #expect(try state.pending(for: database) == nil)
+        let head = try #require(try state.head(of: database))
+        #expect(head.manifestHash == kept.manifestHash)
+        #expect(head.packs == kept.packIDs)
+        #expect(head.receivedAt == Timestamp(microseconds: 9))
+    }
+
+    @Test func aHeadThatThisAgentSignedIsTakenOverAndAStrangersIsNot() throws {
+        let folder = try TemporaryDirectory()
+        let state = try AgentState(path: folder.file("state.db"))
+        let database = DatabaseID(from: random)
+        let own = try pending(database, sequence: 4)
+        try state.keep(own)
+        try state.dropPending(for: database)
+        #expect(try state.adoptOwnManifest(own.manifestHash, of: database))
+        let head = try #require(try state.head(of: database))
+        #expect(head.sequence == 4)
+        #expect(head.packs == nil)
+        let stranger = try #require(ManifestHash(bytes: random.bytes(32)))
+        #expect(try state.adoptOwnManifest(stranger, of: database) == false)
+        #expect(try state.head(of: database) == head)
+    }
+}
