@@ -176,6 +176,11 @@ extension Descriptor {
         guard unsafe unlinkat(number, name, 0) == 0 else { throw SystemFailure("delete") }
     }
 
+    /// Removes an empty folder.
+    func removeFolder(_ name: String) throws(SystemFailure) {
+        guard unsafe unlinkat(number, name, AT_REMOVEDIR) == 0 else { throw SystemFailure("delete folder") }
+    }
+
     func freeBytes() throws(SystemFailure) -> UInt64 {
         var status = statvfs()
         guard unsafe fstatvfs(number, &status) == 0 else { throw SystemFailure("look at") }

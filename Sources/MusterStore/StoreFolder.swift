@@ -8,8 +8,14 @@ final class StoreFolder: Sendable {
     let root: Descriptor
     private let random: RandomSource
     private let pool = BlockingPool(label: "muster-store", width: 4)
-    /// Folders whose entry in their parent this process has made durable.
-    private let durableFolders = Mutex<Set<String>>([])
+    /// What this process knows of folders' entries in their parents.
+    private let entries = Mutex<[String: Entry]>([:])
+
+    private enum Entry {
+        case durable
+        /// A sync failed, and another that succeeds would prove nothing.
+        case doubtful
+    }
     private static let maximumRemembered = 100_000
 
     init(path: String, storeName: String, random: RandomSource) throws(SystemFailure) {
@@ -76,21 +82,40 @@ final class StoreFolder: Sendable {
         var path = ""
         for segment in name.segments.dropLast() {
             path += "\(segment)/"
-            let isNew = try current.makeFolder(String(segment))
-            // Another writer may have made it and not have synced it yet: only our own memory counts.
-            if isNew || !durableFolders.withLock({ $0.contains(path) }) {
-                try current.sync()
-                remember(path)
-            }
+            try makeDurable(String(segment), in: current, path: path)
             current = try Descriptor(String(segment), in: current, flags: O_RDONLY | O_DIRECTORY)
         }
         return current
     }
 
-    private func remember(_ path: String) {
-        durableFolders.withLock { folders in
-            if folders.count >= Self.maximumRemembered { folders.removeAll() }
-            folders.insert(path)
+    private func makeDurable(
+        _ name: String, in parent: borrowing Descriptor, path: String
+    ) throws(SystemFailure) {
+        let isNew = try parent.makeFolder(name)
+        switch entries.withLock({ $0[path] }) {
+        case .durable where !isNew: return
+        case .doubtful: throw SystemFailure("make durable", code: EIO)
+        // Another writer may have made it and not have synced it yet: only our own memory counts.
+        case .durable, nil: break
+        }
+        do {
+            try parent.sync()
+            remember(.durable, path)
+        } catch {
+            // Made anew it is written anew; if it cannot be taken away, nothing goes into it any more.
+            do {
+                try parent.removeFolder(name)
+            } catch {
+                remember(.doubtful, path)
+            }
+            throw error
+        }
+    }
+
+    private func remember(_ entry: Entry, _ path: String) {
+        entries.withLock { entries in
+            if entries.count >= Self.maximumRemembered { entries = entries.filter { $0.value == .doubtful } }
+            entries[path] = entry
         }
     }
 }

@@ -91,9 +91,13 @@ extension StoreConformance {
             let generations = (0..<2).map { _ in Generation(from: random) }
             let copies = generations.map { ObjectName.pack(pack, $0) }
             let mine = (0..<3).map { ObjectName.manifest(place(database, $0), generations[0]) }
+            // In the folder of `copies`, and only almost with their prefix.
+            guard let neighbour = ObjectName("packs/\(pack.description.prefix(2))/neighbour") else {
+                throw ConformanceFailure(description: "the neighbour has no name")
+            }
             let others = [
                 ObjectName.manifest(place(other, 0), generations[0]), .receipt(place(database, 0), generations[0]),
-                try random.objectName(),
+                neighbour,
             ]
             for name in copies + mine + others { try await store.put(name, [1]) }
             let expected: [(ObjectPrefix, Set<ObjectName>)] = [

@@ -39,6 +39,9 @@ package final class HTTPClient: Sendable {
     package func shutdown() { loop.stop() }
 
     /// Sends a request and returns the whole answer. Cancelling the task ends it at once.
+    ///
+    /// If a kept connection breaks before the answer begins, libcurl sends the
+    /// request once more on a new one: a server may see any request twice.
     package func send(_ request: HTTPRequest) async throws(TransferError) -> HTTPResponse {
         try request.check()
         let id = newID()

@@ -121,8 +121,8 @@ final class TransferLoop: Sendable {
         }
     }
 
-    /// With CURLOPT_NOSIGNAL libcurl leaves SIGPIPE alone, and one server that
-    /// hangs up would end the process (CURLOPT_NOSIGNAL(3)).
+    /// With CURLOPT_NOSIGNAL libcurl leaves SIGPIPE alone, so that a server that
+    /// hangs up could end the process (CURLOPT_NOSIGNAL(3)).
     private static func blockBrokenPipeSignal() {
         var signals = sigset_t()
         let codes = unsafe [

@@ -77,6 +77,18 @@ struct CancellationTests {
             await failure { _ = try await client.download(HTTPRequest(.get, "\(server.url)/hello")) } == "shut down")
     }
 
+    @Test func nothingSlipsInBehindStop() async throws {
+        let loop = try TransferLoop(tls: TLSFiles(authority: server.authority.authority), settings: .init())
+        let request = HTTPRequest(.get, "\(server.url)/hello")
+        loop.stop()
+        let result = await withCheckedContinuation { continuation in
+            loop.submit(Transfer(id: 1, request: request, delivery: .whole(continuation)))
+            // Had it been let in, the thread would now find it behind the command to stop.
+            loop.start()
+        }
+        #expect(result == .failure(.shutDown(server: request.server)))
+    }
+
     @Test func aClientThatIsDroppedEndsItsThread() async throws {
         weak var loop: TransferLoop?
         do {

@@ -161,6 +161,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.connection.close()
         self.close_connection = True
 
+    def do_drop(self, query, path, count):
+        """Takes the whole request and hangs up without an answer."""
+        body = self.read_body()
+        if count > int(query.get("times", "1000000")):
+            self.answer(200, hashlib.sha256(body).hexdigest().encode())
+        else:
+            self.close_connection = True
+
     def do_close_after(self, query, path, count):
         """Answers as if the connection stayed, and closes it."""
         self.answer(200, b"bye")
