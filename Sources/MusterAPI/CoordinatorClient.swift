@@ -58,11 +58,18 @@ package struct CoordinatorClient: Sendable {
 
     /// The bytes of a stored object, or of a range of it.
     func bytes(_ path: String, range: Range<UInt64>? = nil, limit: Int) async throws(CoordinatorError) -> [UInt8] {
-        var headers: [String: String] = [:]
+        // The bytes are what they are; it is a refusal that is wanted as a message.
+        var headers = ["accept": Self.protobuf]
         if let range { headers["range"] = "bytes=\(range.lowerBound)-\(range.upperBound - 1)" }
+        // A refusal says why in a body of its own, which may be longer than the bytes that were asked for.
         let request = HTTPRequest(
-            .get, base + path, headers: headers, timeout: .seconds(300), maximumResponseBytes: limit)
-        return try await retried(request).body
+            .get, base + path, headers: headers, timeout: .seconds(300),
+            maximumResponseBytes: max(limit, Self.refusalLimit))
+        let body = try await retried(request).body
+        guard body.count <= limit else {
+            throw .unreadable(path: path, reason: "it has \(body.count) bytes where at most \(limit) were asked for")
+        }
+        return body
     }
 
     func put<Answer: Message>(
@@ -77,6 +84,7 @@ package struct CoordinatorClient: Sendable {
 
     // MARK: - Answers
 
+    private static let refusalLimit = 64 << 10
     private static let protobuf = "application/x-protobuf"
     private static let headers = ["accept": protobuf, "content-type": protobuf]
 
