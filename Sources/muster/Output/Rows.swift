@@ -55,7 +55,7 @@ struct SnapshotRow: Row {
 
 struct ReplicaRow: Encodable {
     let store, state: String
-    let checkedAt: String?
+    @Known var checkedAt: String?
 
     init(_ replica: Muster_V1_Replica) {
         (store, state, checkedAt) = (replica.store, replica.state, known(replica.checkedAt))
@@ -65,7 +65,9 @@ struct ReplicaRow: Encodable {
 struct NodeRow: Row {
     static let columns = ["name", "id", "state", "last contact", "databases", "snapshots", "version"]
     let id, name, state: String
-    let joinedAt, lastContactAt, certificateExpiresAt: String?
+    @Known var joinedAt: String?
+    @Known var lastContactAt: String?
+    @Known var certificateExpiresAt: String?
     let agentVersion: String
     let clockOffsetSeconds: Double
     let databaseCount: UInt32
@@ -90,8 +92,12 @@ struct NodeRow: Row {
 struct DatabaseRow: Row {
     static let columns = ["node", "database", "state", "newest receipt", "snapshots", "schedule", "path"]
     let id, name, node, path, schedule, state: String
-    let errorSummary, errorHint: String?
-    let newestSnapshotId, newestReceivedAt, verifiedAt, reportedAt: String?
+    @Known var errorSummary: String?
+    @Known var errorHint: String?
+    @Known var newestSnapshotId: String?
+    @Known var newestReceivedAt: String?
+    @Known var verifiedAt: String?
+    @Known var reportedAt: String?
     let snapshotCount: UInt64
     let lineageCount: UInt32
     let changedSinceReceipt, forked: Bool
@@ -145,3 +151,14 @@ struct FieldName: CodingKey, ExpressibleByStringLiteral {
 
 /// "" in a message means unknown; programs get null.
 func known(_ text: String) -> String? { text.isEmpty ? nil : text }
+
+/// A field that stands in the JSON even where nothing is known of it: null then.
+@propertyWrapper
+struct Known: Encodable {
+    var wrappedValue: String?
+
+    func encode(to encoder: any Encoder) throws {
+        var field = encoder.singleValueContainer()
+        try field.encode(wrappedValue)
+    }
+}

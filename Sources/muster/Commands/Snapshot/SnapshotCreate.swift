@@ -54,7 +54,9 @@ struct SnapshotCreate: AsyncParsableCommand {
 struct JobRow: Row {
     static let columns = ["job", "node", "database", "state", "snapshot", "reason"]
     let id, kind, node, database, state: String
-    let snapshot, errorSummary, errorHint: String?
+    @Known var snapshot: String?
+    @Known var errorSummary: String?
+    @Known var errorHint: String?
 
     init(_ job: Muster_V1_Job) {
         (id, kind, node, database, state) = (job.id, job.kind, job.node, job.database, job.state)
