@@ -34,6 +34,15 @@ struct GateTests {
         try await gate.pass {}
     }
 
+    @Test func whatIsTooHeavyForWhatIsFreeWaits() async throws {
+        let gate = Gate(capacity: 3, queueLimit: 0)
+        try await gate.pass(weight: 2) {
+            await #expect(throws: Refusal.self) { try await gate.pass(weight: 2) {} }
+            try await gate.pass(weight: 1) {}
+        }
+        try await gate.pass(weight: 100) {}
+    }
+
     @Test func whoGivesUpWaitingTakesNoPlace() async throws {
         let gate = Gate(capacity: 1, queueLimit: 10)
         let (release, hold) = AsyncStream<Void>.makeStream()
