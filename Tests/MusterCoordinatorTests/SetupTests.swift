@@ -29,8 +29,7 @@ struct SetupTests {
         for name in try FileManager.default.contentsOfDirectory(atPath: rig.place.path) where name != "store" {
             let attributes = try FileManager.default.attributesOfItem(atPath: rig.place.path + "/" + name)
             let mode = try #require(attributes[.posixPermissions] as? Int)
-            // The catalog holds no secret; the directory's own mode keeps others out of it.
-            #expect(mode & 0o077 == 0 || name.hasPrefix("catalog.db"), "\(name)")
+            #expect(mode & 0o077 == 0, "\(name)")
         }
         let own = try FileManager.default.attributesOfItem(atPath: rig.place.path)[.posixPermissions] as? Int
         #expect(own == 0o700)

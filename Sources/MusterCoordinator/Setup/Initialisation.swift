@@ -53,6 +53,8 @@ package struct Initialisation: Sendable {
         let folder = try await FolderStore.create(
             at: storePath, name: Self.storeName, random: random, clock: Moment(at: now))
         try await keepSecrets(authority, receiptKey, recoveryKey.publicKey, in: folder)
+        // SQLite gives -wal and -shm the mode of the file it finds, and an empty file is an empty database.
+        try PrivateFile.write([], to: directory.catalog)
         let catalog = try Catalog(path: directory.catalog) { Coordinator.hash($0) }
         let url = StoreURL.url(ofPath: storePath)
         _ = try await catalog.add(store: Self.storeName, url: url, at: now)
