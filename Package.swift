@@ -49,7 +49,7 @@ let package = Package(
             dependencies: [
                 "MusterModel", "MusterTransfer", .product(name: "SwiftProtobuf", package: "swift-protobuf"),
             ], swiftSettings: house),
-        .target(name: "MusterStore", dependencies: ["MusterModel", "MusterTransfer"], swiftSettings: house),
+        .target(name: "MusterStore", dependencies: ["MusterModel", "MusterTransfer"], swiftSettings: cHouse),
         .target(
             name: "MusterCatalog",
             dependencies: ["MusterModel", .product(name: "GRDB", package: "GRDB.swift")], swiftSettings: house),

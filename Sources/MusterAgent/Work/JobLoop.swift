@@ -87,7 +87,6 @@ struct JobLoop: Sendable {
             throw UnknownDatabase(name: job.database)
         }
         outcome.snapshotID = try await snapshots.take(database, labels: job.labels).description
-        snapshots.reporter.wake()
     }
 
     private func verify(_ job: Muster_V1_Job, _ outcome: inout Muster_V1_JobOutcome) async throws {

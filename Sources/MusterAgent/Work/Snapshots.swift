@@ -19,28 +19,36 @@ struct Snapshots: Sendable {
     ///
     /// - Returns: how it went; only a damaged state of our own throws.
     func takeIfChanged(_ database: ProtectedDatabase) async throws -> Attempt {
-        let began = environment.clock.now()
-        let previous = try state.attempt(of: database.id)
-        let attempt: Attempt
-        do {
-            // What was cut off may hold all there is: only then can it be said what has changed since.
-            try await board.exclusively(database.id) { try await taker.settlePending(database) }
-            if try !isUnchanged(database) {
-                _ = try await take(database, labels: [:])
-            }
-            attempt = Attempt(at: began, failuresInARow: 0, errorSummary: "", errorHint: "")
-        } catch is CancellationError {
-            attempt = previous ?? Attempt(at: began, failuresInARow: 0, errorSummary: "", errorHint: "")
-        } catch {
-            attempt = failure(error, of: database, at: began, previous: previous)
+        let began = Attempt(at: environment.clock.now(), failuresInARow: 0, errorSummary: "", errorHint: "")
+        if try isUnchanged(database) {
+            try record(began, for: database)
+            return began
         }
-        try state.record(attempt, for: database.id)
-        reporter.wake()
-        return attempt
+        do {
+            _ = try await take(database, labels: [:])
+        } catch {
+            // It is recorded, or the agent stops; the schedule goes on by what is recorded.
+        }
+        return try state.attempt(of: database.id) ?? began
     }
 
-    /// Takes a snapshot now.
+    /// Takes a snapshot now and records how it went.
     func take(_ database: ProtectedDatabase, labels: [String: String]) async throws -> SnapshotID {
+        let began = environment.clock.now()
+        do {
+            let snapshot = try await takeInTurn(database, labels: labels)
+            try record(Attempt(at: began, failuresInARow: 0, errorSummary: "", errorHint: ""), for: database)
+            return snapshot
+        } catch let error as CancellationError {
+            throw error
+        } catch {
+            let previous = try state.attempt(of: database.id)
+            try record(failure(error, of: database, at: began, previous: previous), for: database)
+            throw error
+        }
+    }
+
+    private func takeInTurn(_ database: ProtectedDatabase, labels: [String: String]) async throws -> SnapshotID {
         try await board.exclusively(database.id) {
             let weight = min(Self.mostForOne, 1 + Int(SourceIdentity.byteCount(of: database.path) / (8 << 20)))
             return try await turnstile.pass(weight: weight) {
@@ -55,6 +63,11 @@ struct Snapshots: Sendable {
                 return snapshot
             }
         }
+    }
+
+    private func record(_ attempt: Attempt, for database: ProtectedDatabase) throws {
+        try state.record(attempt, for: database.id)
+        reporter.wake()
     }
 
     private func isUnchanged(_ database: ProtectedDatabase) throws -> Bool {

@@ -48,6 +48,7 @@ struct KeyOptions: ParsableArguments {
             return SnapshotKeys(keys: [identity.keys], verifyingKey: identity.signingKey.verifyingKey)
         }
         guard let recoveryKey else { throw KeyMissing() }
+        // Missing, unreadable or no text: for the operator that is one mistake with one remedy.
         guard let text = try? String(contentsOfFile: recoveryKey, encoding: .utf8) else {
             throw RecoveryKeyUnreadable(path: recoveryKey)
         }
