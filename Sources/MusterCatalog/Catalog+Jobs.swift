@@ -45,13 +45,18 @@ extension Catalog {
     }
 
     /// Hands out what is queued for a node, and what an earlier life of its agent was given.
-    package func takeJobs(of node: NodeID, boot: String, limit: Int) async throws(CatalogError) -> [Job] {
+    ///
+    /// - Parameter isNewest: asked in the transaction; false where a later life has asked, which gets the jobs.
+    package func takeJobs(
+        of node: NodeID, boot: String, limit: Int, isNewest: @escaping @Sendable () -> Bool = { true }
+    ) async throws(CatalogError) -> [Job] {
         let waiting = try await read { database in
             try Row.fetchOne(database, sql: Self.openJobs + " LIMIT 1", arguments: [node.blob, boot]) != nil
         }
         // Most polls find nothing: they must not cost a durable write.
         guard waiting else { return [] }
         return try await write { database in
+            guard isNewest() else { return [] }
             let rows = try Row.fetchAll(
                 database, sql: Self.openJobs + " ORDER BY j.number LIMIT ?", arguments: [node.blob, boot, limit])
             var jobs = try rows.map(Self.job)

@@ -39,6 +39,7 @@ struct Coordinator: Sendable {
     let work = Bell<NodeID>()
     let inspections = Bell<Bool>()
     let contacts = ContactBook()
+    let lives = LifeBook()
     let load: NodeLoad<NodeID>
     let uploads: Gate
     let bodies: Gate

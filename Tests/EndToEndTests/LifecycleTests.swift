@@ -57,6 +57,21 @@ extension EndToEnd {
             try await fleet.snapshots().map(\.["sequence"].number)
         }
 
+        @Test func aJobIsDoneOnceThoughThePollOfAnEarlierLifeIsStillOpen() async throws {
+            let fleet = try await Fleet()
+            let node = try await Node(fleet, "berlin")
+            try await node.add(try SampleDatabase.make(fleet.path("shop.db")))
+            try node.start()
+            _ = try await fleet.awaitSnapshots(1)
+            try await node.stop()
+            for life in 1...6 {
+                try node.start()
+                try await node.snapshot()
+                try await node.kill()
+                #expect(try await fleet.snapshots().count == 1 + life)
+            }
+        }
+
         @Test func aRunningAgentTakesUpANewDatabase() async throws {
             let fleet = try await Fleet()
             let node = try await Node(fleet, "berlin")

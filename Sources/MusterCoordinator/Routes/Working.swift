@@ -44,16 +44,24 @@ extension Coordinator {
         guard (1...128).contains(request.bootID.utf8.count) else { throw Refusal.malformed("boot_id is missing") }
         let now = clock.now()
         if await contacts.isDue(node, now: now) { try await catalog.touch(node, at: now) }
+        lives.begin(request.bootID, of: node)
         let ticket = await work.ticket(node)
-        var jobs = try await catalog.takeJobs(of: node, boot: request.bootID, limit: Self.jobsAtOnce)
+        var jobs = try await takeJobs(of: node, boot: request.bootID)
         if jobs.isEmpty, request.waitSeconds > 0 {
             let wait = min(Int(request.waitSeconds), Self.longestWait)
             await work.wait(node, after: ticket, atMost: .seconds(wait))
-            jobs = try await catalog.takeJobs(of: node, boot: request.bootID, limit: Self.jobsAtOnce)
+            jobs = try await takeJobs(of: node, boot: request.bootID)
         }
         var answer = Muster_V1_WorkResponse()
         answer.jobs = jobs.map(Muster_V1_Job.init)
         return try call.answer(answer)
+    }
+
+    private func takeJobs(of node: NodeID, boot: String) async throws -> [Catalog.Job] {
+        let lives = lives
+        return try await catalog.takeJobs(of: node, boot: boot, limit: Self.jobsAtOnce) {
+            lives.isNewest(boot, of: node)
+        }
     }
 
     func finishJob(_ call: Call) async throws -> Response {
