@@ -17,9 +17,17 @@ struct EntryPoint {
             } else {
                 try command.run()
             }
+            end(with: 0)
         } catch {
-            exit(report(error))
+            end(with: report(error))
         }
+    }
+
+    /// Ends the process at once: OpenSSL's exit handler frees locks that the transfer thread may be using while it
+    /// closes its connections, and then a command that was done ends by a signal (OPENSSL_init_crypto(3)).
+    private static func end(with status: Int32) -> Never {
+        fflush(nil)
+        _exit(status)
     }
 
     /// glibc keeps freed memory for later in one arena a thread, and raises the size from which it gives memory
