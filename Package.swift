@@ -62,6 +62,7 @@ let package = Package(
                 "MusterModel", "MusterFormat", "MusterSQLite", "MusterTransfer", "MusterAPI", "MusterStore",
                 "MusterEngine",
                 .product(name: "GRDB", package: "GRDB.swift"),
+                .product(name: "SwiftProtobuf", package: "swift-protobuf"),
                 .product(name: "Yams", package: "Yams"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
@@ -72,8 +73,9 @@ let package = Package(
         .target(
             name: "MusterCoordinator",
             dependencies: [
-                "MusterModel", "MusterFormat", "MusterAPI", "MusterStore", "MusterCatalog", "MusterEngine",
+                "MusterModel", "MusterFormat", "MusterAPI", "MusterStore", "MusterCatalog",
                 .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "HummingbirdCore", package: "hummingbird"),
                 .product(name: "HummingbirdTLS", package: "hummingbird"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "NIOCore", package: "swift-nio"),
@@ -127,7 +129,21 @@ let package = Package(
                 "StressRig", "stress-workload",
             ], swiftSettings: house),
         .testTarget(
-            name: "MusterAgentTests", dependencies: ["MusterAgent", "MusterModel", "MusterTestSupport"],
+            name: "MusterCoordinatorTests",
+            dependencies: [
+                "MusterCoordinator", "MusterCatalog", "MusterModel", "MusterFormat", "MusterAPI", "MusterStore",
+                "MusterTransfer", "MusterTestSupport",
+                .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "HTTPTypes", package: "swift-http-types"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                .product(name: "SwiftASN1", package: "swift-asn1"),
+                .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+                .product(name: "X509", package: "swift-certificates"),
+            ], swiftSettings: house),
+        .testTarget(
+            name: "MusterAgentTests",
+            dependencies: ["MusterAgent", "MusterEngine", "MusterModel", "MusterTestSupport"],
             swiftSettings: house),
         .testTarget(
             name: "EndToEndTests",

@@ -3,8 +3,8 @@ package import MusterModel
 /// The agent plane.
 extension CoordinatorClient {
     package func join(_ request: Muster_V1_JoinRequest) async throws(CoordinatorError) -> Muster_V1_JoinResponse {
-        // A token is good for one use, so a join whose answer was lost is not sent again.
-        try await post("/v1/join", request, repeatable: false)
+        // A token is good for one request; the same request again gets the same answer.
+        try await post("/v1/join", request)
     }
 
     package func renew(_ request: Muster_V1_RenewRequest) async throws(CoordinatorError) -> Muster_V1_RenewResponse {

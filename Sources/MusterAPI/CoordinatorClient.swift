@@ -5,8 +5,8 @@ import SwiftProtobuf
 
 /// Typed calls to one plane of a coordinator; one method for each route of `api.proto`.
 ///
-/// Bodies are protobuf. Every call but `createSnapshots`, `invite` and `verify`
-/// may be sent twice without harm, so those are tried again by the retry policy.
+/// Bodies are protobuf. A call that may be made twice without harm is tried again by
+/// the retry policy; those that may not say so with `repeatable: false`.
 package struct CoordinatorClient: Sendable {
     private let http: HTTPClient
     private let base: String

@@ -28,6 +28,8 @@ package struct AgentDirectory: Sendable {
     var scopeKeyFile: String { file("scope.key") }
     var receiptKeyFile: String { file("receipt.pub") }
     var recoveryKeysFile: String { file("recovery.pub") }
+    /// There only while a join is under way.
+    var joinRequestFile: String { file("join.request") }
 
     private func file(_ name: String) -> String { path.hasSuffix("/") ? path + name : path + "/" + name }
 
@@ -52,6 +54,10 @@ package struct AgentDirectory: Sendable {
     }
 
     package func write(_ configuration: AgentConfiguration) throws {
+        // What the agent would not take back must not replace what it takes.
+        guard try AgentConfiguration(yaml: configuration.yaml) == configuration else {
+            throw AgentDirectoryError.refusedWrite(configurationFile, reason: "a name or path cannot be written down")
+        }
         try PrivateFile.write(Array(configuration.yaml.utf8), to: configurationFile)
     }
 }
@@ -89,6 +95,8 @@ extension AgentDirectory {
     ///
     /// - Returns: true if an agent runs in this directory.
     package func add(_ database: ProtectedDatabase) throws -> Bool {
+        let turn = try ConfigurationTurn(self)
+        defer { turn.end() }
         var configuration = try configuration()
         if let twin = configuration.databases.first(where: { $0.name == database.name || $0.path == database.path }) {
             throw DatabaseKnown(name: twin.name, path: twin.path)

@@ -68,7 +68,9 @@ package final class AgentService: Service {
                 try await crew.jobs.run()
                 return .taking
             }
-            for serve in [crew.reporter.run, crew.renewal.run, { await self.reload(crew) }] as [@Sendable () async throws -> Void] {
+            for serve in [crew.reporter.run, crew.renewal.run, { await self.reload(crew) }]
+                as [@Sendable () async throws -> Void]
+            {
                 group.addTask {
                     try await serve()
                     return .serving
@@ -125,10 +127,12 @@ struct AgentCrew: Sendable {
         let taker = SnapshotTaker(
             identity: identity, receiptKey: receiptKey, state: state, coordinator: coordinator, pipeline: pipeline,
             environment: environment)
-        reporter = Reporter(board: board, state: state, coordinator: coordinator, environment: environment)
+        let files = BlockingPool(label: "muster-sources", width: 4)
+        reporter = Reporter(
+            board: board, state: state, coordinator: coordinator, files: files, environment: environment)
         let snapshots = Snapshots(
             board: board, taker: taker, state: state, turnstile: Turnstile(room: Snapshots.room), reporter: reporter,
-            environment: environment)
+            files: files, environment: environment)
         schedule = ScheduleLoop(board: board, snapshots: snapshots, state: state, environment: environment)
         let verifier = NodeVerification(
             coordinator: coordinator, identity: identity, scratch: directory.scratch, lanes: lanes,

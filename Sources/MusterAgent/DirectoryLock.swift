@@ -22,6 +22,15 @@ struct DirectoryLock {
         }
     }
 
+    /// A process id that was left behind may be a stranger's by now.
+    private static func isAgent(_ process: Int32) -> Bool {
+        func program(_ process: String) -> String? {
+            // Gone, or another user's: no agent of ours.
+            try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(process)/exe")
+        }
+        return program("\(process)") == program("self")
+    }
+
     func release() { close(descriptor) }
 
     /// The process id in the lock file, whether it still runs or not.
@@ -39,7 +48,25 @@ struct DirectoryLock {
         guard descriptor >= 0 else { return false }
         defer { close(descriptor) }
         guard flock(descriptor, LOCK_EX | LOCK_NB) != 0 else { return false }
-        guard let process = holder(of: directory).flatMap({ Int32($0) }), process > 1 else { return false }
+        guard let process = holder(of: directory).flatMap({ Int32($0) }), process > 1, isAgent(process) else {
+            return false
+        }
         return kill(process, SIGHUP) == 0
     }
+}
+
+/// One change of the configuration at a time: `database add` reads, changes and writes.
+struct ConfigurationTurn {
+    private let descriptor: Int32
+
+    /// Waits for its turn; the kernel ends another's with its process.
+    init(_ directory: AgentDirectory) throws {
+        let path = directory.configurationFile + ".lock"
+        descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
+        guard descriptor >= 0, flock(descriptor, LOCK_EX) == 0 else {
+            throw AgentDirectoryError.refusedWrite(path, reason: String(cString: strerror(errno)))
+        }
+    }
+
+    func end() { close(descriptor) }
 }

@@ -5,7 +5,8 @@ enum PrivateFile {
     /// Writes beside the target, syncs, renames over it and syncs the directory: after a crash the
     /// old bytes stand there or the new ones, never a mixture. Mode 0600 from the first byte on.
     static func write(_ bytes: [UInt8], to path: String) throws {
-        let temporary = path + ".new"
+        // Two processes may write one file; each has a temporary of its own.
+        let temporary = "\(path).new-\(getpid())"
         let descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0o600)
         guard descriptor >= 0 else { throw failure(path) }
         do {

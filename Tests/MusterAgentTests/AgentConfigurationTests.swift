@@ -9,7 +9,10 @@ struct AgentConfigurationTests {
         let node = try #require(NodeID("00112233445566778899aabbccddeeff"))
         var configuration = AgentConfiguration(coordinatorURL: "https://c:1", nodeName: "edge \"1\"", nodeID: node)
         configuration.cores = 3
-        for (index, path) in ["/a b/ü.db", "/with\nnewline", "/quote\"back\\slash", "/tab\tbell\u{7}", "/#: - {x}"].enumerated() {
+        for (index, path) in [
+            "/a b/ü.db", "/with\nnewline", "/quote\"back\\slash", "/tab\tbell\u{7}", "/#: - {x}",
+            "/c1 \u{85}\u{9f} \u{2028}\u{FEFF} 😀",
+        ].enumerated() {
             configuration.databases.append(
                 ProtectedDatabase(
                     id: try #require(DatabaseID(bytes: [UInt8](repeating: UInt8(index), count: 16))),
@@ -21,6 +24,17 @@ struct AgentConfigurationTests {
     @Test func whatIsWrittenIsReadBackEqual() throws {
         let configuration = try example()
         #expect(try AgentConfiguration(yaml: configuration.yaml) == configuration)
+    }
+
+    @Test("twins are refused", arguments: ["name", "path", "id"])
+    func twinsAreRefused(what: String) throws {
+        var configuration = try example()
+        let first = configuration.databases[0]
+        let second = configuration.databases[1]
+        configuration.databases[1] = ProtectedDatabase(
+            id: what == "id" ? first.id : second.id, name: what == "name" ? first.name : second.name,
+            path: what == "path" ? first.path : second.path, schedule: second.schedule)
+        #expect(throws: ConfigurationError.self) { try AgentConfiguration(yaml: configuration.yaml) }
     }
 
     @Test func theEnvironmentWins() throws {

@@ -1,3 +1,4 @@
+import MusterEngine
 import MusterModel
 import MusterTestSupport
 import Testing
@@ -40,6 +41,23 @@ struct AgentStateTests {
         #expect(head.manifestHash == kept.manifestHash)
         #expect(head.packs == kept.packIDs)
         #expect(head.receivedAt == Timestamp(microseconds: 9))
+    }
+
+    @Test func aForkIsRememberedUntilTheNewLineageIsAcknowledged() throws {
+        let folder = try TemporaryDirectory()
+        let database = DatabaseID(from: random)
+        let origin = ForkOrigin(
+            lineage: LineageID(from: random),
+            head: Ancestor(
+                snapshot: SnapshotID(from: random), manifestHash: try #require(ManifestHash(bytes: random.bytes(32)))))
+        try AgentState(path: folder.file("state.db")).forgetHead(of: database, forkedFrom: origin)
+        let state = try AgentState(path: folder.file("state.db"))
+        #expect(try state.forkOrigin(of: database) == origin)
+        let first = try pending(database, sequence: 0)
+        try state.keep(first)
+        #expect(try state.forkOrigin(of: database) == origin)
+        try state.settle(first, receipt: [], receivedAt: Timestamp(microseconds: 1))
+        #expect(try state.forkOrigin(of: database) == nil)
     }
 
     @Test func aHeadThatThisAgentSignedIsTakenOverAndAStrangersIsNot() throws {

@@ -49,11 +49,19 @@ struct ScheduleBookTests {
         #expect(book.idleTime(at: noon) == .seconds(315))
     }
 
-    @Test("a failure is tried again sooner, then less and less often", arguments: [(1, 30), (2, 60), (3, 120), (9, 300)])
+    @Test(
+        "a failure is tried again sooner, then less and less often", arguments: [(1, 30), (2, 60), (3, 120), (9, 300)])
     func aFailureIsTriedAgain(failures: Int, seconds: Int) throws {
         let noon = try #require(noon)
         let (book, _, _) = try book(lastAttempt: attempt(at: noon, failures: failures))
         #expect(book.idleTime(at: noon) == .seconds(seconds))
+    }
+
+    @Test func aClockThatWasAheadPutsNothingOffUntilThen() throws {
+        let noon = try #require(noon)
+        var (book, database, _) = try book(lastAttempt: attempt(at: noon + .seconds(4 * 365 * 86_400)))
+        #expect(book.takeDue(at: noon).isEmpty)
+        #expect(book.takeDue(at: noon + .seconds(331)) == [database])
     }
 
     @Test func aRemovedDatabaseIsNotDue() throws {

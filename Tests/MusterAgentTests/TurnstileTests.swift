@@ -29,7 +29,9 @@ struct TurnstileTests {
     @Test func whoIsCancelledInLineGivesUpHisPlace() async throws {
         let turnstile = Turnstile(room: 1)
         let gate = Bell()
-        async let first: Void = turnstile.pass(weight: 1) { await gate.wait { try await Task.sleep(for: .seconds(600)) } }
+        async let first: Void = turnstile.pass(weight: 1) {
+            await gate.wait { try await Task.sleep(for: .seconds(600)) }
+        }
         let waiting = Task { try await turnstile.pass(weight: 1) {} }
         waiting.cancel()
         await #expect(throws: CancellationError.self) { try await waiting.value }

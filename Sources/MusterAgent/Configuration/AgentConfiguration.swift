@@ -66,9 +66,15 @@ package struct AgentConfiguration: Equatable, Sendable {
     }
 
     private func refuseTwins() throws(ConfigurationError) {
-        let names = databases.map(\.name)
-        if let twin = names.first(where: { name in names.count(where: { $0 == name }) > 1 }) {
-            throw .invalid(file: Self.fileName, key: "databases", expected: "one entry named '\(twin)', not several")
+        for (what, values) in [
+            ("name", databases.map(\.name)), ("path", databases.map(\.path)), ("id", databases.map(\.id.description)),
+        ] {
+            var seen: Set<String> = []
+            if let twin = values.first(where: { !seen.insert($0).inserted }) {
+                throw .invalid(
+                    file: Self.fileName, key: "databases", expected: "one entry with the \(what) '\(twin)', not several"
+                )
+            }
         }
     }
 
@@ -120,8 +126,10 @@ private func quoted(_ text: String) -> String {
     for scalar in text.unicodeScalars {
         switch scalar {
         case "\"", "\\": quoted += "\\\(scalar)"
-        case _ where scalar.value < 0x20 || scalar.value == 0x7f:
+        case _ where scalar.value < 0x20 || (0x7f..<0xa0).contains(scalar.value):
             quoted += "\\x" + Hex.encode([UInt8(scalar.value)])
+        case "\u{2028}", "\u{2029}", "\u{FEFF}":
+            quoted += "\\u" + Hex.encode([UInt8(scalar.value >> 8), UInt8(scalar.value & 255)])
         default: quoted.unicodeScalars.append(scalar)
         }
     }

@@ -1,7 +1,9 @@
+import Foundation
 package import MusterAPI
 import MusterFormat
 import MusterModel
 import MusterTransfer
+import SwiftProtobuf
 
 /// Makes this machine a node of a fleet: keys are made here, and only their public halves leave.
 package struct Joining: Sendable {
@@ -12,19 +14,43 @@ package struct Joining: Sendable {
         (self.directory, self.environment) = (directory, environment)
     }
 
-    /// Redeems the token and writes the agent's directory; the configuration comes last, so a
-    /// directory without one was cut off and may be joined again with a new token.
+    /// Redeems the token and writes the agent's directory; the configuration comes last.
+    ///
+    /// Keys and request are kept before the token is spent. A join that was cut off is repeated with the same token:
+    /// the coordinator gives the same answer to the same request, and to no other.
     package func join(_ token: JoinToken) async throws -> AgentConfiguration {
         guard !directory.isJoined else { throw AgentDirectoryError.alreadyJoined(directory.path) }
         try directory.create()
+        let request = try keptRequest(for: token) ?? makeRequest(for: token)
+        let answer = try await redeem(request, token)
+        guard let receiptKey = Hex.decode(answer.receiptKey).flatMap({ VerifyingKey(bytes: $0) }),
+            let node = NodeID(request.nodeID)
+        else { throw CoordinatorError.unreadable(path: "/v1/join", reason: "the receipt key is no key") }
+        try PrivateFile.write(answer.certificate, to: directory.certificateFile)
+        try PrivateFile.write(token.authority, to: directory.authorityFile)
+        try PrivateFile.write(Hex.encode(receiptKey.bytes) + "\n", to: directory.receiptKeyFile)
+        try PrivateFile.write(token.recoveryKeys.joined(separator: "\n") + "\n", to: directory.recoveryKeysFile)
+        let configuration = AgentConfiguration(coordinatorURL: token.url, nodeName: token.nodeName, nodeID: node)
+        try directory.write(configuration)
+        // It holds nothing that is still worth anything; a leftover does no harm.
+        try? FileManager.default.removeItem(atPath: directory.joinRequestFile)
+        return configuration
+    }
+
+    /// The request of a join with this token that was cut off.
+    private func keptRequest(for token: JoinToken) throws -> Muster_V1_JoinRequest? {
+        guard let bytes = FileManager.default.contents(atPath: directory.joinRequestFile) else { return nil }
+        let request = try Muster_V1_JoinRequest(serializedBytes: bytes)
+        return request.tokenSecret == token.secret && request.nodeName == token.nodeName ? request : nil
+    }
+
+    private func makeRequest(for token: JoinToken) throws -> Muster_V1_JoinRequest {
         let identity = NodeIdentity(node: NodeID(from: environment.random), from: environment.random)
         let certificateRequest = try CertificateRequest(for: identity.node)
-        let recoveryKeys = try recoveryKeys(of: token)
         let record = try KeyRecord.make(
             node: identity.node, nodeName: token.nodeName, secret: identity.secret, scope: identity.scope,
-            keyEpoch: identity.keyEpoch, recipients: recoveryKeys, signer: identity.signingKey,
+            keyEpoch: identity.keyEpoch, recipients: try recoveryKeys(of: token), signer: identity.signingKey,
             random: environment.random)
-
         var request = Muster_V1_JoinRequest()
         request.tokenSecret = token.secret
         request.nodeName = token.nodeName
@@ -32,21 +58,10 @@ package struct Joining: Sendable {
         request.certificateRequest = certificateRequest.request
         request.keyRecord = .init(record)
         request.agentVersion = environment.version
-        let answer = try await redeem(request, token)
-
-        guard let receiptKey = Hex.decode(answer.receiptKey).flatMap({ VerifyingKey(bytes: $0) }) else {
-            throw CoordinatorError.unreadable(path: "/v1/join", reason: "the receipt key is no key")
-        }
         try identity.write(to: directory)
         try PrivateFile.write(certificateRequest.privateKey, to: directory.certificateKeyFile)
-        try PrivateFile.write(answer.certificate, to: directory.certificateFile)
-        try PrivateFile.write(token.authority, to: directory.authorityFile)
-        try PrivateFile.write(Hex.encode(receiptKey.bytes) + "\n", to: directory.receiptKeyFile)
-        try PrivateFile.write(token.recoveryKeys.joined(separator: "\n") + "\n", to: directory.recoveryKeysFile)
-        let configuration = AgentConfiguration(
-            coordinatorURL: token.url, nodeName: token.nodeName, nodeID: identity.node)
-        try directory.write(configuration)
-        return configuration
+        try PrivateFile.write(try request.serializedBytes() as [UInt8], to: directory.joinRequestFile)
+        return request
     }
 
     private func redeem(
@@ -56,7 +71,7 @@ package struct Joining: Sendable {
         defer { http.shutdown() }
         let coordinator = CoordinatorClient(
             http: http, url: token.url,
-            retry: .init(policy: RetryPolicy(maximumAttempts: 1), random: environment.random, clock: ContinuousClock()))
+            retry: .init(policy: RetryPolicy(maximumAttempts: 4), random: environment.random, clock: ContinuousClock()))
         return try await coordinator.join(request)
     }
 

@@ -18,9 +18,9 @@ struct Renewal: Sendable {
         while !Task.isCancelled {
             do {
                 try await renewIfDue()
-            } catch let error as any ActionableError {
-                environment.logger.warning(
-                    "certificate not renewed", metadata: ["reason": "\(error.summary)", "hint": "\(error.hint)"])
+            } catch {
+                let reason = (error as? any ActionableError)?.summary ?? "\(error)"
+                environment.logger.error("certificate not renewed", metadata: ["reason": "\(reason)"])
             }
             try await environment.sleep(Self.period)
         }

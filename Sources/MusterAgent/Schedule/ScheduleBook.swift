@@ -26,6 +26,10 @@ struct ScheduleBook {
 
     /// Takes what is due and not running; each is running until `finished`.
     mutating func takeDue(at now: Timestamp) -> [DatabaseID] {
+        // A clock that was ahead must not put the next snapshot off until then.
+        for (database, entry) in entries where entry.dueAt > now + entry.schedule.longestWait {
+            entries[database]?.dueAt = now + entry.schedule.longestWait
+        }
         let due = entries.filter { !$0.value.isRunning && $0.value.dueAt <= now }
             .sorted { ($0.value.dueAt, $0.key) < ($1.value.dueAt, $1.key) }.map(\.key)
         for database in due { entries[database]?.isRunning = true }
@@ -49,4 +53,9 @@ struct ScheduleBook {
         let wait = max(.seconds(1), schedule.every / 10) * (1 << doublings)
         return attempt.at + min(wait, max(schedule.every, .seconds(1))) + jitter
     }
+}
+
+extension Schedule {
+    /// No attempt is further away than this.
+    fileprivate var longestWait: Duration { max(every, .seconds(1)) + jitter }
 }

@@ -36,7 +36,7 @@ final class ScheduleLoop: Sendable {
     func run() async throws {
         var book = ScheduleBook()
         var known: [DatabaseID: Schedule] = [:]
-        try await withThrowingTaskGroup(of: Void.self) { group in
+        try await withThrowingDiscardingTaskGroup { group in
             while !Task.isCancelled {
                 let (ended, isStopped) = news.withLock { news in
                     defer { news.ended = [] }
@@ -49,19 +49,18 @@ final class ScheduleLoop: Sendable {
                 try refresh(&book, &known)
                 for id in book.takeDue(at: environment.clock.now()) {
                     guard let database = board.database(id) else { continue }
-                    group.addTask { try await self.take(database) }
+                    group.addTask { await self.take(database) }
                 }
                 // An hour at most: the wall clock may be set.
                 let idle = min(book.idleTime(at: environment.clock.now()) ?? .seconds(3600), .seconds(3600))
                 let sleep = environment.sleep
                 await bell.wait { try await sleep(idle) }
             }
-            try await group.waitForAll()
         }
     }
 
-    private func take(_ database: ProtectedDatabase) async throws {
-        let attempt = try await snapshots.takeIfChanged(database)
+    private func take(_ database: ProtectedDatabase) async {
+        let attempt = await snapshots.takeIfChanged(database)
         news.withLock { $0.ended.append(Ended(database: database.id, attempt: attempt)) }
         bell.ring()
     }

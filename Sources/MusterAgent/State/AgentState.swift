@@ -1,5 +1,6 @@
 import Foundation
 import GRDB
+package import MusterEngine
 package import MusterModel
 
 /// The agent's memory between starts: `state.db` in its directory.
@@ -63,6 +64,12 @@ package final class AgentState: Sendable {
             snapshot BLOB NOT NULL
         ) STRICT, WITHOUT ROWID;
         CREATE INDEX own_manifest_by_database ON own_manifest (database, sequence);
+        CREATE TABLE fork_origin (
+            database BLOB PRIMARY KEY,
+            lineage BLOB NOT NULL,
+            snapshot BLOB NOT NULL,
+            manifest_hash BLOB NOT NULL
+        ) STRICT;
         CREATE TABLE attempt (
             database BLOB PRIMARY KEY,
             at INTEGER NOT NULL,
@@ -96,14 +103,32 @@ package final class AgentState: Sendable {
                     pending.packIDs.blob,
                 ])
             try db.execute(sql: "DELETE FROM pending WHERE database = ?", arguments: [pending.database.blob])
+            try db.execute(sql: "DELETE FROM fork_origin WHERE database = ?", arguments: [pending.database.blob])
         }
     }
 
     /// The lineage is over for this agent: the next snapshot opens a new one.
-    package func forgetHead(of database: DatabaseID) throws {
+    ///
+    /// - Parameter origin: the head that somebody else put on it; kept until the new lineage is acknowledged,
+    ///   so that a crash in between does not hide the fork.
+    package func forgetHead(of database: DatabaseID, forkedFrom origin: ForkOrigin? = nil) throws {
         try queue.write { db in
             try db.execute(sql: "DELETE FROM head WHERE database = ?", arguments: [database.blob])
             try db.execute(sql: "DELETE FROM pending WHERE database = ?", arguments: [database.blob])
+            guard let origin else { return }
+            try db.execute(
+                sql: "INSERT OR REPLACE INTO fork_origin VALUES (?, ?, ?, ?)",
+                arguments: [
+                    database.blob, origin.lineage.blob, origin.head.snapshot.blob, origin.head.manifestHash.blob,
+                ])
+        }
+    }
+
+    /// The head that the next lineage of the database comes from, if it left one.
+    package func forkOrigin(of database: DatabaseID) throws -> ForkOrigin? {
+        try queue.read { db in
+            try Row.fetchOne(db, sql: "SELECT * FROM fork_origin WHERE database = ?", arguments: [database.blob])
+                .map(ForkOrigin.init(row:))
         }
     }
 

@@ -1,5 +1,6 @@
 import Foundation
 import GRDB
+import MusterEngine
 package import MusterModel
 
 /// The newest acknowledged snapshot of one database.
@@ -80,6 +81,14 @@ extension PendingCommit {
         identity = row["identity"]
         fingerprint = row["fingerprint"]
         capturedAt = Timestamp(microseconds: row["captured_at"])
+    }
+}
+
+extension ForkOrigin {
+    init(row: Row) throws {
+        self.init(
+            lineage: try row.identifier("lineage"),
+            head: Ancestor(snapshot: try row.identifier("snapshot"), manifestHash: try row.digest("manifest_hash")))
     }
 }
 

@@ -24,6 +24,9 @@ final class DatabaseBoard: Sendable {
         }
     }
 
+    /// True while a snapshot of it is under way.
+    func isBusy(_ id: DatabaseID) -> Bool { state.withLock { $0.busy[id] != nil } }
+
     /// One snapshot of a database at a time; more wait in line.
     func exclusively<Success: Sendable>(
         _ database: DatabaseID, _ body: () async throws -> Success

@@ -66,7 +66,7 @@ struct JobLoop: Sendable {
             default: throw UnknownJob(kind: job.kind)
             }
             outcome.state = "done"
-        } catch is CancellationError {
+        } catch  where error is CancellationError || Task.isCancelled {
             // The coordinator hands it out again to the agent's next life.
             return
         } catch {

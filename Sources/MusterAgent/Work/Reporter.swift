@@ -12,11 +12,16 @@ struct Reporter: Sendable {
     private let board: DatabaseBoard
     private let state: AgentState
     private let coordinator: CoordinatorClient
+    private let files: BlockingPool
     private let environment: AgentEnvironment
     private let bell = Bell()
 
-    init(board: DatabaseBoard, state: AgentState, coordinator: CoordinatorClient, environment: AgentEnvironment) {
-        (self.board, self.state, self.coordinator, self.environment) = (board, state, coordinator, environment)
+    init(
+        board: DatabaseBoard, state: AgentState, coordinator: CoordinatorClient, files: BlockingPool,
+        environment: AgentEnvironment
+    ) {
+        (self.board, self.state, self.coordinator) = (board, state, coordinator)
+        (self.files, self.environment) = (files, environment)
     }
 
     /// Something changed that an admin may want to see soon.
@@ -25,9 +30,10 @@ struct Reporter: Sendable {
     func run() async throws {
         while !Task.isCancelled {
             do {
-                _ = try await coordinator.report(try report())
-            } catch let error as CoordinatorError {
-                environment.logger.warning("report not delivered", metadata: ["reason": "\(error.summary)"])
+                _ = try await coordinator.report(try await report())
+            } catch {
+                let reason = (error as? any ActionableError)?.summary ?? "\(error)"
+                environment.logger.warning("report not delivered", metadata: ["reason": "\(reason)"])
             }
             let sleep = environment.sleep
             try await sleep(Self.shortestPause)
@@ -35,15 +41,15 @@ struct Reporter: Sendable {
         }
     }
 
-    private func report() throws -> Muster_V1_ReportRequest {
+    private func report() async throws -> Muster_V1_ReportRequest {
         var request = Muster_V1_ReportRequest()
         request.agentVersion = environment.version
         request.clock = environment.clock.now().description
-        request.databases = try board.databases.map(report(on:))
+        for database in board.databases { request.databases.append(try await report(on: database)) }
         return request
     }
 
-    private func report(on database: ProtectedDatabase) throws -> Muster_V1_DatabaseReport {
+    private func report(on database: ProtectedDatabase) async throws -> Muster_V1_DatabaseReport {
         let (attempt, head) = (try state.attempt(of: database.id), try state.head(of: database.id))
         var report = Muster_V1_DatabaseReport()
         report.databaseID = database.id.description
@@ -52,8 +58,10 @@ struct Reporter: Sendable {
         report.state = attempt.map { $0.failuresInARow > 0 ? "failing" : "ok" } ?? "waiting"
         (report.errorSummary, report.errorHint) = (attempt?.errorSummary ?? "", attempt?.errorHint ?? "")
         report.attemptedAt = attempt?.at.description ?? ""
-        // A file that cannot be looked at is reported as changed: nothing proves that it is not.
-        let now = try? SourceIdentity.fingerprint(of: database.path)
+        // A file that cannot be looked at, or that is being captured, is reported as changed: nothing proves that
+        // it is not.
+        let path = database.path
+        let now = board.isBusy(database.id) ? nil : try? await files.run { try SourceIdentity.fingerprint(of: path) }
         report.changedSinceReceipt = now == nil || now != head?.fingerprint
         return report
     }

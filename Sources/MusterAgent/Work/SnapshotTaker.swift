@@ -24,16 +24,15 @@ struct SnapshotTaker: Sendable {
     /// - Returns: the acknowledged snapshot.
     func take(_ database: ProtectedDatabase, labels: [String: String]) async throws -> SnapshotID {
         try await settlePending(database)
-        var origin: ForkOrigin?
         for round in 1... {
             do {
-                let pending = try await prepare(database, labels: labels, forkedFrom: origin)
+                let pending = try await prepare(database, labels: labels)
                 environment.reach(.packsPut)
                 try state.keep(pending)
                 environment.reach(.manifestKept)
                 return try await commit(pending, database)
             } catch let refusal as HeadMoved where round < Self.maximumRounds {
-                origin = try adopt(refusal, database)
+                try adopt(refusal, database)
             } catch let replaced as FileReplaced where round < Self.maximumRounds {
                 environment.logger.warning(
                     "the file was replaced: a new lineage begins",
@@ -45,6 +44,7 @@ struct SnapshotTaker: Sendable {
                 environment.logger.warning(
                     "capture starts again", metadata: ["database": "\(database.name)", "reason": "\(error.summary)"])
                 try state.dropPending(for: database.id)
+                try await environment.sleep(.milliseconds(200))
             }
         }
         preconditionFailure("the last round returns or throws")
@@ -62,18 +62,31 @@ struct SnapshotTaker: Sendable {
         } catch is HeadMoved {
             // Somebody else committed in between; the next capture finds out what that means.
             try state.dropPending(for: database.id)
-        } catch let error as CoordinatorError where error.code == "packs_missing" {
-            // Its packs were dropped after a day without a commit: it can never be committed.
-            try state.dropPending(for: database.id)
+        } catch let error as CoordinatorError where isFinal(error) {
+            // It can never be committed: its packs were dropped, or the coordinator does not know its lineage
+            // or does not take its form. A fresh capture is tried, and its error is the one to report.
+            environment.logger.warning(
+                "unanswered commit given up", metadata: ["database": "\(database.name)", "reason": "\(error.summary)"])
+            if case .refused(409, _, _) = error {
+                try state.forgetHead(of: database.id)
+            } else {
+                try state.dropPending(for: database.id)
+            }
         }
+    }
+
+    private func isFinal(_ error: CoordinatorError) -> Bool {
+        guard case .refused(let status, _, _) = error else { return false }
+        return [400, 409, 412, 413, 422].contains(status)
     }
 
     // MARK: - A new snapshot
 
     private func prepare(
-        _ database: ProtectedDatabase, labels: [String: String], forkedFrom: ForkOrigin?
+        _ database: ProtectedDatabase, labels: [String: String]
     ) async throws -> PendingCommit {
-        let head = forkedFrom == nil ? try state.head(of: database.id) : nil
+        let head = try state.head(of: database.id)
+        let forkedFrom = head == nil ? try state.forkOrigin(of: database.id) : nil
         let parentPacks = try await packs(of: head)
         let request = request(database, after: head, parentPacks, labels: labels, forkedFrom: forkedFrom)
         let prepared = try await pipeline.run(request, sink: CoordinatorSink(coordinator: coordinator))
@@ -131,24 +144,26 @@ struct SnapshotTaker: Sendable {
     /// The coordinator's head is not the parent we named. A head that this agent signed is taken over
     /// (our state was older); a stranger's means that two agents have one identity: a new lineage
     /// begins that names it, and both histories stay.
-    private func adopt(_ refusal: HeadMoved, _ database: ProtectedDatabase) throws -> ForkOrigin? {
+    private func adopt(_ refusal: HeadMoved, _ database: ProtectedDatabase) throws {
         try state.dropPending(for: database.id)
         if try state.adoptOwnManifest(refusal.head.manifestHash, of: database.id) {
             environment.logger.warning(
                 "head taken over from an earlier life", metadata: ["database": "\(database.name)"])
-            return nil
+            return
         }
         environment.logger.error(
             "the lineage was continued by somebody else: forking",
             metadata: ["database": "\(database.name)", "lineage": "\(refusal.lineage)"])
-        try state.forgetHead(of: database.id)
-        return ForkOrigin(lineage: refusal.lineage, head: refusal.head)
+        try state.forgetHead(of: database.id, forkedFrom: ForkOrigin(lineage: refusal.lineage, head: refusal.head))
     }
 
     private func isWorthAnotherRound(_ error: any ActionableError) -> Bool {
         if let error = error as? CoordinatorError { return error.code == "packs_missing" }
-        if case .changedDuringCapture = error as? CaptureError { return true }
-        return false
+        switch error as? CaptureError {
+        // The second is our own report looking at the file: it is done in a moment.
+        case .changedDuringCapture, .alreadyBeingCaptured: return true
+        default: return false
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 import Logging
 import MusterEngine
 import MusterModel
+import ServiceLifecycle
 
 /// The one way to a snapshot on this node: for the schedule and for jobs alike.
 struct Snapshots: Sendable {
@@ -13,76 +14,91 @@ struct Snapshots: Sendable {
     let state: AgentState
     let turnstile: Turnstile
     let reporter: Reporter
+    /// For looking at source files: a dead disk blocks these threads and no others.
+    let files: BlockingPool
     let environment: AgentEnvironment
 
     /// Takes a snapshot unless the file is, provably, as it was at the last one.
     ///
-    /// - Returns: how it went; only a damaged state of our own throws.
-    func takeIfChanged(_ database: ProtectedDatabase) async throws -> Attempt {
-        let began = Attempt(at: environment.clock.now(), failuresInARow: 0, errorSummary: "", errorHint: "")
-        if try isUnchanged(database) {
-            try record(began, for: database)
-            return began
+    /// - Returns: how it went, whether that could be recorded or not.
+    func takeIfChanged(_ database: ProtectedDatabase) async -> Attempt {
+        let (attempt, _) = await recorded(database) {
+            try await board.exclusively(database.id) {
+                // A commit that a crash cut off may be all that there is to do.
+                try await taker.settlePending(database)
+                if try await !isUnchanged(database) { _ = try await takeInTurn(database, labels: [:]) }
+            }
         }
-        do {
-            _ = try await take(database, labels: [:])
-        } catch {
-            // It is recorded, or the agent stops; the schedule goes on by what is recorded.
-        }
-        return try state.attempt(of: database.id) ?? began
+        return attempt
     }
 
     /// Takes a snapshot now and records how it went.
     func take(_ database: ProtectedDatabase, labels: [String: String]) async throws -> SnapshotID {
-        let began = environment.clock.now()
-        do {
-            let snapshot = try await takeInTurn(database, labels: labels)
-            try record(Attempt(at: began, failuresInARow: 0, errorSummary: "", errorHint: ""), for: database)
-            return snapshot
-        } catch let error as CancellationError {
-            throw error
-        } catch {
-            let previous = try state.attempt(of: database.id)
-            try record(failure(error, of: database, at: began, previous: previous), for: database)
-            throw error
+        let (_, result) = await recorded(database) {
+            try await board.exclusively(database.id) { try await takeInTurn(database, labels: labels) }
         }
+        return try result.get()
     }
+
+    // MARK: - One at a time, and not too many at once
 
     private func takeInTurn(_ database: ProtectedDatabase, labels: [String: String]) async throws -> SnapshotID {
-        try await board.exclusively(database.id) {
-            let weight = min(Self.mostForOne, 1 + Int(SourceIdentity.byteCount(of: database.path) / (8 << 20)))
-            return try await turnstile.pass(weight: weight) {
-                let began = environment.monotonic()
-                let snapshot = try await taker.take(database, labels: labels)
-                environment.logger.info(
-                    "snapshot acknowledged",
-                    metadata: [
-                        "database": "\(database.name)", "snapshot": "\(snapshot)",
-                        "seconds": "\((environment.monotonic() - began).inSeconds)",
-                    ])
-                return snapshot
-            }
+        let path = database.path
+        let bytes = try await files.run { SourceIdentity.byteCount(of: path) }
+        let weight = min(Self.mostForOne, 1 + Int(bytes / (8 << 20)))
+        return try await turnstile.pass(weight: weight) {
+            // Who stood in line when the agent was told to stop does not begin any more.
+            if Task.isShuttingDownGracefully { throw CancellationError() }
+            let began = environment.monotonic()
+            let snapshot = try await taker.take(database, labels: labels)
+            environment.logger.info(
+                "snapshot acknowledged",
+                metadata: [
+                    "database": "\(database.name)", "snapshot": "\(snapshot)",
+                    "seconds": "\((environment.monotonic() - began).inSeconds)",
+                ])
+            return snapshot
         }
     }
 
-    private func record(_ attempt: Attempt, for database: ProtectedDatabase) throws {
-        try state.record(attempt, for: database.id)
+    private func isUnchanged(_ database: ProtectedDatabase) async throws -> Bool {
+        guard let head = try state.head(of: database.id), !head.fingerprint.isEmpty else { return false }
+        let path = database.path
+        return try await files.run { try SourceIdentity.fingerprint(of: path) } == head.fingerprint
+    }
+
+    // MARK: - How it went
+
+    private func recorded<Success>(
+        _ database: ProtectedDatabase, _ body: () async throws -> Success
+    ) async -> (attempt: Attempt, result: Result<Success, any Error>) {
+        let began = environment.clock.now()
+        var attempt = Attempt(at: began, failuresInARow: 0, errorSummary: "", errorHint: "")
+        let result: Result<Success, any Error>
+        do {
+            result = .success(try await body())
+        } catch {
+            guard !(error is CancellationError), !Task.isCancelled else {
+                return (attempt, .failure(CancellationError()))
+            }
+            attempt = failure(error, of: database, at: began)
+            result = .failure(error)
+        }
+        do {
+            try state.record(attempt, for: database.id)
+        } catch {
+            // The schedule must go on by what happened, and not by what an older row says.
+            attempt = failure(error, of: database, at: began)
+        }
         reporter.wake()
+        return (attempt, result)
     }
 
-    private func isUnchanged(_ database: ProtectedDatabase) throws -> Bool {
-        guard try state.pending(for: database.id) == nil, let head = try state.head(of: database.id),
-            !head.fingerprint.isEmpty
-        else { return false }
-        return try SourceIdentity.fingerprint(of: database.path) == head.fingerprint
-    }
-
-    private func failure(
-        _ error: any Error, of database: ProtectedDatabase, at began: Timestamp, previous: Attempt?
-    ) -> Attempt {
+    private func failure(_ error: any Error, of database: ProtectedDatabase, at began: Timestamp) -> Attempt {
         let summary = (error as? any ActionableError)?.summary ?? "\(error)"
         let hint = (error as? any ActionableError)?.hint ?? "Look at the agent's log."
-        let failures = (previous?.failuresInARow ?? 0) + 1
+        // A state that cannot be read counts as no failure before: this one is tried again soon.
+        let failures = ((try? state.attempt(of: database.id))?.failuresInARow ?? 0) + 1
         environment.logger.warning(
             "snapshot failed",
             metadata: [

@@ -12,6 +12,7 @@ final class Handoff<Element: Sendable>: Sendable {
         var end: Result<Void, any Error>?
         var isCancelled = false
         var taker: CheckedContinuation<Element?, any Error>?
+        var closers: [CheckedContinuation<Void, Never>] = []
     }
 
     private enum Next {
@@ -53,13 +54,26 @@ final class Handoff<Element: Sendable>: Sendable {
 
     /// Ends the line: what waits is still taken, then the task gets nil or the error.
     func finish(_ end: Result<Void, any Error>) {
-        let taker = state.withLock { state -> CheckedContinuation<Element?, any Error>? in
-            guard state.end == nil else { return nil }
+        let (taker, closers) = state.withLock { state in
+            precondition(state.end == nil, "a thread finishes once")
             state.end = end
-            defer { state.taker = nil }
-            return state.taker
+            defer { (state.taker, state.closers) = (nil, []) }
+            return (state.taker, state.closers)
         }
         taker?.resume(with: end.map { nil })
+        for closer in closers { closer.resume() }
+    }
+
+    /// Cancels, and returns once the thread has finished.
+    func cancelAndWait() async {
+        cancel()
+        await withCheckedContinuation { closer in
+            let isOver = state.withLock { state in
+                if state.end == nil { state.closers.append(closer) }
+                return state.end != nil
+            }
+            if isOver { closer.resume() }
+        }
     }
 
     /// The task leaves: nothing more is taken and the thread's next `send` throws.

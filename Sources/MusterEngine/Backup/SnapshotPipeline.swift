@@ -39,8 +39,21 @@ package struct SnapshotPipeline: Sendable {
         let events = CaptureStage(
             path: request.path, lanes: lanes, options: options, clock: clock, monotonic: monotonic, observe: observe
         ).start()
-        // However this ends, the capture's thread must not stay behind.
-        defer { events.cancel() }
+        do {
+            let prepared = try await assemble(request, events, sink, onProgress)
+            await events.cancelAndWait()
+            return prepared
+        } catch {
+            // However this ends, the capture's thread is gone and its locks with it before the caller goes on.
+            await events.cancelAndWait()
+            throw error
+        }
+    }
+
+    private func assemble(
+        _ request: SnapshotRequest, _ events: Handoff<CaptureStage.Event>, _ sink: some PackSink,
+        _ onProgress: @escaping @Sendable (SnapshotProgress) -> Void
+    ) async throws -> PreparedSnapshot {
         guard case .opened(let source)? = try await events.next() else {
             preconditionFailure("a capture opens its source first")
         }

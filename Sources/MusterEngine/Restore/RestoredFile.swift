@@ -47,15 +47,16 @@ final class RestoredFile: @unchecked Sendable {
     /// Gives the checked file its name. Sidecars that stand there under the target's name belong to
     /// another database: they are moved aside, never replayed.
     func publish() throws(RestoreError) {
-        for suffix in ["-wal", "-shm", "-journal"] where access(target + suffix, F_OK) == 0 {
-            guard rename(target + suffix, target + suffix + ".before-restore") == 0 else {
-                throw .targetRefused(path: target + suffix, reason: Self.systemReason)
-            }
-        }
-        // A hard link, unlike rename, never replaces what may have come to stand there meanwhile.
+        var status = stat()
+        // Looked at again: an application may have begun there meanwhile, and its sidecars are its own.
+        guard lstat(target, &status) != 0 else { throw .targetExists(path: target) }
+        let moved = try moveSidecarsAside()
+        // A hard link, unlike rename, never replaces what may have come to stand there.
         guard link(partial, target) == 0 else {
-            throw errno == EEXIST
-                ? .targetExists(path: target) : .targetRefused(path: target, reason: Self.systemReason)
+            let error: RestoreError =
+                errno == EEXIST ? .targetExists(path: target) : .targetRefused(path: target, reason: Self.systemReason)
+            for (from, to) in moved { rename(to, from) }
+            throw error
         }
         do {
             try syncFolder()
@@ -65,6 +66,22 @@ final class RestoredFile: @unchecked Sendable {
             throw error
         }
         discard()
+    }
+
+    private func moveSidecarsAside() throws(RestoreError) -> [(from: String, to: String)] {
+        var moved: [(from: String, to: String)] = []
+        for suffix in ["-wal", "-shm", "-journal"] where access(target + suffix, F_OK) == 0 {
+            let from = target + suffix
+            var to = from + ".before-restore"
+            var number = 2
+            while access(to, F_OK) == 0 {
+                to = from + ".before-restore-\(number)"
+                number += 1
+            }
+            guard rename(from, to) == 0 else { throw .targetRefused(path: from, reason: Self.systemReason) }
+            moved.append((from, to))
+        }
+        return moved
     }
 
     private func syncFolder() throws(RestoreError) {

@@ -8,6 +8,8 @@ import Synchronization
 /// Manifest signature ▶ sealed part ▶ for each group: map chunk, extents (id, seal, hash) ▶ content root ▶
 /// fsync ▶ `integrity_check` ▶ name. What fails on the way leaves no file.
 package struct SnapshotRestore: Sendable {
+    private static let mostGroupsUnderWay = 8
+
     private let source: any SnapshotSource
     private let keys: [ScopeKeys]
     private let verifyingKey: VerifyingKey
@@ -53,7 +55,7 @@ package struct SnapshotRestore: Sendable {
     ///
     /// - Parameters:
     ///   - checkIntegrity: also run `integrity_check` on the rebuilt database.
-    ///   - onProgress: plain bytes rebuilt so far are told through sealed bytes read, of the plan's stored bytes.
+    ///   - onProgress: sealed bytes read so far, of those that the snapshot needs.
     /// - Throws: `RestoreError`; there is no file then.
     package func run(
         _ snapshot: SnapshotID, to target: String, checkIntegrity: Bool,
@@ -90,9 +92,10 @@ package struct SnapshotRestore: Sendable {
         let groups = plan.sealedPart.groups
         var hashes: [GroupHash?] = Array(repeating: nil, count: groups.count)
         try await withThrowingTaskGroup(of: (Int, GroupHash).self) { tasks in
-            // Twice the lanes: while half of them compute, the others wait for the network.
+            // Twice the lanes: while half of them compute, the others wait for the network. Each may hold 4 MiB.
+            let underWay = min(lanes * 2, Self.mostGroupsUnderWay)
             for (started, reference) in groups.enumerated() {
-                if started >= lanes * 2, let (index, hash) = try await tasks.next() { hashes[index] = hash }
+                if started >= underWay, let (index, hash) = try await tasks.next() { hashes[index] = hash }
                 tasks.addTask { (reference.index, try await assembler.run(reference)) }
             }
             for try await (index, hash) in tasks { hashes[index] = hash }
@@ -110,7 +113,7 @@ package struct SnapshotRestore: Sendable {
         let problems = try await pool.run {
             do {
                 return try DatabaseImage(path: file.partial).integrityCheck()
-            } catch let error as SQLiteError {
+            } catch let error as SQLiteError where error.isAboutTheFile {
                 return [error.summary]
             }
         }
@@ -123,6 +126,11 @@ package struct SnapshotRestore: Sendable {
     private func damagedManifest(_ snapshot: SnapshotID, _ reason: String) -> RestoreError {
         .damaged(snapshot: snapshot, store: source.name, object: "manifest of snapshot \(snapshot)", reason: reason)
     }
+}
+
+extension SQLiteError {
+    /// SQLITE_CORRUPT and SQLITE_NOTADB speak of the database; what else goes wrong speaks of this machine.
+    fileprivate var isAboutTheFile: Bool { [11, 26].contains(code & 0xff) }
 }
 
 private final class ByteMeter: Sendable {
