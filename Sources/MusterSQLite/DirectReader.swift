@@ -15,6 +15,7 @@ struct DirectReader: ~Copyable {
     let state: FileState
     let source: DescriptorSource
     private let files: SourceFiles
+    private let presence: Presence
     private let surroundings: CaptureSurroundings
     private let startedAt: Duration
 
@@ -35,7 +36,9 @@ struct DirectReader: ~Copyable {
         guard let pageSize else { throw .corrupt(path: files.path, reason: "its header names no possible page size") }
         return DirectReader(
             pageSize: pageSize, pageCount: try count(seen, pageSize, files.path), state: seen.state,
-            source: source, files: files, surroundings: surroundings, startedAt: startedAt)
+            source: source, files: files,
+            presence: Presence(wasAttachedElsewhere: false, wal: FileState(path: files.walPath)),
+            surroundings: surroundings, startedAt: startedAt)
     }
 
     private static func isClosed(_ files: SourceFiles, _ seen: DescriptorSource.Look) -> Bool {
@@ -95,6 +98,14 @@ struct DirectReader: ~Copyable {
         guard isAlone, now == state, FileState(path: files.path) == state else {
             throw .changedDuringCapture(path: files.path)
         }
+    }
+
+    /// Closes the file, and where an application came and left meanwhile, closes the database for it.
+    consuming func leave() {
+        let (files, presence, identity) = (files, presence, state.identity)
+        _ = consume self
+        // A file that was put into the place of ours is another application's business.
+        if FileState(path: files.path)?.identity == identity { presence.leaveAsLast(files) }
     }
 }
 

@@ -31,11 +31,9 @@ struct LiveReader: ~Copyable {
     private let overlay: WALOverlay
     /// What was there when the transaction began; bytes after it are zero unless the overlay has them.
     private let fileBytes: UInt64
-    private let walBytes: UInt64
     private let sidecars: Sidecars
     private let presence: Presence
-    private let surroundings: CaptureSurroundings
-    private let startedAt: Duration
+    private let budget: HoldBudget
 
     /// Who `-wal` and `-shm` are: replaced ones carry other locks.
     private struct Sidecars: Equatable {
@@ -48,22 +46,12 @@ struct LiveReader: ~Copyable {
         }
     }
 
-    /// What was around before our connection came.
-    struct Presence {
-        let wasAttachedElsewhere: Bool
-        let wal: FileState?
-
-        init(_ files: SourceFiles) {
-            wasAttachedElsewhere = files.isAttachedElsewhere()
-            wal = FileState(path: files.walPath)
-        }
-    }
-
     static func start(
         _ files: SourceFiles, _ surroundings: CaptureSurroundings
     ) throws(CaptureError) -> LiveReader {
         let startedAt = surroundings.elapsed()
-        let presence = Presence(files)
+        let presence = Presence(
+            wasAttachedElsewhere: files.isAttachedElsewhere(), wal: FileState(path: files.walPath))
         do throws(CaptureError) {
             return try pin(files, surroundings, presence, startedAt)
         } catch {
@@ -83,37 +71,27 @@ struct LiveReader: ~Copyable {
         }
         let database = try orFailed { () throws(SQLiteError) in try SQLiteFile.database(of: connection) }
         let pin = try Pin(connection, database, files, surroundings, startedAt)
-        let size = try orFailed { () throws(SQLiteError) in try connection.integer("PRAGMA page_size") } ?? 0
-        let count = try orFailed { () throws(SQLiteError) in try connection.integer("PRAGMA page_count") } ?? 0
-        let (pageSize, pageCount) = (Int(size), UInt64(max(0, count)))
         let wal: SQLiteFile? = try orFailed { () throws(SQLiteError) in
             try pin.wal == nil ? nil : SQLiteFile.journal(of: connection)
         }
+        let budget = HoldBudget(
+            path: files.path, wal: wal, surroundings: surroundings, startedAt: startedAt,
+            walBytes: try orFailed { () throws(SQLiteError) in try wal?.sizeBytes() ?? 0 })
+        let size = try orFailed { () throws(SQLiteError) in try connection.integer("PRAGMA page_size") } ?? 0
+        let count = try orFailed { () throws(SQLiteError) in try connection.integer("PRAGMA page_count") } ?? 0
+        let (pageSize, pageCount) = (Int(size), UInt64(max(0, count)))
         let overlay = try pin.overlay(files, wal, pageSize: pageSize, pageCount: pageCount) {
-            () throws(CaptureError) in
-            if surroundings.shouldStop() { throw .stopped(path: files.path) }
+            () throws(CaptureError) in try budget.check()
         }
         let fileBytes = try orFailed { () throws(SQLiteError) in try database.sizeBytes() }
-        let walBytes = try orFailed { () throws(SQLiteError) in try wal?.sizeBytes() ?? 0 }
         return LiveReader(
             pageSize: pageSize, pageCount: pageCount, isWAL: wal != nil, connection: connection, files: files,
             database: database, wal: wal, index: pin.wal?.index, overlay: overlay, fileBytes: fileBytes,
-            walBytes: walBytes, sidecars: Sidecars(files), presence: presence, surroundings: surroundings,
-            startedAt: startedAt)
+            sidecars: Sidecars(files), presence: presence, budget: budget)
     }
 
     /// Throws when the capture has cost the application enough.
-    func checkBudget() throws(CaptureError) {
-        if surroundings.shouldStop() { throw .stopped(path: files.path) }
-        let options = surroundings.options
-        let limit = isWAL ? options.maximumWALHold : options.maximumRollbackHold
-        guard surroundings.elapsed() - startedAt <= limit else { throw .heldTooLong(path: files.path, limit: limit) }
-        guard let wal else { return }
-        let size = try orFailed { () throws(SQLiteError) in try wal.sizeBytes() }
-        guard size <= walBytes + options.maximumWALGrowthBytes else {
-            throw .walGrewTooMuch(path: files.path, limitBytes: options.maximumWALGrowthBytes)
-        }
-    }
+    func checkBudget() throws(CaptureError) { try budget.check() }
 
     /// - Parameter buffer: whole pages, none after the last.
     func read(first: UInt64, into buffer: UnsafeMutableRawBufferPointer) throws(CaptureError) {
@@ -162,28 +140,6 @@ struct LiveReader: ~Copyable {
         let closing = connection
         _ = consume closing
         if isWAL { presence.leaveAsLast(files) }
-    }
-}
-
-extension LiveReader.Presence {
-    /// Does what SQLite's last connection does when it closes: checkpoint, and remove `-wal`.
-    ///
-    /// While we held SHARED the application's own last close could not; a `-wal` that outlives it would be
-    /// replayed over a file that somebody copies into its place. A `-wal` that lay there before us, untouched
-    /// since, belongs to a crashed application: every byte of it stays.
-    fileprivate func leaveAsLast(_ files: SourceFiles) {
-        guard let left = FileState(path: files.walPath) else { return }
-        // Not the change time: SQLite running as root sets the owner of -wal at every open (os_unix.c, unixOpen).
-        let isUntouched =
-            left.identity == wal?.identity && left.sizeBytes == wal?.sizeBytes
-            && left.modifiedNanoseconds == wal?.modifiedNanoseconds
-        guard wasAttachedElsewhere || !isUntouched, !files.isAttachedElsewhere() else { return }
-        // If this fails, -wal stays as after a crash: nothing is lost and the next opener recovers it.
-        try? {
-            () throws(SQLiteError) in
-            let last = try SQLiteConnection(path: files.path, access: .lastToLeave)
-            try last.execute("SELECT 1 FROM sqlite_schema LIMIT 1")
-        }()
     }
 }
 

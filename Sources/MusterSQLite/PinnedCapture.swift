@@ -6,7 +6,7 @@ import Synchronization
 /// `begin` opens one bounded read transaction, `readPages` streams pages from
 /// it, and the image counts only if `finish` returns. The source is not
 /// changed: nothing is written, checkpointed or deleted, with the one exception
-/// that `LiveReader.leave` names.
+/// that `Presence.leaveAsLast` names.
 ///
 /// | beside a capture | may run? |
 /// |---|---|
@@ -145,7 +145,7 @@ package final class PinnedCapture: Sendable {
             swap(&reader, &ended)
             switch consume ended {
             case .live(let live): live.leave()
-            case .direct(_): break
+            case .direct(let direct): direct.leave()
             case .ended: break
             }
             unsafe lease = nil

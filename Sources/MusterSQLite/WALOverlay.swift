@@ -2,7 +2,8 @@ import CSQLite
 
 /// Which frame of the WAL holds the newest image of a page, for pages whose newest image is not in the file.
 ///
-/// Memory: 8 bytes for each such page, and 1 MiB while it is built.
+/// Memory: 8 bytes for each such page. While it is built, 1 MiB and a dictionary of those pages besides, which
+/// takes up to some 30 bytes for each.
 struct WALOverlay {
     private static let headerBytes = 32
     private static let frameHeaderBytes = 24

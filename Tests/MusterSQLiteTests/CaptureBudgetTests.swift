@@ -43,6 +43,37 @@ struct CaptureBudgetTests {
         try application.run("INSERT INTO t VALUES(1, 'a writer is free again')")
     }
 
+    @Test("reading the index of a long WAL counts as holding it")
+    func readingALongWALCounts() throws {
+        let application = try application("wal")
+        try application.run("INSERT INTO t VALUES(1, randomblob(50000))")
+        let path = folder.path("app.db")
+        var options = CaptureOptions()
+        let clock = Clock()
+        let hurried: @Sendable () -> Duration = {
+            defer { clock.advance(.seconds(3600)) }
+            return clock.elapsed()
+        }
+        #expect(throws: CaptureError.heldTooLong(path: path, limit: options.maximumWALHold)) {
+            _ = try PinnedCapture.begin(path: path, elapsed: hurried)
+        }
+        options.maximumWALGrowthBytes = 100_000
+        let written = Mutex(false)
+        #expect(throws: CaptureError.walGrewTooMuch(path: path, limitBytes: 100_000)) {
+            _ = try PinnedCapture.begin(path: path, options: options, elapsed: clock.elapsed) {
+                let isFirst = written.withLock { written in
+                    defer { written = true }
+                    return !written
+                }
+                guard isFirst else { return false }
+                // What fails here shows as a capture that succeeds.
+                let writer = try? SQLiteConnection(path: path, access: .readWrite)
+                try? writer?.execute("INSERT INTO t VALUES(2, randomblob(200000))")
+                return false
+            }
+        }
+    }
+
     @Test("a WAL that grows too much ends the capture")
     func aWALThatGrowsTooMuchEndsTheCapture() throws {
         let application = try application("wal")

@@ -38,20 +38,51 @@ struct CaptureLeavingTests {
         #expect(try problems(of: image, in: folder).isEmpty)
     }
 
-    @Test("a closed database that is opened meanwhile is not accepted", arguments: [true, false])
-    func aClosedDatabaseThatIsOpenedIsNotAccepted(closesAgain: Bool) throws {
+    @Test("a closed database that is opened meanwhile is not accepted")
+    func aClosedDatabaseThatIsOpenedIsNotAccepted() throws {
         let application = try application()
         try application.close()
         let capture = try pinned(path)
         _ = try wholeImage(capture)
         try application.reopen()
         try application.run("INSERT INTO t VALUES(2, 'x')")
-        if closesAgain { try application.close() }
         #expect(throws: CaptureError.changedDuringCapture(path: path)) { try capture.finish() }
         let again = try pinned(path)
         #expect(again.method == .wal)
         #expect(try again.inventory().tables.first?.estimatedRows == 2)
         try again.finish()
+    }
+
+    @Test("an application that comes and goes while its closed database is read leaves it closed")
+    func anApplicationThatComesAndGoesLeavesItClosed() throws {
+        let application = try application()
+        try application.close()
+        let capture = try pinned(path)
+        _ = try wholeImage(capture)
+        try application.reopen()
+        try application.run("INSERT INTO t VALUES(2, 'x')")
+        try application.close()
+        #expect(sidecars(of: path).contains(path + "-wal"), "its close was the last: nothing to show")
+        #expect(throws: CaptureError.changedDuringCapture(path: path)) { try capture.finish() }
+        #expect(sidecars(of: path).isEmpty)
+        let again = try pinned(path)
+        #expect(again.method == .closedFile)
+        #expect(try again.inventory().tables.first?.estimatedRows == 2)
+        try again.finish()
+    }
+
+    @Test("a -wal beside a file that took the place of the captured one stays")
+    func anotherFilesWALStays() throws {
+        try application().close()
+        let capture = try pinned(path)
+        let other = try ApplicationProcess(path: folder.path("other.db"))
+        try other.run("PRAGMA journal_mode=WAL")
+        try other.run("CREATE TABLE other(a)")
+        other.kill()
+        for suffix in ["-wal", ""] { #expect(rename(folder.path("other.db") + suffix, path + suffix) == 0) }
+        let before = Footprint(path)
+        #expect(throws: CaptureError.changedDuringCapture(path: path)) { try capture.finish() }
+        #expect(Footprint(path) == before)
     }
 
     @Test("a database replaced while it is read is not accepted", arguments: [true, false])
