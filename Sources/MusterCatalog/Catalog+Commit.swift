@@ -82,6 +82,7 @@ extension Catalog {
             guard try Self.claim(commit.database, named: commit.databaseName, by: commit.node, in: database) else {
                 return .notOwned
             }
+            if commit.sequence == 0 { try Self.checkCount(of: commit.node, in: database) }
             let added = try Self.bytesAdded(by: packs, in: database) + Int64(commit.manifestBytes)
             let number = try Self.insertSnapshot(commit, added, labels: try labels.get(), into: database)
             try Self.insertPlaces(commit, number, into: database)
@@ -114,8 +115,9 @@ extension Catalog {
         let follows =
             if let head {
                 commit.sequence == head.sequence + 1 && commit.parentManifest == head.manifestHash
+                    && commit.parent == head.snapshot
             } else {
-                commit.sequence == 0 && commit.parentManifest == nil
+                commit.sequence == 0 && commit.parentManifest == nil && commit.parent == nil
             }
         guard follows else { return (.stale(head: head), []) }
         var packs: [Int64] = []

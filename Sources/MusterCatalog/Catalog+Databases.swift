@@ -31,6 +31,9 @@ extension Catalog {
         }
     }
 
+    /// The most databases that one node may ever name.
+    package static let maximumDatabases = 20_000
+
     /// Stores what a node says of its databases, in one transaction with its contact.
     ///
     /// - Returns: databases of the report that belong to another node; nothing was changed for those.
@@ -41,7 +44,9 @@ extension Catalog {
             try database.execute(
                 sql: "UPDATE node SET last_contact_at = ?, agent_version = ?, clock_offset = ? WHERE id = ?",
                 arguments: [now.microseconds, agentVersion, clockOffset.microseconds, node.blob])
-            return try databases.filter { try !Self.upsert($0, of: node, now: now, in: database) }.map(\.id)
+            let foreign = try databases.filter { try !Self.upsert($0, of: node, now: now, in: database) }.map(\.id)
+            try Self.checkCount(of: node, in: database)
+            return foreign
         }
     }
 
@@ -96,6 +101,13 @@ extension Catalog {
             arguments: [id.blob, node.blob, name])
         let owner = try Data.fetchOne(database, sql: "SELECT node FROM database WHERE id = ?", arguments: [id.blob])
         return owner == node.blob
+    }
+
+    /// Undoes the transaction where a node has come by too many databases.
+    static func checkCount(of node: NodeID, in database: GRDB.Database) throws {
+        let count = try Int.fetchOne(
+            database, sql: "SELECT count(*) FROM database WHERE node = ?", arguments: [node.blob])
+        guard count ?? 0 <= maximumDatabases else { throw CatalogError.tooManyDatabases(limit: maximumDatabases) }
     }
 
     private static func upsert(

@@ -48,7 +48,8 @@ extension Catalog {
     ///
     /// - Parameter isNewest: asked in the transaction; false where a later life has asked, which gets the jobs.
     package func takeJobs(
-        of node: NodeID, boot: String, limit: Int, isNewest: @escaping @Sendable () -> Bool = { true }
+        of node: NodeID, boot: String, limit: Int, now: Timestamp,
+        isNewest: @escaping @Sendable () -> Bool = { true }
     ) async throws(CatalogError) -> [Job] {
         let waiting = try await read { database in
             try Row.fetchOne(database, sql: Self.openJobs + " LIMIT 1", arguments: [node.blob, boot]) != nil
@@ -63,19 +64,20 @@ extension Catalog {
             for index in jobs.indices {
                 jobs[index].state = .running
                 try database.execute(
-                    sql: "UPDATE job SET state = 'running', boot = ? WHERE id = ?",
-                    arguments: [boot, jobs[index].id.blob])
+                    sql: "UPDATE job SET state = 'running', boot = ?, handed_out_at = ? WHERE id = ?",
+                    arguments: [boot, now.microseconds, jobs[index].id.blob])
             }
             return jobs
         }
     }
 
-    /// Closes a job; one that is closed already is left as it is.
+    /// Closes a job, and with it its part of a run; one that is closed already is left as it is.
     ///
+    /// - Parameter findings: of a verify job; a job that failed without one says nothing about the snapshot.
     /// - Returns: the job as it now stands, or nil where the node has no such job.
     package func finish(
-        _ id: JobID, of node: NodeID, state: Job.State, snapshot: SnapshotID?, errorSummary: String, errorHint: String,
-        now: Timestamp
+        _ id: JobID, of node: NodeID, state: Job.State, snapshot: SnapshotID?, findings: [Failing] = [],
+        errorSummary: String, errorHint: String, now: Timestamp
     ) async throws(CatalogError) -> Job? {
         try await write { database in
             try database.execute(
@@ -86,20 +88,28 @@ extension Catalog {
                 arguments: [
                     state.rawValue, snapshot?.blob, errorSummary, errorHint, now.microseconds, id.blob, node.blob,
                 ])
-            return try Row.fetchOne(
+            let job = try Row.fetchOne(
                 database, sql: Self.jobQuery + " WHERE j.id = ? AND j.node = ?", arguments: [id.blob, node.blob]
             ).map(Self.job)
+            if let job { try Self.conclude(job, findings, now: now, in: database) }
+            return job
         }
     }
 
-    /// Fails open jobs made before `limit`; they are named so that their runs can go on.
-    package func expireJobs(madeBefore limit: Timestamp, now: Timestamp) async throws(CatalogError) -> [Job] {
+    /// Fails open jobs of which nothing was heard since `limit`, and what waits for them in a run is unfinished.
+    ///
+    /// A node that is in touch may work for longer; but an outcome that was lost on its way never
+    /// comes, so a day is the most.
+    package func expireJobs(untouchedSince limit: Timestamp, now: Timestamp) async throws(CatalogError) -> [Job] {
+        let arguments: StatementArguments = [
+            limit.microseconds, limit.microseconds, limit.microseconds, (limit - Self.longestJob).microseconds,
+        ]
         let due = try await read { database in
-            try Row.fetchOne(database, sql: Self.oldJobs + " LIMIT 1", arguments: [limit.microseconds]) != nil
+            try Row.fetchOne(database, sql: Self.oldJobs + " LIMIT 1", arguments: arguments) != nil
         }
         guard due else { return [] }
         return try await write { database in
-            let jobs = try Row.fetchAll(database, sql: Self.oldJobs + " LIMIT 1000", arguments: [limit.microseconds])
+            let jobs = try Row.fetchAll(database, sql: Self.oldJobs + " LIMIT 1000", arguments: arguments)
                 .map(Self.job)
             for job in jobs {
                 try database.execute(
@@ -110,9 +120,37 @@ extension Catalog {
                         now.microseconds, "node '\(job.nodeName)' did not finish the job in time",
                         "Check that the agent runs and reaches the coordinator, then ask again.", job.id.blob,
                     ])
+                if let closed = try Row.fetchOne(
+                    database, sql: Self.jobQuery + " WHERE j.id = ?", arguments: [job.id.blob])
+                {
+                    try Self.conclude(try Self.job(closed), [], now: now, in: database)
+                }
             }
             return jobs
         }
+    }
+
+    /// Ends what still waits in a run for a job that is closed: what the job found was not kept.
+    package func concludeClosedJobs(now: Timestamp) async throws(CatalogError) {
+        try await write { database in
+            for row in try Row.fetchAll(database, sql: Self.closedJobs) {
+                var job = try Self.job(row)
+                if job.state == .done { job.errorSummary = "the outcome of job \(job.id) was not kept" }
+                job.state = .failed
+                try Self.conclude(job, [], now: now, in: database)
+            }
+        }
+    }
+
+    /// Brings a closed verify job's outcome into its run.
+    private static func conclude(
+        _ job: Job, _ findings: [Failing], now: Timestamp, in database: GRDB.Database
+    ) throws {
+        guard job.kind == .verify, let run = job.run, let snapshot = job.snapshot else { return }
+        let outcome: ItemOutcome =
+            findings.isEmpty && job.state == .failed
+            ? .unfinished(reason: job.errorSummary) : .inspected(findings)
+        try conclude(snapshot, in: run, outcome, bytesRead: 0, now: now, in: database)
     }
 
     static func insert(_ job: Job, into database: GRDB.Database) throws {
@@ -133,7 +171,21 @@ extension Catalog {
         """
     static let openJobs =
         jobQuery + " WHERE j.node = ? AND j.state IN ('queued', 'running') AND (j.state = 'queued' OR j.boot <> ?)"
-    static let oldJobs = jobQuery + " WHERE j.state IN ('queued', 'running') AND j.created_at < ?"
+    private static let longestJob = Duration.seconds(24 * 3600)
+    static let oldJobs =
+        jobQuery + """
+             WHERE j.state IN ('queued', 'running') AND j.created_at < ?
+                AND coalesce(j.handed_out_at, j.created_at) < ?
+                AND (coalesce(n.last_contact_at, n.joined_at) < ?
+                    OR coalesce(j.handed_out_at, j.created_at) < ?)
+            """
+    private static let closedJobs =
+        jobQuery + """
+             JOIN verification_item i ON i.run = j.run AND i.state = 'waiting'
+            JOIN snapshot s ON s.number = i.snapshot AND s.id = j.snapshot
+            JOIN verification v ON v.run = j.run AND v.state = 'running'
+            WHERE j.state IN ('done', 'failed')
+            """
 
     static func job(_ row: Row) throws -> Job {
         var job = Job(

@@ -133,16 +133,32 @@ extension Catalog {
         }
     }
 
+    /// Records what an inspection of a replica found.
+    ///
+    /// - Parameter isHashed: all bytes were read; without that, nothing known to be bad becomes good.
     package func mark(
-        pack: Int64, store: Int64, generation: String, as state: ReplicaState, now: Timestamp
+        pack: Int64, store: Int64, generation: String, as state: ReplicaState, isHashed: Bool, now: Timestamp
     ) async throws(CatalogError) {
         try await write { database in
             // By generation: a copy that was replaced meanwhile is not the one that was inspected.
             try database.execute(
                 sql: """
-                    UPDATE pack_replica SET state = ?, checked_at = ? WHERE pack = ? AND store = ? AND generation = ?
+                    UPDATE pack_replica SET state = ?1, checked_at = ?2
+                    WHERE pack = ?3 AND store = ?4 AND generation = ?5
+                        AND (?6 OR state = 'present' OR ?1 <> 'present')
                     """,
-                arguments: [state.rawValue, now.microseconds, pack, store, generation])
+                arguments: [state.rawValue, now.microseconds, pack, store, generation, isHashed])
+        }
+    }
+
+    /// A pack that was sent again counts as received now.
+    package func refresh(_ id: PackID, in scope: ScopeID, now: Timestamp) async throws(CatalogError) {
+        try await write { database in
+            try database.execute(
+                sql: "UPDATE pack SET received_at = ?, leased_until = ? WHERE id = ? AND scope = ?",
+                arguments: [
+                    now.microseconds, (now + Self.leaseDuration).microseconds, id.blob, scope.blob,
+                ])
         }
     }
 

@@ -36,10 +36,10 @@ extension Catalog {
         package let storedBytes: Int64
     }
 
-    /// Alarms that nobody cleared.
+    /// Alarms that nobody cleared, newest first.
     package func alarms() async throws(CatalogError) -> [Alarm] {
         try await read { database in
-            try Row.fetchAll(database, sql: "SELECT * FROM alarm WHERE cleared_at IS NULL ORDER BY number LIMIT 10000")
+            try Row.fetchAll(database, sql: "SELECT * FROM alarm WHERE cleared_at IS NULL ORDER BY number DESC LIMIT 10000")
                 .map { row in
                     Alarm(
                         kind: row["kind"], node: try row.optionalIdentifier("node"),
@@ -114,7 +114,14 @@ extension Catalog {
         }
     }
 
+    /// Raises the alarm; a database has one of each kind that stands, which says the newest.
     static func raise(_ alarm: Alarm, in database: GRDB.Database) throws {
+        if let id = alarm.database {
+            try database.execute(
+                sql: "UPDATE alarm SET summary = ?, hint = ? WHERE database = ? AND kind = ? AND cleared_at IS NULL",
+                arguments: [alarm.summary, alarm.hint, id.blob, alarm.kind])
+            guard database.changesCount == 0 else { return }
+        }
         try database.execute(
             sql: "INSERT INTO alarm(kind, node, database, summary, hint, since) VALUES (?, ?, ?, ?, ?, ?)",
             arguments: [

@@ -28,7 +28,7 @@ extension Catalog {
         package var labels: [String: String]
         package var forkedFrom: String
         package var verifiedAt: Timestamp?
-        /// "passed verify", "failed scrub", …; "" if never inspected.
+        /// "failed scrub" while a failure stands, else the newest, as "passed verify"; "" if never inspected.
         package var verdict: String
         package var replicas: [ManifestReplica]
     }
@@ -117,11 +117,16 @@ extension Catalog {
     }
 
     /// Receipts that were signed, but are not yet in the stores.
-    package func unstoredReceipts(limit: Int) async throws(CatalogError) -> [UnstoredReceipt] {
+    ///
+    /// - Parameter after: the number of the snapshot of the last one seen.
+    package func unstoredReceipts(after: Int64 = 0, limit: Int) async throws(CatalogError) -> [UnstoredReceipt] {
         try await read { database in
             try Row.fetchAll(
-                database, sql: "SELECT snapshot, bytes FROM receipt WHERE stored = 0 ORDER BY snapshot LIMIT ?",
-                arguments: [limit]
+                database,
+                sql: """
+                    SELECT snapshot, bytes FROM receipt WHERE stored = 0 AND snapshot > ? ORDER BY snapshot LIMIT ?
+                    """,
+                arguments: [after, limit]
             ).compactMap { row in
                 let number: Int64 = row["snapshot"]
                 guard
@@ -153,15 +158,16 @@ extension Catalog {
     }
 
     package func markManifest(
-        of snapshot: Int64, store: Int64, generation: String, as state: ReplicaState, now: Timestamp
+        of snapshot: Int64, store: Int64, generation: String, as state: ReplicaState, isHashed: Bool, now: Timestamp
     ) async throws(CatalogError) {
         try await write { database in
             try database.execute(
                 sql: """
-                    UPDATE manifest_replica SET state = ?, checked_at = ?
-                    WHERE snapshot = ? AND store = ? AND generation = ?
+                    UPDATE manifest_replica SET state = ?1, checked_at = ?2
+                    WHERE snapshot = ?3 AND store = ?4 AND generation = ?5
+                        AND (?6 OR state = 'present' OR ?1 <> 'present')
                     """,
-                arguments: [state.rawValue, now.microseconds, snapshot, store, generation])
+                arguments: [state.rawValue, now.microseconds, snapshot, store, generation, isHashed])
         }
     }
 

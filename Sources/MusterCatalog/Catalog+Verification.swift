@@ -19,6 +19,14 @@ extension Catalog {
         package var waiting: [SnapshotID]
     }
 
+    /// What became of one snapshot in a run.
+    package enum ItemOutcome: Sendable {
+        /// It was inspected; no findings mean that it passed.
+        case inspected([Failing])
+        /// It was not: that counts against the run, but says nothing about the snapshot.
+        case unfinished(reason: String)
+    }
+
     /// Begins a run over these snapshots; `jobs` hand the work to agents.
     package func begin(
         _ run: RunID, level: VerificationLevel, snapshots: [SnapshotID], jobs: [Job], now: Timestamp
@@ -106,34 +114,53 @@ extension Catalog {
     ///
     /// A snapshot that is closed already keeps its verdict.
     package func conclude(
-        _ snapshot: SnapshotID, in run: RunID, findings: [Failing], bytesRead: Int64, now: Timestamp
+        _ snapshot: SnapshotID, in run: RunID, _ outcome: ItemOutcome, bytesRead: Int64, now: Timestamp
     ) async throws(CatalogError) {
         try await write { database in
-            let row = try Row.fetchOne(
-                database,
-                sql: """
-                    SELECT s.number, s.database, v.level FROM verification_item i
-                    JOIN snapshot s ON s.number = i.snapshot JOIN verification v ON v.run = i.run
-                    WHERE s.id = ? AND i.run = ? AND i.state = 'waiting'
-                    """, arguments: [snapshot.blob, run.blob])
-            guard let row else { return }
-            let level: VerificationLevel = try row.word("level")
-            let databaseID: DatabaseID = try row.identifier("database")
-            let number: Int64 = row["number"]
-            try Self.insert(findings, of: number, in: run, into: database)
-            try Self.insertVerdict(of: number, level, run, passed: findings.isEmpty, now: now, into: database)
-            if findings.isEmpty, level >= .verify {
-                try database.execute(
-                    sql: "UPDATE snapshot SET verified_at = ? WHERE number = ?", arguments: [now.microseconds, number])
-                try database.execute(
-                    sql: "UPDATE database SET verified_at = ? WHERE id = ?",
-                    arguments: [now.microseconds, databaseID.blob])
-            }
-            try Self.close(run, after: number, passed: findings.isEmpty, bytesRead, now: now, in: database)
+            try Self.conclude(snapshot, in: run, outcome, bytesRead: bytesRead, now: now, in: database)
         }
     }
 
-    /// Databases with a snapshot whose newest verdict is a failure, and one such verdict.
+    static func conclude(
+        _ snapshot: SnapshotID, in run: RunID, _ outcome: ItemOutcome, bytesRead: Int64, now: Timestamp,
+        in database: GRDB.Database
+    ) throws {
+        let row = try Row.fetchOne(
+            database,
+            sql: """
+                SELECT s.number, s.database, v.level FROM verification_item i
+                JOIN snapshot s ON s.number = i.snapshot JOIN verification v ON v.run = i.run
+                WHERE s.id = ? AND i.run = ? AND i.state = 'waiting'
+                """, arguments: [snapshot.blob, run.blob])
+        guard let row else { return }
+        let number: Int64 = row["number"]
+        switch outcome {
+        case .inspected(let findings):
+            let level: VerificationLevel = try row.word("level")
+            try insert(findings, of: number, in: run, into: database)
+            try insertVerdict(of: number, level, run, passed: findings.isEmpty, now: now, into: database)
+            if findings.isEmpty, level >= .verify {
+                try setVerified(number, of: try row.identifier("database"), now: now, in: database)
+            }
+            try close(run, after: number, as: findings.isEmpty ? "passed" : "failed", bytesRead, now: now, in: database)
+        case .unfinished(let reason):
+            let finding = Failing(
+                snapshot: snapshot.description, store: "", object: "", reason: "not verified: \(reason)")
+            try insert([finding], of: number, in: run, into: database)
+            try close(run, after: number, as: "unfinished", bytesRead, now: now, in: database)
+        }
+    }
+
+    private static func setVerified(
+        _ snapshot: Int64, of id: DatabaseID, now: Timestamp, in database: GRDB.Database
+    ) throws {
+        try database.execute(
+            sql: "UPDATE snapshot SET verified_at = ? WHERE number = ?", arguments: [now.microseconds, snapshot])
+        try database.execute(
+            sql: "UPDATE database SET verified_at = ? WHERE id = ?", arguments: [now.microseconds, id.blob])
+    }
+
+    /// Databases with a snapshot of which a failure stands, and one such snapshot.
     package func damagedDatabases() async throws(CatalogError) -> [(database: DatabaseID, snapshot: SnapshotID)] {
         try await read { database in
             try Row.fetchAll(database, sql: Self.damagedQuery).map {
@@ -165,6 +192,23 @@ extension Catalog {
         }
     }
 
+    /// The level of the newest failure that no inspection since has lifted.
+    ///
+    /// Only one of the same depth or a deeper one lifts it, and only one that began after it was
+    /// found. What was found in the stores is lifted by what the coordinator read itself, not by a node's word.
+    private static func standingFailure(of snapshot: Int64, in database: GRDB.Database) throws -> String? {
+        try String.fetchOne(
+            database,
+            sql: """
+                SELECT f.level FROM verdict f WHERE f.snapshot = ? AND NOT f.passed AND NOT EXISTS
+                    (SELECT 1 FROM verdict p JOIN verification v ON v.run = p.run
+                    WHERE p.snapshot = f.snapshot AND p.passed AND v.started_at >= f.at
+                        AND (f.level, p.level) IN (VALUES ('check', 'check'), ('check', 'scrub'), ('scrub', 'scrub'),
+                            ('verify', 'verify'), ('verify', 'drill'), ('drill', 'drill')))
+                ORDER BY f.number DESC LIMIT 1
+                """, arguments: [snapshot])
+    }
+
     private static func insertVerdict(
         of snapshot: Int64, _ level: VerificationLevel, _ run: RunID, passed: Bool, now: Timestamp,
         into database: GRDB.Database
@@ -172,18 +216,19 @@ extension Catalog {
         try database.execute(
             sql: "INSERT INTO verdict(snapshot, run, level, passed, at) VALUES (?, ?, ?, ?, ?)",
             arguments: [snapshot, run.blob, level.rawValue, passed, now.microseconds])
+        let standing = try standingFailure(of: snapshot, in: database)
         try database.execute(
             sql: "UPDATE snapshot SET verdict = ? WHERE number = ?",
-            arguments: ["\(passed ? "passed" : "failed") \(level.rawValue)", snapshot])
+            arguments: [standing.map { "failed \($0)" } ?? "passed \(level.rawValue)", snapshot])
     }
 
     private static func close(
-        _ run: RunID, after snapshot: Int64, passed: Bool, _ bytesRead: Int64, now: Timestamp,
+        _ run: RunID, after snapshot: Int64, as state: String, _ bytesRead: Int64, now: Timestamp,
         in database: GRDB.Database
     ) throws {
         try database.execute(
             sql: "UPDATE verification_item SET state = ? WHERE run = ? AND snapshot = ?",
-            arguments: [passed ? "passed" : "failed", run.blob, snapshot])
+            arguments: [state, run.blob, snapshot])
         try database.execute(
             sql: "UPDATE verification SET bytes_read = bytes_read + ? WHERE run = ?", arguments: [bytesRead, run.blob])
         try database.execute(

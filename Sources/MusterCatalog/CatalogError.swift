@@ -11,6 +11,8 @@ package enum CatalogError: ActionableError, Equatable {
     case full
     /// A row holds something that this version never wrote.
     case damaged(column: String)
+    /// A node has more databases than it may.
+    case tooManyDatabases(limit: Int)
 
     init(_ error: any Error) {
         switch error {
@@ -26,6 +28,7 @@ package enum CatalogError: ActionableError, Equatable {
         case .unusable(let reason): "catalog cannot be used: \(reason)"
         case .busy: "catalog is locked by another process"
         case .full: "disk of the catalog is full"
+        case .tooManyDatabases(let limit): "the node has more than \(limit) databases"
         case .damaged(let column): "catalog holds an impossible value in column '\(column)'"
         }
     }
@@ -35,6 +38,7 @@ package enum CatalogError: ActionableError, Equatable {
         case .unusable: "Check that the coordinator's directory is there, writable and on a local disk."
         case .busy: "Stop whatever else has catalog.db open; only the coordinator may write it."
         case .full: "Free space on the coordinator's disk; nothing acknowledged is lost."
+        case .tooManyDatabases: "Look for an agent that names a new database for each snapshot; invite another node."
         case .damaged: "Stop the coordinator and rebuild the catalog from the stores; the stores hold the truth."
         }
     }
@@ -42,7 +46,7 @@ package enum CatalogError: ActionableError, Equatable {
     package var isTransient: Bool {
         switch self {
         case .busy, .full: true
-        case .unusable, .damaged: false
+        case .unusable, .damaged, .tooManyDatabases: false
         }
     }
 }

@@ -192,7 +192,7 @@ enum Schema {
             run BLOB NOT NULL REFERENCES verification(run),
             position INTEGER NOT NULL,
             snapshot INTEGER NOT NULL REFERENCES snapshot(number),
-            state TEXT NOT NULL CHECK (state IN ('waiting', 'passed', 'failed')),
+            state TEXT NOT NULL CHECK (state IN ('waiting', 'passed', 'failed', 'unfinished')),
             PRIMARY KEY (run, position),
             UNIQUE (run, snapshot)) STRICT, WITHOUT ROWID;
         CREATE INDEX verification_item_by_state ON verification_item(run, state, position);
@@ -228,6 +228,7 @@ enum Schema {
             state TEXT NOT NULL CHECK (state IN ('queued', 'running', 'done', 'failed')),
             boot TEXT NOT NULL,
             created_at INTEGER NOT NULL,
+            handed_out_at INTEGER,
             finished_at INTEGER,
             outcome_snapshot BLOB,
             error_summary TEXT NOT NULL,

@@ -27,7 +27,7 @@ package struct CoordinatorService: Service {
 
     /// Opens the coordinator that `initialise` made in `directory`.
     ///
-    /// Completes receipts that a crash left unfinished. Another process in the same directory is refused.
+    /// Completes receipts that a crash left unfinished, as far as the store takes them. Another process in the same directory is refused.
     /// - Parameter wrapStore: for tests: puts faults between the coordinator and its store.
     package init(
         directory: CoordinatorDirectory, clock: some WallClock, random: RandomSource, logger: Logger,
@@ -56,12 +56,8 @@ package struct CoordinatorService: Service {
             catalog: catalog, store: OpenStore(entry: entry, store: wrapStore(store)), authority: authority,
             receiptKey: receiptKey, recoveryKeys: recoveryKeys, settings: settings, clock: clock, random: random,
             logger: logger)
-        do {
-            try await coordinator.completeReceipts()
-        } catch let error as any ActionableError where error.isTransient {
-            // Housekeeping goes on with it; the snapshots are committed all the same.
-            logger.warning("receipts not completed yet", metadata: ["reason": "\(error.summary)"])
-        }
+        try await coordinator.completeReceipts()
+        try await catalog.concludeClosedJobs(now: clock.now())
     }
 
     /// The port that a plane's listener got; waits until it has one.

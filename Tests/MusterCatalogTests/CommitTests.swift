@@ -56,7 +56,7 @@ struct CommitTests {
         let pack = try await fixture.makePack(node)
         let replica = try #require(try await fixture.catalog.replicas(of: pack, in: node.scope).first)
         try await fixture.catalog.mark(
-            pack: replica.pack, store: replica.store, generation: replica.generation, as: .damaged,
+            pack: replica.pack, store: replica.store, generation: replica.generation, as: .damaged, isHashed: true,
             now: fixture.clock.now())
         #expect(try await fixture.catalog.commit(try fixture.commit(node, packs: [pack])) == .packsMissing([pack]))
         #expect(try await !fixture.catalog.hasPack(pack, in: node.scope))

@@ -63,7 +63,7 @@ struct DedupTests {
         let pack = try await fixture.makePack(node)
         let replica = try #require(try await fixture.catalog.replicas(of: pack, in: nil).first)
         try await fixture.catalog.mark(
-            pack: replica.pack, store: replica.store, generation: replica.generation, as: .missing,
+            pack: replica.pack, store: replica.store, generation: replica.generation, as: .missing, isHashed: true,
             now: fixture.clock.now())
         try await fixture.catalog.add(
             Catalog.NewPack(
@@ -75,7 +75,7 @@ struct DedupTests {
         #expect(healed.map(\.state) == [.present])
         // An inspection of the old copy that ends now must not blame the new one.
         try await fixture.catalog.mark(
-            pack: replica.pack, store: replica.store, generation: replica.generation, as: .damaged,
+            pack: replica.pack, store: replica.store, generation: replica.generation, as: .damaged, isHashed: true,
             now: fixture.clock.now())
         #expect(try await fixture.catalog.hasPack(pack, in: node.scope))
     }

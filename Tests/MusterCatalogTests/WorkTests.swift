@@ -23,7 +23,7 @@ struct WorkTests {
         let job = job(fixture, commit)
         try await fixture.catalog.add([job])
         func take(_ boot: String) async throws -> [JobID] {
-            try await fixture.catalog.takeJobs(of: node.id, boot: boot, limit: 10).map(\.id)
+            try await fixture.catalog.takeJobs(of: node.id, boot: boot, limit: 10, now: fixture.clock.now()).map(\.id)
         }
         #expect(try await take("one") == [job.id])
         #expect(try await take("one").isEmpty)
@@ -46,8 +46,8 @@ struct WorkTests {
         let job = job(fixture, commit)
         try await fixture.catalog.add([job])
         let now = fixture.clock.now()
-        #expect(try await fixture.catalog.expireJobs(madeBefore: now, now: now).isEmpty)
-        #expect(try await fixture.catalog.expireJobs(madeBefore: now + .seconds(1), now: now).map(\.id) == [job.id])
+        #expect(try await fixture.catalog.expireJobs(untouchedSince: now, now: now).isEmpty)
+        #expect(try await fixture.catalog.expireJobs(untouchedSince: now + .seconds(1), now: now).map(\.id) == [job.id])
         #expect(try await fixture.catalog.job(job.id)?.state == .failed)
     }
 
@@ -63,11 +63,11 @@ struct WorkTests {
             run, level: .verify, snapshots: [first.snapshot, second.snapshot], jobs: [], now: now)
         #expect(try await fixture.catalog.unfinishedRuns().map(\.run) == [run])
         #expect(try await fixture.catalog.nextWaiting(in: run) == first.snapshot)
-        try await fixture.catalog.conclude(first.snapshot, in: run, findings: [], bytesRead: 10, now: now)
+        try await fixture.catalog.conclude(first.snapshot, in: run, .inspected([]), bytesRead: 10, now: now)
         let finding = Failing(snapshot: "\(second.snapshot)", store: "main", object: "packs/x", reason: "gone")
         // A second outcome of the same snapshot changes nothing.
         for findings in [[finding], []] {
-            try await fixture.catalog.conclude(second.snapshot, in: run, findings: findings, bytesRead: 5, now: now)
+            try await fixture.catalog.conclude(second.snapshot, in: run, .inspected(findings), bytesRead: 5, now: now)
         }
         let verification = try #require(try await fixture.catalog.verification(run))
         #expect(verification.isFinished && verification.passed == 1 && verification.total == 2)

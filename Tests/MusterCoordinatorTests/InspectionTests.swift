@@ -86,11 +86,16 @@ struct InspectionTests {
             #expect(one.failed.first?.reason.contains("\(snapshots[1].id)") == true, "those outside the run too")
             let status: Muster_V1_Status = try await server.asAdmin.get(.admin, "/v1/status")
             #expect(status.alarms.map(\.kind) == ["damaged"])
-            // The size is right, so a check cannot see it.
-            #expect(try await Self.verify(server, "check", snapshots).passed == 2)
+            // The size is right, and that does not make it good again.
+            #expect(try await Self.verify(server, "check", snapshots).passed == 0)
 
             _ = try Self.rewrite(path) { $0 = sound }
+            #expect(try await Self.verify(server, "check", snapshots).passed == 2, "read again, as a whole")
+            let still: Muster_V1_Status = try await server.asAdmin.get(.admin, "/v1/status")
+            #expect(still.alarms.map(\.kind) == ["damaged"], "a check does not lift what a scrub found")
             #expect(try await Self.verify(server, "scrub", snapshots).passed == 2)
+            let good: Muster_V1_Status = try await server.asAdmin.get(.admin, "/v1/status")
+            #expect(good.alarms.isEmpty)
             #expect(try await server.peer(node).send(.agent, .get, "/v1/packs/\(snapshots[0].pack.id)").status == 200)
         }
     }

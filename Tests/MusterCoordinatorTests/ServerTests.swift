@@ -99,7 +99,7 @@ struct ServerTests {
                 ["-o", "/dev/null", "-w", "%{http_code}", "-H", "x: " + String(repeating: "a", count: 20_000), url])
             #expect(header.output.contains("400") || header.output.contains("431"), "\(header)")
             let body = try await server.asAnonymous.send(
-                .agent, .post, "/v1/join", [UInt8](repeating: 0, count: (2 << 20) + 1))
+                .agent, .post, "/v1/join", [UInt8](repeating: 0, count: (64 << 10) + 1))
             #expect(body.status == 413 && body.code == "too_large")
             let node = try await server.makeNode()
             let missing = try await server.peer(node).send(
@@ -137,6 +137,25 @@ struct ServerTests {
                     "-w", "%{http_code}", url,
                 ])
             #expect(answer.output.contains("411") && answer.output.contains("length_required"))
+        }
+    }
+
+    @Test func aLengthNearTheLargestNumberIsRefused() async throws {
+        try await Rig.serve { server in
+            let node = try await server.makeNode()
+            let (certificate, key) = (server.rig.directory.file("c.pem"), server.rig.directory.file("k.pem"))
+            try node.certificate.write(toFile: certificate, atomically: true, encoding: .utf8)
+            try node.tlsKey.pemRepresentation.write(toFile: key, atomically: true, encoding: .utf8)
+            for path in ["/v1/snapshots", "/v1/report", "/v1/work"] {
+                let answer = try await Self.curl(
+                    server,
+                    [
+                        "--cert", certificate, "--key", key, "-X", "POST", "-H", "Expect:",
+                        "-H", "Content-Length: 9223372036854775807", "-d", "abc", "-w", "%{http_code}",
+                        server.url(.agent) + path,
+                    ])
+                #expect(answer.output.contains("413"), "\(path): \(answer)")
+            }
         }
     }
 

@@ -44,7 +44,7 @@ package struct RouteRule: Sendable {
     private static let operators: Set<Role> = [.operator, .admin]
 
     package static let all: [RouteRule] = [
-        RouteRule(.agent, .post, "/v1/join", .join, [.anonymous], bodyLimit: 2 << 20),
+        RouteRule(.agent, .post, "/v1/join", .join, [.anonymous]),
         RouteRule(.agent, .post, "/v1/renew", .renew, [.anonymous, .node]),
         RouteRule(.agent, .post, "/v1/chunks/missing", .missingChunks, [.node], bodyLimit: 512 << 10),
         RouteRule(.agent, .put, "/v1/packs/*", .putPack, [.node], bodyLimit: 64 << 20),

@@ -61,7 +61,6 @@ struct Call: Sendable {
 
     private func body() async throws -> [UInt8] {
         let limit = rule.bodyLimit
-        guard (declaredLength ?? 0) <= limit else { throw Refusal.tooLarge("the body", limitBytes: limit) }
         let buffer = try await withDeadline(BodyPace.deadline(bytes: declaredLength ?? limit)) {
             try await request.body.collect(upTo: limit)
         }

@@ -27,6 +27,7 @@ struct PlaneResponder: HTTPResponder {
         do {
             let caller = try await coordinator.callers.caller(on: context.channel)
             let (rule, parameters) = try authorise(request, caller)
+            try Self.checkLength(request, rule)
             let call = Call(
                 rule: rule, caller: caller, parameters: parameters, request: request, logger: context.logger)
             return try await answer(call)
@@ -46,6 +47,14 @@ struct PlaneResponder: HTTPResponder {
             return (rule, parameters)
         }
         throw Refusal.noRoute
+    }
+
+    /// Before any route counts with it: what a peer announces may be any number.
+    private static func checkLength(_ request: Request, _ rule: RouteRule) throws {
+        guard let text = request.headers[.contentLength] else { return }
+        guard let length = Int(text), (0...rule.bodyLimit).contains(length) else {
+            throw Refusal.tooLarge("the body", limitBytes: rule.bodyLimit)
+        }
     }
 
     private func answer(_ call: Call) async throws -> Response {

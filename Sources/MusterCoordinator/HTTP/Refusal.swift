@@ -75,7 +75,7 @@ struct Refusal: ActionableError {
     static func packsMissing(_ packs: [PackID]) -> Refusal {
         var refusal = Refusal(
             .preconditionFailed, "packs_missing", "\(packs.count) packs of the manifest are in no store",
-            hint: "Send the missing packs and commit again.", isTransient: true)
+            hint: "Send the missing packs and commit again.")
         refusal.missingPacks = packs
         return refusal
     }
@@ -97,6 +97,8 @@ struct Refusal: ActionableError {
         case let error as StoreError:
             self.init(
                 .serviceUnavailable, "store_failed", error.summary, hint: error.hint, isTransient: true)
+        case CatalogError.tooManyDatabases(let limit):
+            self = .tooLarge("the node's list of databases", limitBytes: limit)
         case let error as CatalogError:
             self.init(
                 .serviceUnavailable, "catalog_failed", error.summary, hint: error.hint,

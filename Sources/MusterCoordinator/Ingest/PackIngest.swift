@@ -19,9 +19,9 @@ extension Coordinator {
     /// Streams one pack from a request; one that is here already is read and dropped.
     func ingest(_ id: PackID, scope: ScopeID, byteCount: Int, body: RequestBody) async throws {
         try await packLanes.pass(PackLane(id: id, scope: scope)) {
-            if try await catalog.hasPack(id, in: scope) {
+            if try await isStored(id, scope) {
                 for try await _ in body {}
-                return
+                return try await catalog.refresh(id, in: scope, now: clock.now())
             }
             try await uploads.pass {
                 let writer = try await store.store.beginPut()
@@ -49,7 +49,7 @@ extension Coordinator {
     func ingest(_ bytes: [UInt8], scope: ScopeID) async throws {
         let id: PackID = SHA256Hasher.hash(bytes)
         try await packLanes.pass(PackLane(id: id, scope: scope)) {
-            guard try await !catalog.hasPack(id, in: scope) else { return }
+            if try await isStored(id, scope) { return try await catalog.refresh(id, in: scope, now: clock.now()) }
             let writer = try await store.store.beginPut()
             do {
                 let hash = PackHash(id)
@@ -60,6 +60,15 @@ extension Coordinator {
                 throw error
             }
         }
+    }
+
+    /// Whether a copy counts as good and is still there: else what was sent again is the way to heal it.
+    private func isStored(_ id: PackID, _ scope: ScopeID) async throws -> Bool {
+        for replica in try await catalog.replicas(of: id, in: scope)
+        where replica.store == store.number && replica.state == .present {
+            return try await isThere(replica)
+        }
+        return false
     }
 
     /// Hashes and writes one piece, both off the cooperative pool and beside each other.

@@ -43,13 +43,24 @@ extension Coordinator {
 
     /// Brings receipts to the store that a crash, or a store that was away, kept from it.
     func completeReceipts() async throws {
-        // Each round stores what it found, so the loop ends; a store that fails ends it with its error.
+        var (last, completed): (Int64, Int) = (0, 0)
         while true {
-            let unstored = try await catalog.unstoredReceipts(limit: 100)
-            guard !unstored.isEmpty else { return }
-            for receipt in unstored { try await complete(receipt.snapshot, receipt.bytes) }
-            logger.info("receipts completed", metadata: ["count": "\(unstored.count)"])
+            let unstored = try await catalog.unstoredReceipts(after: last, limit: 100)
+            guard let end = unstored.last else { break }
+            for receipt in unstored {
+                do {
+                    try await complete(receipt.snapshot, receipt.bytes)
+                    completed += 1
+                } catch {
+                    // The snapshot is committed all the same; housekeeping comes back to its receipt.
+                    logger.error(
+                        "receipt not completed",
+                        metadata: ["snapshot": "\(receipt.snapshot.id)", "reason": "\(error)"])
+                }
+            }
+            last = end.snapshot.number
         }
+        if completed > 0 { logger.info("receipts completed", metadata: ["count": "\(completed)"]) }
     }
 
     private func entry(of manifest: Manifest) throws -> Catalog.Commit {

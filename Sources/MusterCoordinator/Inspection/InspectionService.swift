@@ -46,13 +46,18 @@ struct HousekeepingService: Service {
 
     func run() async throws {
         while !Task.isShuttingDownGracefully, !Task.isCancelled {
-            do {
-                try await coordinator.expireJobs()
-                try await coordinator.completeReceipts()
-            } catch {
-                coordinator.logger.warning("housekeeping postponed", metadata: ["reason": "\(error)"])
-            }
+            await attempt { try await coordinator.expireJobs() }
+            await attempt { try await coordinator.completeReceipts() }
             await rounds.wait(true, after: 0, atMost: Self.interval)
+        }
+    }
+
+    /// One kind of work that fails must not keep the others from being done.
+    private func attempt(_ work: () async throws -> Void) async {
+        do {
+            try await work()
+        } catch {
+            coordinator.logger.warning("housekeeping postponed", metadata: ["reason": "\(error)"])
         }
     }
 }

@@ -60,7 +60,7 @@ extension Coordinator {
             secretHash: secretHash, requestHash: requestHash,
             node: Catalog.Node(
                 id: id, name: name, scope: record.scope, signingKey: record.signingKey.bytes,
-                keyObject: object.description, joinedAt: now, agentVersion: String(request.agentVersion.prefix(64))),
+                keyObject: object.description, joinedAt: now, agentVersion: request.agentVersion.cut(64)),
             certificate: Self.entry(issued, id, now: now), certificatePEM: issued.pem)
         let outcome = try await catalog.redeem(registration, now: clock.now())
         guard outcome == .good else { return try joined(call, id, try Self.certificate(of: outcome, name)) }

@@ -72,6 +72,8 @@ extension Coordinator {
         guard let replica = replicas.first(where: { $0.state == .present }) ?? replicas.first,
             let generation = Generation(replica.generation)
         else { throw Refusal.notFound("pack \(id)") }
+        // A copy that is gone or short is answered as it is, and counts as good no longer.
+        if replica.state == .present { _ = try await isThere(replica) }
         return try await stream(.pack(id, generation), call)
     }
 

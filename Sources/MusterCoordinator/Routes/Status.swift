@@ -64,7 +64,7 @@ extension Coordinator {
             alarms.append(
                 Self.alarm(
                     "damaged", node: database.nodeName, database: database.name,
-                    "snapshot \(damaged.snapshot) failed its newest verification",
+                    "snapshot \(damaged.snapshot) failed verification, and none as deep has passed since",
                     "Run 'muster verify \(damaged.snapshot) --level scrub' to see which object is hit, and put it back.",
                     since: nil))
         }

@@ -10,6 +10,9 @@ extension Coordinator {
     private static let longestWait = 60
     private static let jobsAtOnce = 32
     private static let maximumTextBytes = 4096
+    private static let maximumFindings = 1000
+    /// A pack has at most 64 MiB, and the answer waits for them.
+    private static let maximumScrubbed = 16
     private static let states: Set<String> = ["ok", "waiting", "failing", "unsupported"]
 
     func report(_ call: Call) async throws -> Response {
@@ -25,7 +28,7 @@ extension Coordinator {
         guard let nodeClock = Timestamp(request.clock) else { throw Refusal.malformed("clock is no RFC 3339 time") }
         let databases = try request.databases.map { try Self.database($0, of: node) }
         let foreign = try await catalog.report(
-            from: node, agentVersion: String(request.agentVersion.prefix(64)), clockOffset: nodeClock - now,
+            from: node, agentVersion: request.agentVersion.cut(64), clockOffset: nodeClock - now,
             databases: databases, now: now)
         guard foreign.isEmpty else {
             throw Refusal(
@@ -59,50 +62,59 @@ extension Coordinator {
 
     private func takeJobs(of node: NodeID, boot: String) async throws -> [Catalog.Job] {
         let lives = lives
-        return try await catalog.takeJobs(of: node, boot: boot, limit: Self.jobsAtOnce) {
+        return try await catalog.takeJobs(of: node, boot: boot, limit: Self.jobsAtOnce, now: clock.now()) {
             lives.isNewest(boot, of: node)
         }
     }
 
     func finishJob(_ call: Call) async throws -> Response {
-        let (node, _) = try Self.node(call)
+        let (node, scope) = try Self.node(call)
         guard let id = JobID(call.parameters[0]) else { throw Refusal.notFound("job '\(call.parameters[0])'") }
         let outcome: Muster_V1_JobOutcome = try await call.message()
         guard let state = Catalog.Job.State(rawValue: outcome.state), state == .done || state == .failed else {
             throw Refusal.malformed("state must be 'done' or 'failed'")
         }
-        let finished = try await catalog.finish(
-            id, of: node, state: state, snapshot: SnapshotID(outcome.snapshotID),
-            errorSummary: String(outcome.errorSummary.prefix(Self.maximumTextBytes)),
-            errorHint: String(outcome.errorHint.prefix(Self.maximumTextBytes)), now: clock.now())
-        guard let job = finished else { throw Refusal.notFound("job \(id)") }
-        try await conclude(job, outcome.failed)
+        guard let job = try await catalog.job(id), job.node == node else { throw Refusal.notFound("job \(id)") }
+        let snapshot = try await outcomeSnapshot(outcome, of: job)
+        let findings = job.snapshot.map { Self.findings(outcome.failed, of: $0) } ?? []
+        try await scrub(Self.packs(named: findings), of: scope)
+        _ = try await catalog.finish(
+            id, of: node, state: state, snapshot: snapshot, findings: findings,
+            errorSummary: outcome.errorSummary.cut(Self.maximumTextBytes),
+            errorHint: outcome.errorHint.cut(Self.maximumTextBytes), now: clock.now())
         var answer = Muster_V1_JobOutcomeAccepted()
         answer.id = id.description
         return try call.answer(answer)
     }
 
-    /// Fails what no agent finished within an hour, so that nobody waits for ever.
+    /// Fails what no agent finished within an hour of its last sign of life, so that nobody waits for ever.
     func expireJobs() async throws {
         let now = clock.now()
-        for job in try await catalog.expireJobs(madeBefore: now - .seconds(3600), now: now) {
-            try await conclude(job, [])
+        _ = try await catalog.expireJobs(untouchedSince: now - .seconds(3600), now: now)
+    }
+
+    private func outcomeSnapshot(_ outcome: Muster_V1_JobOutcome, of job: Catalog.Job) async throws -> SnapshotID? {
+        guard !outcome.snapshotID.isEmpty else { return nil }
+        guard let id = SnapshotID(outcome.snapshotID), let snapshot = try await catalog.snapshot(id),
+            snapshot.node == job.node, snapshot.database == job.database
+        else { throw Refusal.malformed("snapshot_id is no snapshot of the job's database") }
+        return id
+    }
+
+    private static func findings(_ failed: [Muster_V1_Finding], of snapshot: SnapshotID) -> [Failing] {
+        failed.prefix(maximumFindings).map { finding in
+            Failing(
+                snapshot: snapshot.description, store: finding.store.cut(255), object: finding.object.cut(512),
+                reason: finding.reason.cut(maximumTextBytes))
         }
     }
 
-    /// Brings a verify job's outcome into its run.
-    private func conclude(_ job: Catalog.Job, _ failed: [Muster_V1_Finding]) async throws {
-        guard job.kind == .verify, let run = job.run, let snapshot = job.snapshot else { return }
-        var findings = failed.prefix(1000).map { finding in
-            Failing(
-                snapshot: snapshot.description, store: String(finding.store.prefix(255)),
-                object: String(finding.object.prefix(512)),
-                reason: String(finding.reason.prefix(Self.maximumTextBytes)))
+    /// Packs that the findings name: the coordinator looks at those itself, and takes nobody's word for them.
+    private static func packs(named findings: [Failing]) -> Set<PackID> {
+        let ids = findings.compactMap { finding in
+            finding.object.firstMatch(of: #/[0-9a-f]{64}/#).flatMap { PackID($0.output) }
         }
-        if findings.isEmpty, job.state == .failed {
-            findings = [Failing(snapshot: snapshot.description, store: "", object: "", reason: job.errorSummary)]
-        }
-        try await catalog.conclude(snapshot, in: run, findings: findings, bytesRead: 0, now: clock.now())
+        return Set(ids.prefix(maximumScrubbed))
     }
 
     private static func database(
@@ -112,13 +124,23 @@ extension Coordinator {
             states.contains(report.state)
         else { throw Refusal.malformed("a database of the report has no valid id, name or state") }
         var database = Catalog.Database(id: id, node: node, nodeName: "", name: report.name)
-        database.path = String(report.path.prefix(maximumTextBytes))
-        database.schedule = String(report.schedule.prefix(255))
+        database.path = report.path.cut(maximumTextBytes)
+        database.schedule = report.schedule.cut(255)
         database.state = report.state
-        database.errorSummary = String(report.errorSummary.prefix(maximumTextBytes))
-        database.errorHint = String(report.errorHint.prefix(maximumTextBytes))
+        database.errorSummary = report.errorSummary.cut(maximumTextBytes)
+        database.errorHint = report.errorHint.cut(maximumTextBytes)
         database.attemptedAt = Timestamp(report.attemptedAt)
         database.hasChanged = report.changedSinceReceipt
         return database
+    }
+}
+
+extension String {
+    /// What of the text fits into so many bytes of UTF-8; a character is not cut in two.
+    func cut(_ byteCount: Int) -> String {
+        guard utf8.count > byteCount else { return self }
+        var end = utf8.index(startIndex, offsetBy: byteCount)
+        while end > startIndex, end.samePosition(in: unicodeScalars) == nil { end = utf8.index(before: end) }
+        return String(self[..<end])
     }
 }
