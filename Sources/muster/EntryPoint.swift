@@ -27,7 +27,13 @@ struct EntryPoint {
     /// closes its connections, and then a command that was done ends by a signal (OPENSSL_init_crypto(3)).
     private static func end(with status: Int32) -> Never {
         fflush(nil)
-        _exit(status)
+        guard let reason = Console.resultFailure else { _exit(status) }
+        Console.note(
+            """
+            error: the result could not be written to standard output: \(reason)
+            hint: Make room where the output goes; what the command did is done.
+            """)
+        _exit(Outcome.failed.exitStatus)
     }
 
     /// glibc keeps freed memory for later in one arena a thread, and raises the size from which it gives memory
@@ -56,7 +62,7 @@ struct EntryPoint {
             Muster.exit(withError: error)
         }
         if error is ExitCode { return status.rawValue }
-        Console.note("error: \(error)")
+        Console.error(UnforeseenError(error))
         return Outcome.failed.exitStatus
     }
 }
@@ -80,5 +86,15 @@ enum Outcome: Error {
 struct NamedThingMissing: ActionableError {
     let summary: String
     let hint: String
+    var isTransient: Bool { false }
+}
+
+/// An error that says nothing of its own about what to do.
+struct UnforeseenError: ActionableError {
+    let summary: String
+
+    init(_ error: any Error) { summary = String(describing: error) }
+
+    var hint: String { "Try again, with MUSTER_LOG_LEVEL=debug for the roles; if it stays, report it with this line." }
     var isTransient: Bool { false }
 }

@@ -87,8 +87,8 @@ struct DoctorFinding: Row {
     }
 
     init(_ error: any Error, _ what: String) {
-        let error = error as? any ActionableError
-        self.init(.failed, what, error?.summary ?? "\(String(describing: error))", hint: error?.hint ?? "")
+        let actionable = error as? any ActionableError ?? UnforeseenError(error)
+        self.init(.failed, what, actionable.summary, hint: actionable.hint)
     }
 
     var cells: [String] { [state.rawValue, what, found, hint] }
