@@ -44,20 +44,55 @@ enum ContextFile {
     }
 }
 
-extension ContextFile {
-    /// Writes the file with mode 0600 from the first byte on; it holds a private key.
-    static func write(_ context: AdminContext, to path: String) throws {
+/// The file for an admin context, made before the context is: where it cannot be written, nothing else was done yet.
+///
+/// Mode 0600 from the first byte on, as it holds a private key. Until `write` returned, the end of this object
+/// removes the file.
+final class ReservedContext {
+    private let path: String
+    private let descriptor: Int32
+    private var isWritten = false
+
+    init(path: String) throws {
+        self.path = path
+        // Throws before the object is whole, so that its end never removes what somebody else put there.
+        descriptor = try Self.make(path)
+    }
+
+    private static func make(_ path: String) throws -> Int32 {
         let folder = URL(filePath: path).deletingLastPathComponent()
-        try FileManager.default.createDirectory(
-            at: folder, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+        do {
+            try FileManager.default.createDirectory(
+                at: folder, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+        } catch {
+            throw ContextNotWritten(path: path, reason: error.localizedDescription)
+        }
         let descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
         guard descriptor >= 0 else {
+            if errno == EEXIST { throw ContextExists(path: path) }
             throw ContextNotWritten(path: path, reason: String(cString: strerror(errno)))
         }
-        let file = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
+        return descriptor
+    }
+
+    deinit {
+        close(descriptor)
+        if !isWritten { unlink(path) }
+    }
+
+    func write(_ context: AdminContext) throws {
+        let file = FileHandle(fileDescriptor: descriptor, closeOnDealloc: false)
         try file.write(contentsOf: try context.json())
         try file.synchronize()
+        isWritten = true
     }
+}
+
+private struct ContextExists: ActionableError {
+    let path: String
+    var summary: String { "an admin context exists at '\(path)'" }
+    var hint: String { "Move it away, or write the new one elsewhere with --context FILE." }
+    var isTransient: Bool { false }
 }
 
 private struct ContextNotWritten: ActionableError {

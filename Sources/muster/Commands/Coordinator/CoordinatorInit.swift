@@ -43,14 +43,14 @@ struct CoordinatorInit: AsyncParsableCommand {
 
     func run() async throws {
         let contextPath = context ?? ContextFile.defaultPath
-        guard !FileManager.default.fileExists(atPath: contextPath) else { throw ContextExists(path: contextPath) }
+        let reserved = try ReservedContext(path: contextPath)
         var settings = CoordinatorSettings(listen: listen, adminListen: adminListen)
         settings.advertise = advertise
         let outcome = try await Initialisation(
             directory: CoordinatorDirectory(path: dir), settings: settings, store: store,
             recoveryKeyFile: recoveryKeyFile, clock: Surroundings.clock, random: Surroundings.random
         ).run()
-        try ContextFile.write(outcome.admin, to: contextPath)
+        try reserved.write(outcome.admin)
         Console.note(
             """
             coordinator made in \(dir)
@@ -60,11 +60,4 @@ struct CoordinatorInit: AsyncParsableCommand {
             next: muster coordinator run --dir \(dir)
             """)
     }
-}
-
-private struct ContextExists: ActionableError {
-    let path: String
-    var summary: String { "an admin context exists at '\(path)'" }
-    var hint: String { "Move it away, or write the new one elsewhere with --context FILE." }
-    var isTransient: Bool { false }
 }
