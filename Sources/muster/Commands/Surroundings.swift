@@ -35,8 +35,11 @@ enum Surroundings {
         return logger
     }
 
+    /// What overrides `agent.yaml`, for whoever reads it in order to act.
+    static var agentOverrides: [String: String] { overrides(["coordinator", "cores", "upload_limit_bytes"]) }
+
     /// `MUSTER_…` variables, by the key they override in a configuration file.
-    static func overrides(_ keys: [String]) -> [String: String] {
+    private static func overrides(_ keys: [String]) -> [String: String] {
         var overrides: [String: String] = [:]
         for key in keys {
             overrides[key] = ProcessInfo.processInfo.environment["MUSTER_" + key.uppercased()]

@@ -7,7 +7,7 @@ struct AgentRun: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "run", abstract: "Run the agent until it is told to stop.",
         discussion: """
-            SIGTERM or SIGINT: snapshots under way are finished, none is started. SIGHUP: agent.yaml is read
+            SIGTERM or SIGINT: snapshots under way have 10 minutes to finish, none is started. SIGHUP: agent.yaml is read
             again. It may be killed at any point; what was cut off is taken up at the next start.
             MUSTER_LOG_LEVEL sets the log's level, MUSTER_COORDINATOR, MUSTER_CORES and
             MUSTER_UPLOAD_LIMIT_BYTES override the file.
@@ -22,9 +22,11 @@ struct AgentRun: AsyncParsableCommand {
         let hangups = await UnixSignalsSequence(trapping: .sighup)
         let agent = AgentService(
             directory: AgentDirectory(path: dir), environment: environment,
-            overrides: Surroundings.overrides(["coordinator", "cores", "upload_limit_bytes"]), reloads: reloads)
-        let services = ServiceGroup(
+            overrides: Surroundings.agentOverrides, reloads: reloads)
+        var group = ServiceGroupConfiguration(
             services: [agent], gracefulShutdownSignals: [.sigterm, .sigint], logger: environment.logger)
+        group.maximumGracefulShutdownDuration = .seconds(600)
+        let services = ServiceGroup(configuration: group)
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await services.run() }
             group.addTask { for await _ in hangups { reload.yield() } }

@@ -7,8 +7,8 @@ struct CoordinatorRun: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "run", abstract: "Run the coordinator until it is told to stop.",
         discussion: """
-            SIGTERM or SIGINT: requests under way are finished, no new one is taken. It may be killed at any
-            point; what was acknowledged is durable. MUSTER_LOG_LEVEL sets the log's level.
+            SIGTERM or SIGINT: requests under way are finished within 30 seconds, no new one is taken. It may
+            be killed at any point; what was acknowledged is durable. MUSTER_LOG_LEVEL sets the log's level.
             """)
 
     @Option(help: "The coordinator's directory.")
@@ -19,8 +19,9 @@ struct CoordinatorRun: AsyncParsableCommand {
         let coordinator = try await CoordinatorService(
             directory: CoordinatorDirectory(path: dir), clock: Surroundings.clock, random: Surroundings.random,
             logger: logger)
-        try await ServiceGroup(
-            services: [coordinator], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger
-        ).run()
+        var group = ServiceGroupConfiguration(
+            services: [coordinator], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
+        group.maximumGracefulShutdownDuration = .seconds(30)
+        try await ServiceGroup(configuration: group).run()
     }
 }

@@ -12,7 +12,7 @@ struct NodeExamination {
     func findings() async -> [DoctorFinding] {
         let configuration: AgentConfiguration
         do {
-            configuration = try directory.configuration()
+            configuration = try directory.configuration(overrides: Surroundings.agentOverrides)
             _ = try NodeIdentity(directory: directory, node: configuration.nodeID)
         } catch {
             return [DoctorFinding(error, "agent directory")]
