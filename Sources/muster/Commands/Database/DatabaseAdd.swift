@@ -24,17 +24,22 @@ struct DatabaseAdd: AsyncParsableCommand {
     var jitter: String?
 
     func validate() throws {
-        guard schedule != nil else { throw ValidationError("--every wants a span such as 5m, 100ms or more") }
+        _ = try schedule()
     }
 
-    private var schedule: Schedule? {
-        guard let every = Duration(text: every) else { return nil }
-        guard let jitter else { return Schedule(every: every) }
-        return Duration(text: jitter).flatMap { Schedule(every: every, jitter: $0) }
+    private func schedule() throws -> Schedule {
+        guard let every = Duration(text: every), let usual = Schedule(every: every) else {
+            throw ValidationError("--every wants a span such as 5m, 100ms or more")
+        }
+        guard let jitter else { return usual }
+        guard let jitter = Duration(text: jitter), let schedule = Schedule(every: every, jitter: jitter) else {
+            throw ValidationError("--jitter wants a span such as 30s, or 0s for none")
+        }
+        return schedule
     }
 
     func run() async throws {
-        guard let schedule else { throw ValidationError("--every or --jitter is no span") }
+        let schedule = try schedule()
         let directory = AgentDirectory(path: dir)
         let absolute = URL(filePath: path).standardizedFileURL.path(percentEncoded: false)
         let stem = URL(filePath: absolute).deletingPathExtension().lastPathComponent
