@@ -50,7 +50,7 @@ extension EndToEnd {
             try node.start()
             let job = try await node.snapshot()
             try await node.stop()
-            let id = try #require(job.first)["snapshot"].text
+            let id = try #require(job.first)["outcome_snapshot_id"].text
             return try #require(try await node.fleet.json("snapshot", "show", id).list.first)
         }
     }

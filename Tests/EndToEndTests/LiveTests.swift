@@ -21,7 +21,7 @@ extension EndToEnd {
             try node.start()
             _ = try await fleet.awaitSnapshots(wanted, within: .seconds(60 + 4 * wanted))
             let committed = try rig.committedSequence()
-            let last = try #require(try await node.snapshot().first)["snapshot"].text
+            let last = try #require(try await node.snapshot().first)["outcome_snapshot_id"].text
             try await node.stop()
             rig.stop()
 

@@ -6,8 +6,9 @@ struct SnapshotCreate: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "create", abstract: "Ask agents to take snapshots now.",
         discussion: """
-            Makes one job for each database that matches; the agents take them up at once. With --wait the
-            command ends when all have ended: 0 if all were taken, 2 if some, 1 if none.
+            Makes one job for each database that matches; the agents take them up at once. Without --node and
+            --database that is the whole fleet. With --wait the command ends when all have ended: 0 if all
+            were taken, 2 if some, 1 if none.
             """)
 
     @Option(help: "Only this node, by name or id. Default: every node.")
@@ -16,6 +17,9 @@ struct SnapshotCreate: AsyncParsableCommand {
     @Option(help: "Only this database, by name or id. Default: every database of the nodes.")
     var database: String?
 
+    @Flag(help: "Every database of every node: what is done anyway where neither is named.")
+    var fleet = false
+
     @Option(help: "A label for the snapshots, key=value; may be given again.")
     var label: [Label] = []
 
@@ -23,6 +27,12 @@ struct SnapshotCreate: AsyncParsableCommand {
     var wait = false
 
     @OptionGroup var admin: AdminOptions
+
+    func validate() throws {
+        if fleet, node != nil || database != nil {
+            throw ValidationError("--fleet means every node and database: give it without --node and --database")
+        }
+    }
 
     func run() async throws {
         let coordinator = try admin.coordinator()
@@ -40,12 +50,15 @@ struct SnapshotCreate: AsyncParsableCommand {
         let progress = ProgressLine("snapshots")
         defer { progress.finish() }
         var jobs = jobs
+        var pause = Duration.milliseconds(50)
         while true {
             let open = jobs.indices.filter { !["done", "failed"].contains(jobs[$0].state) }
             progress.update("\(jobs.count - open.count) of \(jobs.count) taken")
             if open.isEmpty { return jobs }
             // The coordinator ends a job that nobody takes up within an hour, so this loop ends.
-            try await Surroundings.sleep(.milliseconds(50))
+            try await Surroundings.sleep(pause)
+            // A snapshot that takes long is not asked for often; one that is quick is not waited for.
+            pause = min(pause * 3 / 2, .seconds(1))
             for index in open { jobs[index] = try await coordinator.job(jobs[index].id) }
         }
     }
@@ -54,19 +67,19 @@ struct SnapshotCreate: AsyncParsableCommand {
 struct JobRow: Row {
     static let columns = ["job", "node", "database", "state", "snapshot", "reason"]
     let id, kind, node, database, state: String
-    @Known var snapshot: String?
+    @Known var outcomeSnapshotId: String?
     @Known var errorSummary: String?
     @Known var errorHint: String?
 
     init(_ job: Muster_V1_Job) {
         (id, kind, node, database, state) = (job.id, job.kind, job.node, job.database, job.state)
-        snapshot = known(job.outcomeSnapshotID)
+        outcomeSnapshotId = known(job.outcomeSnapshotID)
         (errorSummary, errorHint) = (known(job.errorSummary), known(job.errorHint))
     }
 
     var cells: [String] {
         [
-            String(id.prefix(12)), node, database, state, snapshot.map { String($0.prefix(12)) } ?? "",
+            String(id.prefix(12)), node, database, state, outcomeSnapshotId.map { String($0.prefix(12)) } ?? "",
             errorSummary ?? "",
         ]
     }
