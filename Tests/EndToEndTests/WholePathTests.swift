@@ -24,7 +24,7 @@ extension EndToEnd {
             try SampleDatabase.grow(source)
 
             let jobs = try await fleet.json(
-                "snapshot", "create", "--wait", "--label", "reason=test", "--label", "shift=night")
+                "snapshot", "create", "--fleet", "--wait", "--label", "reason=test", "--label", "shift=night")
             #expect(jobs.list.map(\.["state"].text) == ["done"])
             let listed = try await fleet.snapshots()
             try #require(listed.count == 2)
@@ -36,7 +36,7 @@ extension EndToEnd {
 
         private func expectListed(_ newest: JSON, _ oldest: JSON, _ fleet: Fleet, _ jobs: JSON) async throws {
             #expect(newest.keys == Self.snapshotFields)
-            #expect(newest["id"] == jobs.list.first?["snapshot"])
+            #expect(newest["id"] == jobs.list.first?["outcome_snapshot_id"])
             #expect([newest["node"].text, newest["database"].text] == ["berlin", "shop"])
             #expect(oldest["sequence"].number == 0 && newest["sequence"].number == 1)
             #expect(newest["lineage"] == oldest["lineage"])
@@ -84,6 +84,8 @@ extension EndToEnd {
                 let outcome = try await fleet.run(["restore", "--to", target, "--format", "json"] + way.arguments)
                 try #require(outcome.status == 0, "\(way.name): \(outcome.errors)")
                 #expect(try Self.reportFields.isSubset(of: outcome.json.keys), "\(way.name)")
+                let expected = way.wanted == before ? oldest : newest
+                #expect(try outcome.json["checksum"] == expected["checksum"], "\(way.name)")
                 #expect(FileManager.default.contentsEqual(atPath: target, andPath: way.wanted), "\(way.name)")
             }
         }
@@ -100,7 +102,10 @@ extension EndToEnd {
             let missing = String(repeating: "0", count: 32)
 
             let refused: [(arguments: [String], status: Int32)] = [
-                (["restore", id, "--to", there] + key, 1),
+                (["restore", id, "--to", there] + key, 1), (["restore", id, "--to", there, "--dry-run"] + key, 1),
+                (["restore", id, "--to", fleet.path("no-folder/new.db"), "--dry-run"] + key, 1),
+                (["snapshot", "list", "--store", fleet.path("no-store")], 1),
+                (["restore", missing, "--store", fleet.store.url.path(), "--to", fleet.path("new.db")] + key, 3),
                 (["coordinator", "init", "--dir", fleet.path("other")], 1),
                 (["agent", "join", "--dir", fleet.path("other"), "no-token"], 1),
                 (["status", "--context", fleet.path("no-context.json")], 1),
@@ -134,7 +139,9 @@ extension EndToEnd {
                 ["no-such-noun"], ["restore"], ["restore", "abcdef", "--to", "x"],
                 ["snapshot", "list", "--limit", "0"],
                 ["verify"], ["verify", "abcdef", "--level", "deep"], ["snapshot", "create", "--label", "no-value"],
-                ["database", "add", "--dir", "x", "y", "--every", "often"],
+                ["database", "add", "--dir", "x", "y", "--every", "often"], ["verify", "abcdef", "--store", "x"],
+                ["database", "add", "--dir", "x", "y", "--jitter", "often"],
+                ["snapshot", "create", "--fleet", "--node", "berlin"],
                 ["restore", "abcdef", "--agent-dir", "x", "--to", "y", "--at", "2026-01-01T00:00:00Z"],
             ]
             for arguments in wrong {

@@ -23,29 +23,37 @@ struct KeyOptions: ParsableArguments {
         }
     }
 
-    /// The coordinator as the given keys reach it.
+    /// Where to find snapshots: the named store, else the coordinator as the given keys reach it.
+    func origin(_ stores: StoreOptions, _ admin: AdminOptions) async throws -> any SnapshotOrigin {
+        if let store = stores.store { return try await StoreOrigin(store) }
+        return CoordinatorOrigin(coordinator: try coordinator(admin))
+    }
+
     func coordinator(_ admin: AdminOptions) throws -> CoordinatorClient {
         guard let agentDir else { return try admin.coordinator() }
         let directory = AgentDirectory(path: agentDir)
         let tls = TLSFiles(
             authority: directory.authorityFile,
             identity: .init(certificate: directory.certificateFile, key: directory.certificateKeyFile))
+        let configuration = try directory.configuration(overrides: Surroundings.agentOverrides)
         return CoordinatorClient(
-            http: try HTTPClient(tls: tls), url: try directory.configuration().coordinatorURL,
-            retry: Surroundings.retry)
+            http: try HTTPClient(tls: tls), url: configuration.coordinatorURL, retry: Surroundings.retry)
     }
 
     /// What opens the snapshots of one node.
-    func keys(of nodeID: String, _ coordinator: CoordinatorClient) async throws -> SnapshotKeys {
+    func keys(of nodeID: String, _ origin: any SnapshotOrigin) async throws -> SnapshotKeys {
         guard let node = NodeID(nodeID) else {
             throw CoordinatorError.unreadable(path: "/v1/snapshots", reason: "'\(nodeID)' is no node id")
         }
         if let agentDir {
             let directory = AgentDirectory(path: agentDir)
-            let own = try directory.configuration().nodeID
+            let configuration = try directory.configuration()
+            let own = configuration.nodeID
             guard own == node else { throw AnotherNodesSnapshot(node: nodeID, agentDir: agentDir) }
             let identity = try NodeIdentity(directory: directory, node: own)
-            return SnapshotKeys(keys: [identity.keys], verifyingKey: identity.signingKey.verifyingKey)
+            return SnapshotKeys(
+                nodeName: configuration.nodeName, keys: [identity.keys],
+                verifyingKey: identity.signingKey.verifyingKey)
         }
         guard let recoveryKey else { throw KeyMissing() }
         // Missing, unreadable or no text: for the operator that is one mistake with one remedy.
@@ -53,19 +61,19 @@ struct KeyOptions: ParsableArguments {
             throw RecoveryKeyUnreadable(path: recoveryKey)
         }
         let key = try RecoveryKey(fileText: text)
-        let unverified = try KeyRecord.parse(try await coordinator.keyRecord(of: node))
-        let record = try unverified.verified(by: unverified.claimed.signingKey)
+        let record = try KeyRecord.verified(try await origin.keyRecord(of: node))
         guard record.node == node else {
             throw CoordinatorError.unreadable(path: "/v1/nodes/\(node)/keys", reason: "it is another node's record")
         }
         let secret = try record.openSecret(with: key)
         return SnapshotKeys(
-            keys: [ScopeKeys(secret: secret, scope: record.scope, epoch: record.keyEpoch)],
+            nodeName: record.nodeName, keys: [ScopeKeys(secret: secret, scope: record.scope, epoch: record.keyEpoch)],
             verifyingKey: record.signingKey)
     }
 }
 
 struct SnapshotKeys: Sendable {
+    let nodeName: String
     let keys: [ScopeKeys]
     /// The key that must have signed the manifest.
     let verifyingKey: VerifyingKey

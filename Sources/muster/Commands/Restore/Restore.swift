@@ -15,7 +15,10 @@ struct Restore: AsyncParsableCommand {
             the exit status is 1.
 
             Name the snapshot by id, or by node and database: then it is the newest, or with --at the
-            newest received at or before that time.
+            newest received at or before that time. What answers is held to what was asked, and to the manifest
+            that the node signed.
+
+            With --store one store and a key are enough: no coordinator is asked.
             """)
 
     @Argument(help: "Snapshot id, or an unambiguous beginning of 6 digits or more.")
@@ -40,6 +43,7 @@ struct Restore: AsyncParsableCommand {
     var integrityCheck = true
 
     @OptionGroup var key: KeyOptions
+    @OptionGroup var stores: StoreOptions
     @OptionGroup var admin: AdminOptions
 
     func validate() throws {
@@ -54,37 +58,53 @@ struct Restore: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let coordinator = try key.coordinator(admin)
-        let snapshot = try await chosen(coordinator)
-        guard let snapshotID = SnapshotID(snapshot.id) else {
-            throw CoordinatorError.unreadable(path: "/v1/snapshots", reason: "'\(snapshot.id)' is no snapshot id")
-        }
-        let keys = try await key.keys(of: snapshot.nodeID, coordinator)
-        let restore = SnapshotRestore(
-            source: CoordinatorSource(coordinator: coordinator, name: "the coordinator"), keys: keys.keys,
-            verifyingKey: keys.verifyingKey, lanes: Surroundings.cores, random: Surroundings.random)
-        if dryRun { return try showPlan(try await restore.plan(snapshotID), snapshot) }
         let absolute = URL(filePath: target).standardizedFileURL.path(percentEncoded: false)
+        try refuseTarget(absolute)
+        let origin = try await key.origin(stores, admin)
+        let snapshot = try await chosen(origin)
+        guard let snapshotID = SnapshotID(snapshot.id) else { throw UnreadableSnapshot(id: snapshot.id) }
+        let keys = try await key.keys(of: snapshot.nodeID, origin)
+        let restore = SnapshotRestore(
+            source: origin.source, keys: keys.keys, verifyingKey: keys.verifyingKey, lanes: Surroundings.cores,
+            random: Surroundings.random)
         let began = Surroundings.monotonic()
         do {
+            let plan = try await restore.plan(snapshotID)
+            try check.check(snapshot, plan.publicPart, nodeName: keys.nodeName)
+            if dryRun { return try showPlan(plan, snapshot) }
             let progress = ProgressLine("restoring")
             defer { progress.finish() }
-            _ = try await restore.run(snapshotID, to: absolute, checkIntegrity: integrityCheck) {
+            let rebuilt = try await restore.run(snapshotID, to: absolute, checkIntegrity: integrityCheck) {
                 progress.update(done: $0, of: $1)
             }
+            try AnswerCheck.check(snapshot, rebuilt: rebuilt.publicPart.contentRoot)
+            progress.finish()
+            try show(snapshot, rebuilt.publicPart, seconds: (Surroundings.monotonic() - began).inSeconds)
         } catch let error as RestoreError {
-            throw try await explained(error, coordinator)
+            throw try await explained(error, origin)
         }
-        try show(snapshot, seconds: (Surroundings.monotonic() - began).inSeconds)
     }
 
-    private func chosen(_ coordinator: CoordinatorClient) async throws -> Muster_V1_Snapshot {
-        if let id { return try await coordinator.snapshot(id) }
-        var filter = SnapshotFilter()
-        (filter.node, filter.database, filter.until, filter.limit) = (node ?? "", database ?? "", at ?? "", 1)
-        guard let newest = try await coordinator.snapshots(filter).snapshots.first else {
+    private var check: AnswerCheck {
+        AnswerCheck(id: id, node: node, database: database, until: at.flatMap { Timestamp($0) })
+    }
+
+    /// What the restore itself would refuse at its end, before anything is read; also for a dry run.
+    private func refuseTarget(_ path: String) throws(RestoreError) {
+        var status = stat()
+        guard lstat(path, &status) != 0 else { throw .targetExists(path: path) }
+        let folder = URL(filePath: path).deletingLastPathComponent().path(percentEncoded: false)
+        guard access(folder, W_OK | X_OK) == 0 else {
+            throw .targetRefused(path: path, reason: String(cString: strerror(errno)))
+        }
+    }
+
+    private func chosen(_ origin: any SnapshotOrigin) async throws -> Muster_V1_Snapshot {
+        if let id { return try await origin.snapshot(id) }
+        let (node, database) = (node ?? "", database ?? "")
+        guard let newest = try await origin.newest(node: node, database: database, until: check.until) else {
             throw NamedThingMissing(
-                summary: "no snapshot of database '\(database ?? "")' on node '\(node ?? "")' fits",
+                summary: "no snapshot of database '\(database)' on node '\(node)' fits",
                 hint: "Look at what there is with 'muster snapshot list'.")
         }
         return newest
@@ -119,34 +139,36 @@ struct Restore: AsyncParsableCommand {
         let run: String
         let passed, total: Int
         let failed: [InspectionReport.Failed]
-        let path: String
+        let path, checksum: String
         let seconds: Double
     }
 
-    private func show(_ snapshot: Muster_V1_Snapshot, seconds: Double) throws {
+    private func show(_ snapshot: Muster_V1_Snapshot, _ rebuilt: ManifestPublicPart, seconds: Double) throws {
+        let checksum = rebuilt.contentRoot.description
         try admin.format.show(
-            Restored(run: "", passed: 1, total: 1, failed: [], path: target, seconds: seconds),
+            Restored(
+                run: "", passed: 1, total: 1, failed: [], path: target, checksum: checksum, seconds: seconds),
             lines: [
                 ("restored", "\(snapshot.database) of \(snapshot.node)"), ("snapshot", snapshot.id),
                 ("received", snapshot.receivedAt), ("to", target),
-                ("size", "\(Quantity.bytes(snapshot.sizeBytes)) in \(Quantity.seconds(seconds))"),
-                ("checksum", snapshot.checksum + " (equal)"),
+                ("size", "\(Quantity.bytes(rebuilt.geometry.sizeBytes)) in \(Quantity.seconds(seconds))"),
+                ("checksum", checksum + " (as announced)"),
             ])
     }
 
     /// Reports a damaged object with every snapshot that it hits, then ends the command.
-    private func explained(_ error: RestoreError, _ coordinator: CoordinatorClient) async throws -> any Error {
+    private func explained(_ error: RestoreError, _ origin: any SnapshotOrigin) async throws -> any Error {
         guard let failing = error.failing else { return error }
         var hit = [failing]
-        if case .damaged(_, _, let object, _) = error, object.hasPrefix("pack ") {
-            var filter = SnapshotFilter()
-            filter.pack = String(object.dropFirst("pack ".count))
-            // Best effort: the damage is reported even where the coordinator cannot say who else is hit.
-            let others = (try? await coordinator.snapshots(filter).snapshots) ?? []
-            hit += others.filter { $0.id != failing.snapshot }.map { other in
+        var isComplete = true
+        if case .damaged(_, _, let object, _) = error, object.hasPrefix("pack "),
+            let pack = PackID(object.dropFirst("pack ".count))
+        {
+            let users = await origin.snapshots(needing: pack)
+            isComplete = users.isComplete
+            hit += users.snapshots.filter { $0 != failing.snapshot }.map { other in
                 Failing(
-                    snapshot: other.id, store: failing.store, object: failing.object,
-                    reason: "needs the same object")
+                    snapshot: other, store: failing.store, object: failing.object, reason: "needs the same object")
             }
         }
         let failed = hit.map {
@@ -157,6 +179,15 @@ struct Restore: AsyncParsableCommand {
         }
         Console.error(error)
         for other in hit.dropFirst() { Console.note("also hit: snapshot \(other.snapshot) needs \(other.object)") }
+        if !isComplete { Console.note("note: more snapshots may need the same object") }
         return Outcome.failed
     }
+}
+
+/// A snapshot was named that no store can hold.
+struct UnreadableSnapshot: ActionableError {
+    let id: String
+    var summary: String { "the answer names '\(id)', which is no snapshot id" }
+    var hint: String { "Check that both sides run the same version of Muster." }
+    var isTransient: Bool { false }
 }

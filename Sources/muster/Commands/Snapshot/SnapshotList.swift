@@ -1,5 +1,6 @@
 import ArgumentParser
 import MusterAPI
+import MusterModel
 
 struct SnapshotList: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -21,13 +22,18 @@ struct SnapshotList: AsyncParsableCommand {
     @Option(help: "At most this many.")
     var limit: Int?
 
+    @OptionGroup var stores: StoreOptions
     @OptionGroup var admin: AdminOptions
 
     func validate() throws {
+        if let since, Timestamp(since) == nil {
+            throw ValidationError("--since wants a time such as 2026-11-23T10:00:00Z")
+        }
         if let limit, limit < 1 { throw ValidationError("--limit wants a number from 1 up") }
     }
 
     func run() async throws {
+        if let store = stores.store { return try await listStore(try await StoreOrigin(store)) }
         var filter = SnapshotFilter()
         (filter.node, filter.database, filter.since) = (node ?? "", database ?? "", since ?? "")
         filter.label = label.map { "\($0.key)=\($0.value)" } ?? ""
@@ -40,5 +46,21 @@ struct SnapshotList: AsyncParsableCommand {
             filter.after = page.next
         } while !filter.after.isEmpty && rows.count < limit ?? .max
         try admin.format.show(rows)
+    }
+
+    /// Needs no key. What cannot be read is said, and the rest is listed.
+    private func listStore(_ origin: StoreOrigin) async throws {
+        var unreadable = 0
+        let earliest = since.flatMap { Timestamp($0) }
+        let found = await origin.snapshots { snapshot in
+            let isLabelled = label.map { snapshot.labels[$0.key] == $0.value } ?? true
+            let isRecent = earliest.map { since in Timestamp(snapshot.receivedAt).map { $0 >= since } ?? false } ?? true
+            return isLabelled && isRecent && StoreOrigin.matches(snapshot, node, database)
+        } onError: { error in
+            unreadable += 1
+            Console.error(error as? any ActionableError ?? UnforeseenError(error))
+        }
+        try admin.format.show(found.prefix(limit ?? .max).map(SnapshotRow.init))
+        if unreadable > 0 { throw found.isEmpty ? Outcome.failed : Outcome.partly }
     }
 }

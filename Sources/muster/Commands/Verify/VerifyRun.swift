@@ -1,7 +1,6 @@
 import ArgumentParser
 import Foundation
 import MusterAPI
-import MusterAgent
 import MusterEngine
 import MusterModel
 
@@ -12,7 +11,8 @@ struct VerifyRun: AsyncParsableCommand {
         commandName: "run", abstract: "Inspect snapshots (the default).",
         discussion: """
             Without keys the coordinator does check and scrub, and asks the node's agent for verify. With
-            --agent-dir or --recovery-key this command rebuilds the database itself, in a temporary folder.
+            --agent-dir or --recovery-key this command rebuilds the database itself, in a temporary folder; with
+            --store too, from one store alone.
             """)
 
     @Argument(help: "Snapshot ids, or unambiguous beginnings of 6 digits or more.")
@@ -25,17 +25,23 @@ struct VerifyRun: AsyncParsableCommand {
     var wait = false
 
     @OptionGroup var key: KeyOptions
+    @OptionGroup var stores: StoreOptions
     @OptionGroup var admin: AdminOptions
 
     func validate() throws {
         guard !ids.isEmpty else { throw ValidationError("name at least one snapshot") }
         guard level != .drill else { throw ValidationError("--level drill is not there yet; use verify") }
         if key.isGiven, level != .verify { throw ValidationError("check and scrub need no key") }
+        if stores.store != nil, !key.isGiven {
+            throw ValidationError("--store wants a key too: --agent-dir DIR or --recovery-key FILE")
+        }
     }
 
     func run() async throws {
-        let coordinator = try key.coordinator(admin)
-        let report = key.isGiven ? try await rebuildHere(coordinator) : try await askCoordinator(coordinator)
+        let report =
+            key.isGiven
+            ? try await rebuildHere(try await key.origin(stores, admin))
+            : try await askCoordinator(try admin.coordinator())
         guard let report else { return }
         try VerificationOutput.show(report, admin.format)
         if let outcome = report.outcome { throw outcome }
@@ -52,7 +58,7 @@ struct VerifyRun: AsyncParsableCommand {
         return InspectionReport(try await VerificationOutput.finished(verification, coordinator))
     }
 
-    private func rebuildHere(_ coordinator: CoordinatorClient) async throws -> InspectionReport {
+    private func rebuildHere(_ origin: any SnapshotOrigin) async throws -> InspectionReport {
         let folder = FileManager.default.temporaryDirectory
             .appending(path: "muster-verify-" + Hex.encode(Surroundings.random.bytes(8)))
         try FileManager.default.createDirectory(
@@ -62,15 +68,16 @@ struct VerifyRun: AsyncParsableCommand {
         var failed: [InspectionReport.Failed] = []
         var passed = 0
         for id in ids {
-            let snapshot = try await coordinator.snapshot(id)
-            guard let snapshotID = SnapshotID(snapshot.id) else { continue }
-            let keys = try await key.keys(of: snapshot.nodeID, coordinator)
+            let snapshot = try await origin.snapshot(id)
+            guard let snapshotID = SnapshotID(snapshot.id) else { throw UnreadableSnapshot(id: snapshot.id) }
+            let keys = try await key.keys(of: snapshot.nodeID, origin)
             let restore = SnapshotRestore(
-                source: CoordinatorSource(coordinator: coordinator, name: "the coordinator"), keys: keys.keys,
-                verifyingKey: keys.verifyingKey, lanes: Surroundings.cores, random: Surroundings.random)
+                source: origin.source, keys: keys.keys, verifyingKey: keys.verifyingKey, lanes: Surroundings.cores,
+                random: Surroundings.random)
             let target = folder.appending(path: snapshot.id + ".db").path(percentEncoded: false)
             do {
-                _ = try await restore.run(snapshotID, to: target, checkIntegrity: true)
+                let rebuilt = try await restore.run(snapshotID, to: target, checkIntegrity: true)
+                try AnswerCheck(id: id).check(snapshot, rebuilt.publicPart, nodeName: keys.nodeName)
                 try FileManager.default.removeItem(atPath: target)
                 passed += 1
             } catch let error as RestoreError {

@@ -1,0 +1,211 @@
+import Foundation
+import MusterAPI
+import MusterEngine
+import MusterFormat
+import MusterModel
+import MusterStore
+
+/// One folder store read by itself, for the day when there is no coordinator. Nothing in it is changed.
+///
+/// Names come from what the nodes signed: the database's from the manifest, the node's from its key record.
+struct StoreOrigin: SnapshotOrigin {
+    private struct Node {
+        let record: ObjectName
+        let epoch: UInt32
+        var name = ""
+        var signingKey: VerifyingKey?
+    }
+
+    private let store: FolderStore
+    private let listing: StoreSource
+    private let receipts: [SnapshotID: ObjectName]
+    private let nodes: [NodeID: Node]
+
+    /// - Parameter text: a folder's path or a file:// URL.
+    init(_ text: String) async throws {
+        let path = try Self.path(text)
+        store = try await FolderStore.open(at: path, name: path, random: Surroundings.random, access: .readOnly)
+        listing = try await StoreSource(store)
+        var receipts: [SnapshotID: ObjectName] = [:]
+        try await Self.each(store, .receipts) { name, item in
+            if case .receipt(let place, _) = item { receipts[place.snapshot] = name }
+        }
+        self.receipts = receipts
+        var nodes: [NodeID: Node] = [:]
+        try await Self.each(store, .nodes) { name, item in
+            guard case .nodeKeys(let node, let epoch, _) = item, epoch >= nodes[node]?.epoch ?? 0 else { return }
+            nodes[node] = Node(record: name, epoch: epoch)
+        }
+        for (id, var node) in nodes {
+            // A record that cannot be read leaves the node its id for a name; whoever needs its keys hears why.
+            guard let record = try? KeyRecord.verified(try await store.read(node.record, maximumBytes: 1 << 20)),
+                record.node == id
+            else { continue }
+            (node.name, node.signingKey) = (record.nodeName, record.signingKey)
+            nodes[id] = node
+        }
+        self.nodes = nodes
+    }
+
+    private static func path(_ text: String) throws -> String {
+        guard text.contains("://") else { return URL(filePath: text).standardizedFileURL.path(percentEncoded: false) }
+        guard let url = URL(string: text), url.scheme == "file" else { throw StoreNotReadable(url: text) }
+        return url.path(percentEncoded: false)
+    }
+
+    private static func each(
+        _ store: FolderStore, _ prefix: ObjectPrefix, _ body: (ObjectName, StoredItem) -> Void
+    ) async throws {
+        let cursor = try await store.list(prefix)
+        while true {
+            let page = try await cursor.nextPage()
+            if page.isEmpty { return }
+            for object in page {
+                if let item = StoredItem(object.name) { body(object.name, item) }
+            }
+        }
+    }
+
+    // MARK: - Finding
+
+    var source: any SnapshotSource { listing }
+
+    func snapshot(_ id: String) async throws -> Muster_V1_Snapshot {
+        let found = listing.snapshots.filter { $0.snapshot.description.hasPrefix(id) }
+        guard let place = found.first else {
+            throw NamedThingMissing(
+                summary: "no snapshot '\(id)' in \(store.name)",
+                hint: "Look at what there is with 'muster snapshot list --store'.")
+        }
+        guard id.count >= 6, found.count == 1 else { throw AmbiguousSnapshot(id: id) }
+        return try await described(place)
+    }
+
+    func newest(node: String, database: String, until: Timestamp?) async throws -> Muster_V1_Snapshot? {
+        var newest: Muster_V1_Snapshot?
+        for lineage in Dictionary(grouping: listing.snapshots, by: \.lineage).values {
+            // Ascending by sequence, as the listing is.
+            guard let last = lineage.last, Self.matches(try await described(last), node, database) else { continue }
+            for place in lineage.reversed() {
+                let received = try await receipt(of: place).receivedAt
+                if let until, received > until { continue }
+                let found = try await described(place)
+                if newest.map({ $0.receivedAt < found.receivedAt }) ?? true { newest = found }
+                break
+            }
+        }
+        return newest
+    }
+
+    /// Every snapshot that fits, newest receipt first.
+    ///
+    /// - Parameter onError: told of each that cannot be described; the others are listed.
+    func snapshots(
+        _ fits: (Muster_V1_Snapshot) -> Bool, onError: (any Error) -> Void
+    ) async -> [Muster_V1_Snapshot] {
+        var found: [Muster_V1_Snapshot] = []
+        for place in listing.snapshots {
+            do {
+                let snapshot = try await described(place)
+                if fits(snapshot) { found.append(snapshot) }
+            } catch {
+                onError(error)
+            }
+        }
+        return found.sorted { ($0.receivedAt, $0.sequence) > ($1.receivedAt, $1.sequence) }
+    }
+
+    static func matches(_ snapshot: Muster_V1_Snapshot, _ node: String?, _ database: String?) -> Bool {
+        [nil, snapshot.node, snapshot.nodeID].contains(node)
+            && [nil, snapshot.database, snapshot.databaseID].contains(database)
+    }
+
+    func keyRecord(of node: NodeID) async throws -> [UInt8] {
+        guard let record = nodes[node]?.record else {
+            throw NamedThingMissing(
+                summary: "no key record of node \(node) in \(store.name)",
+                hint: "Give the node's own keys with --agent-dir DIR, or another store of the fleet.")
+        }
+        return try await store.read(record, maximumBytes: 1 << 20)
+    }
+
+    /// Would take reading every manifest: nobody is named.
+    func snapshots(needing pack: PackID) async -> PackUsers { PackUsers(isComplete: false) }
+
+    // MARK: - Describing
+
+    private func receipt(of place: SnapshotPlace) async throws -> Receipt {
+        guard let name = receipts[place.snapshot] else { throw damaged(place, "receipt", "it is gone") }
+        do {
+            return try Receipt.parse(try await store.read(name, maximumBytes: 1 << 20)).claimed
+        } catch let error as FormatError {
+            throw damaged(place, "receipt", error.summary)
+        }
+    }
+
+    /// As a catalog would show it, from the manifest and the receipt.
+    private func described(_ place: SnapshotPlace) async throws -> Muster_V1_Snapshot {
+        let manifest: Manifest
+        do {
+            let unverified = try Manifest.parse(try await listing.manifest(of: place.snapshot))
+            let signer = nodes[unverified.claimed.publicPart.node]?.signingKey
+            manifest = try signer.map { try unverified.verified(by: $0) } ?? unverified.claimed
+        } catch let error as FormatError {
+            throw damaged(place, "manifest", error.summary)
+        } catch let error as ObjectUnavailable {
+            throw damaged(place, "manifest", error.reason)
+        }
+        let receipt = try await receipt(of: place)
+        let part = manifest.publicPart
+        guard part.snapshot == place.snapshot, receipt.manifest == manifest.hash else {
+            throw damaged(place, "manifest", "it is not the one that the receipt names")
+        }
+        return snapshot(manifest, receipt, nodeName: nodes[part.node]?.name ?? "")
+    }
+
+    private func snapshot(_ manifest: Manifest, _ receipt: Receipt, nodeName: String) -> Muster_V1_Snapshot {
+        let part = manifest.publicPart
+        var snapshot = Muster_V1_Snapshot()
+        (snapshot.id, snapshot.nodeID) = (part.snapshot.description, part.node.description)
+        snapshot.node = nodeName.isEmpty ? snapshot.nodeID : nodeName
+        (snapshot.database, snapshot.databaseID) = (part.databaseName, part.database.description)
+        (snapshot.lineage, snapshot.sequence) = (part.lineage.description, part.sequence)
+        snapshot.createdAt = part.capturedEnd.description
+        snapshot.receivedAt = receipt.receivedAt.description
+        (snapshot.sizeBytes, snapshot.storedBytes) = (part.geometry.sizeBytes, part.sealedBytesAdded)
+        (snapshot.checksum, snapshot.labels) = (part.contentRoot.description, part.labels)
+        snapshot.forkedFrom = part.forkedFrom.map { "\($0.lineage)/\($0.head.snapshot)" } ?? ""
+        var replica = Muster_V1_Replica()
+        (replica.store, replica.state) = (store.name, "present")
+        snapshot.replicas = [replica]
+        return snapshot
+    }
+
+    private func damaged(_ place: SnapshotPlace, _ object: String, _ reason: String) -> RestoreError {
+        .damaged(
+            snapshot: place.snapshot, store: store.name, object: "\(object) of snapshot \(place.snapshot)",
+            reason: reason)
+    }
+}
+
+extension KeyRecord {
+    /// Checked against the key that it names itself: that the node wrote it, not which node that is.
+    static func verified(_ bytes: [UInt8]) throws(FormatError) -> KeyRecord {
+        let unverified = try parse(bytes)
+        return try unverified.verified(by: unverified.claimed.signingKey)
+    }
+}
+
+private struct StoreNotReadable: ActionableError {
+    let url: String
+    var summary: String { "'\(url)' is no store that can be read" }
+    var hint: String { "Give a folder's path or a file:// URL." }
+    var isTransient: Bool { false }
+}
+
+private struct AmbiguousSnapshot: ActionableError {
+    let id: String
+    var summary: String { "'\(id)' does not name one snapshot" }
+    var hint: String { "Give 6 digits of the id or more, until only one begins so." }
+    var isTransient: Bool { false }
+}

@@ -1,0 +1,104 @@
+import Foundation
+import Glibc
+import Testing
+
+extension EndToEnd {
+    @Suite("Where a restore comes from")
+    struct OriginTests {
+        @Test func aStoreAndAKeyAreEnough() async throws {
+            let fleet = try await Fleet()
+            let node = try await Node(fleet, "berlin")
+            let source = try SampleDatabase.make(fleet.path("shop.db"))
+            try await node.add(source)
+            try node.start()
+            _ = try await fleet.awaitSnapshots(1)
+            let before = fleet.path("before.db")
+            try FileManager.default.copyItem(atPath: source, toPath: before)
+            try SampleDatabase.grow(source)
+            try await node.snapshot()
+            let known = try await fleet.snapshots()
+            try await node.kill()
+            let (store, key) = try await loseTheCoordinator(fleet)
+
+            let listed = try await fleet.json("snapshot", "list", "--store", store).list
+            for field in ["id", "node", "database", "lineage", "sequence", "received_at", "checksum", "size_bytes"] {
+                #expect(listed.map(\.[field]) == known.map(\.[field]), "\(field)")
+            }
+            let recovery = ["--recovery-key", key]
+            let named = ["--node", "berlin", "--database", "shop"]
+            let url = URL(filePath: store).absoluteString
+            let ways: [(arguments: [String], wanted: String)] = [
+                ([known[1]["id"].text, "--store", store] + recovery, before),
+                (named + ["--store", url, "--agent-dir", node.directory], source),
+                (named + ["--store", store, "--at", known[1]["received_at"].text] + recovery, before),
+            ]
+            for (index, way) in ways.enumerated() {
+                let target = fleet.path("restored-\(index).db")
+                let outcome = try await fleet.run(["restore", "--to", target] + way.arguments)
+                #expect(outcome.status == 0, "\(way.arguments): \(outcome.errors)")
+                #expect(FileManager.default.contentsEqual(atPath: target, andPath: way.wanted), "\(way.arguments)")
+            }
+            let rebuilt = try await fleet.run(["verify", known[0]["id"].text, "--store", store] + recovery)
+            #expect(rebuilt.status == 0, "\(rebuilt.errors)")
+        }
+
+        /// Only the store and the recovery key are left.
+        private func loseTheCoordinator(_ fleet: Fleet) async throws -> (store: String, key: String) {
+            try await fleet.runningCoordinator().kill()
+            let (store, key) = (fleet.path("what-is-left"), fleet.path("key.txt"))
+            let files = FileManager.default
+            try files.moveItem(atPath: fleet.coordinatorDirectory + "/store", toPath: store)
+            try files.moveItem(atPath: fleet.coordinatorDirectory + "/recovery-key.txt", toPath: key)
+            try files.removeItem(atPath: fleet.coordinatorDirectory)
+            try files.removeItem(atPath: fleet.path("context.json"))
+            return (store, key)
+        }
+
+        @Test(arguments: [
+            ("UPDATE snapshot SET content_root = zeroblob(32)", "checksum"),
+            ("UPDATE database SET name = 'other'", "database"),
+        ])
+        func aCatalogThatIsWrongRestoresNothing(change: String, what: String) async throws {
+            let fleet = try await Fleet()
+            let node = try await Node(fleet, "berlin")
+            try await node.add(try SampleDatabase.make(fleet.path("shop.db")))
+            try node.start()
+            let id = try await fleet.awaitSnapshots(1)[0]["id"].text
+            try await node.kill()
+            try await fleet.runningCoordinator().kill()
+            try SampleDatabase.change(fleet.coordinatorDirectory + "/catalog.db", change)
+            try await fleet.startCoordinator()
+
+            let asked = what == "database" ? ["--node", "berlin", "--database", "other"] : [id]
+            for more in [[], ["--dry-run"]] {
+                let target = fleet.path("new.db")
+                let key = ["--agent-dir", node.directory]
+                let outcome = try await fleet.run(["restore", "--to", target] + asked + key + more)
+                #expect(outcome.status == 1, "\(outcome.output)")
+                #expect(outcome.errors.contains("its \(what) is"), "\(outcome.errors)")
+                #expect(!FileManager.default.fileExists(atPath: target))
+            }
+        }
+
+        @Test func initialisationCanBeRepeatedWhereTheContextWasRefused() async throws {
+            let fleet = try await Fleet()
+            let other = fleet.path("other")
+            let file = fleet.path("a-file")
+            try Data().write(to: URL(filePath: file))
+            for refused in [fleet.path("context.json"), file + "/context.json"] {
+                let outcome = try await fleet.run("coordinator", "init", "--dir", other, "--context", refused)
+                #expect(outcome.status == 1 && outcome.errors.contains("hint: "), "\(outcome.errors)")
+                #expect(!FileManager.default.fileExists(atPath: other), "\(refused)")
+            }
+            #expect(FileManager.default.fileExists(atPath: fleet.path("context.json")), "it is another coordinator's")
+            // What the initialisation itself refuses leaves no context.
+            let context = fleet.path("other-context.json")
+            let taken = try await fleet.run(
+                "coordinator", "init", "--dir", fleet.coordinatorDirectory, "--context", context)
+            #expect(taken.status == 1)
+            #expect(!FileManager.default.fileExists(atPath: context))
+            try await fleet.succeed("coordinator", "init", "--dir", other, "--context", context)
+            #expect(try FileManager.default.attributesOfItem(atPath: context)[.posixPermissions] as? Int == 0o600)
+        }
+    }
+}
