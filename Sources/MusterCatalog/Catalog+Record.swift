@@ -39,13 +39,15 @@ extension Catalog {
     /// Alarms that nobody cleared, newest first.
     package func alarms() async throws(CatalogError) -> [Alarm] {
         try await read { database in
-            try Row.fetchAll(database, sql: "SELECT * FROM alarm WHERE cleared_at IS NULL ORDER BY number DESC LIMIT 10000")
-                .map { row in
-                    Alarm(
-                        kind: row["kind"], node: try row.optionalIdentifier("node"),
-                        database: try row.optionalIdentifier("database"), summary: row["summary"], hint: row["hint"],
-                        since: row.time("since"))
-                }
+            try Row.fetchAll(
+                database, sql: "SELECT * FROM alarm WHERE cleared_at IS NULL ORDER BY number DESC LIMIT 10000"
+            )
+            .map { row in
+                Alarm(
+                    kind: row["kind"], node: try row.optionalIdentifier("node"),
+                    database: try row.optionalIdentifier("database"), summary: row["summary"], hint: row["hint"],
+                    since: row.time("since"))
+            }
         }
     }
 

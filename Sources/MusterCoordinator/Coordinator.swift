@@ -13,8 +13,9 @@ import MusterStore
 ///
 /// | who | beside whom |
 /// |---|---|
-/// | uploads | `uploads` lets a bounded number write at once; one pack of one scope at a time (`packLanes`) |
-/// | large bodies | `bodies` bounds their sum in memory |
+/// | uploads | `uploads` lets a bounded number write at once, few of one node; one pack of one scope at a time (`packLanes`) |
+/// | bodies | `bodies` and `smallBodies` bound their sums in memory |
+/// | strangers | `strangers` lets few at once ask without a certificate |
 /// | commits | one at a time for each lineage (`lineageLanes`); the catalog's transaction decides |
 /// | inspection | reads only; one run after the other |
 /// | a second process | kept out by the directory's lock |
@@ -22,6 +23,8 @@ struct Coordinator: Sendable {
     static let version = "0.1.0"
     /// Of the coordinator's own history; a rebuild takes the next one.
     static let epoch: UInt64 = 1
+    /// Bodies up to here do not wait for larger ones.
+    static let smallBodyBytes = 4 << 20
 
     let catalog: Catalog
     let store: OpenStore
@@ -42,7 +45,13 @@ struct Coordinator: Sendable {
     let lives = LifeBook()
     let load: NodeLoad<NodeID>
     let uploads: Gate
+    /// A node's part of `uploads`.
+    let uploadShares: GateShares<ScopeID>
     let bodies: Gate
+    let bodyShares: GateShares<NodeID>
+    let smallBodies: Gate
+    let smallBodyShares: GateShares<NodeID>
+    let strangers = Gate(capacity: 8, queueLimit: 256)
     let packLanes = Lanes<PackLane>()
     let lineageLanes = Lanes<LineageID>()
     /// For hashing pieces that are too large for the cooperative pool.
@@ -60,7 +69,12 @@ struct Coordinator: Sendable {
         callers = CallerLookup(catalog: catalog, clock: clock)
         load = NodeLoad(limit: settings.limits.requestsPerNode)
         uploads = Gate(capacity: settings.limits.uploads, queueLimit: 1024)
+        let perNode = settings.limits.requestsPerNode
+        uploadShares = GateShares(capacity: 4, queueLimit: perNode)
         bodies = Gate(capacity: 72 << 20, queueLimit: 1024)
+        bodyShares = GateShares(capacity: 1, queueLimit: perNode)
+        smallBodies = Gate(capacity: 8 * Self.smallBodyBytes, queueLimit: 1024)
+        smallBodyShares = GateShares(capacity: Self.smallBodyBytes, queueLimit: perNode)
     }
 
     /// Runs an authorised call; the switch has a case for every route, so none can be forgotten.

@@ -75,6 +75,45 @@ struct GateTests {
         for room in rooms { #expect(await room.most == 1) }
     }
 
+    @Test func whoGivesUpWaitingInALaneTakesNoTurn() async throws {
+        let lanes = Lanes<Int>()
+        let (release, hold) = AsyncStream<Void>.makeStream()
+        let (entered, enter) = AsyncStream<Void>.makeStream()
+        let holder = Task {
+            try await lanes.pass(1) {
+                enter.yield()
+                for await _ in release { break }
+            }
+        }
+        for await _ in entered { break }
+        let waiter = Task { try await lanes.pass(1) {} }
+        waiter.cancel()
+        await #expect(throws: CancellationError.self) { try await waiter.value }
+        hold.yield()
+        try await holder.value
+        try await lanes.pass(1) {}
+    }
+
+    @Test func aShareIsOfOneKeyAlone() async throws {
+        let shares = GateShares<Int>(capacity: 1, queueLimit: 0)
+        try await shares.pass(1) {
+            await #expect(throws: Refusal.self) { try await shares.pass(1) {} }
+            try await shares.pass(2) {}
+        }
+    }
+
+    @Test func onlyThePeersTimeCountsForItsPace() {
+        let pace = BodyPace()
+        let start = ContinuousClock.now
+        pace.begin(at: start)
+        #expect(pace.isEnough(at: start + .seconds(9)))
+        #expect(!pace.isEnough(at: start + .seconds(11)), "nothing came")
+        pace.end(byteCount: 64 << 10, at: start + .seconds(11))
+        #expect(pace.isEnough(at: start + .seconds(9999)), "we are busy with what came")
+        pace.begin(at: start + .seconds(9999))
+        #expect(!pace.isEnough(at: start + .seconds(10_001)))
+    }
+
     @Test(.timeLimit(.minutes(1))) func aRingBetweenTicketAndWaitIsNotMissed() async {
         let bell = Bell<Int>()
         let ticket = await bell.ticket(1)

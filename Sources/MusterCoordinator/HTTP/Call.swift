@@ -60,11 +60,18 @@ struct Call: Sendable {
     }
 
     private func body() async throws -> [UInt8] {
-        let limit = rule.bodyLimit
-        let buffer = try await withDeadline(BodyPace.deadline(bytes: declaredLength ?? limit)) {
-            try await request.body.collect(upTo: limit)
+        let (limit, body) = (rule.bodyLimit, request.body)
+        return try await BodyPace.watch { pace in
+            var bytes: [UInt8] = []
+            var buffers = body.makeAsyncIterator()
+            while let buffer = try await pace.next({ try await buffers.next() }) {
+                guard bytes.count + buffer.readableBytes <= limit else {
+                    throw Refusal.tooLarge("the body", limitBytes: limit)
+                }
+                bytes.append(contentsOf: buffer.readableBytesView)
+            }
+            return bytes
         }
-        return Array(buffer.readableBytesView)
     }
 
     /// The Content-Length, where there is one.
@@ -78,14 +85,6 @@ struct Call: Sendable {
     func answer(_ message: some Message) throws -> Response {
         try BodyFormat(wantedBy: request).response(message)
     }
-}
-
-/// How long a body may take: a peer that sends a byte now and then must not hold memory for ever.
-enum BodyPace {
-    private static let grace = 30.0
-    private static let bytesPerSecond = 8.0 * 1024
-
-    static func deadline(bytes: Int) -> Duration { .seconds(grace + Double(bytes) / bytesPerSecond) }
 }
 
 /// Runs `body`, and cancels it once the time is over.

@@ -76,12 +76,18 @@ actor Gate {
 
 /// One at a time for each key, in order of arrival.
 actor Lanes<Key: Hashable & Sendable> {
-    private var waiting: [Key: [CheckedContinuation<Void, Never>]] = [:]
+    private struct Waiter {
+        let id: UInt64
+        let continuation: CheckedContinuation<Bool, Never>
+    }
+
+    private var waiting: [Key: [Waiter]] = [:]
+    private var nextID: UInt64 = 0
 
     nonisolated func pass<Value: Sendable>(
         _ key: Key, _ body: @Sendable () async throws -> Value
     ) async throws -> Value {
-        await enter(key)
+        try await enter(key)
         do {
             let value = try await body()
             await leave(key)
@@ -92,12 +98,25 @@ actor Lanes<Key: Hashable & Sendable> {
         }
     }
 
-    private func enter(_ key: Key) async {
+    private func enter(_ key: Key) async throws {
         guard waiting[key] != nil else {
             waiting[key] = []
             return
         }
-        await withCheckedContinuation { waiting[key, default: []].append($0) }
+        nextID += 1
+        let id = nextID
+        let entered = await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                if Task.isCancelled {
+                    continuation.resume(returning: false)
+                } else {
+                    waiting[key, default: []].append(Waiter(id: id, continuation: continuation))
+                }
+            }
+        } onCancel: {
+            Task { await self.giveUp(key, id) }
+        }
+        guard entered else { throw CancellationError() }
     }
 
     private func leave(_ key: Key) {
@@ -107,7 +126,35 @@ actor Lanes<Key: Hashable & Sendable> {
         }
         let next = queue.removeFirst()
         waiting[key] = queue
-        next.resume()
+        next.continuation.resume(returning: true)
+    }
+
+    private func giveUp(_ key: Key, _ id: UInt64) {
+        guard let index = waiting[key]?.firstIndex(where: { $0.id == id }) else { return }
+        waiting[key]?.remove(at: index).continuation.resume(returning: false)
+    }
+}
+
+/// One gate for each key, so that nobody takes more than a share of a gate that all pass.
+actor GateShares<Key: Hashable & Sendable> {
+    private let capacity: Int
+    private let queueLimit: Int
+    /// Keys are the fleet's nodes, so they are few.
+    private var gates: [Key: Gate] = [:]
+
+    init(capacity: Int, queueLimit: Int) { (self.capacity, self.queueLimit) = (capacity, queueLimit) }
+
+    nonisolated func pass<Value: Sendable>(
+        _ key: Key, weight: Int = 1, _ body: @Sendable () async throws -> Value
+    ) async throws -> Value {
+        try await gate(key).pass(weight: weight, body)
+    }
+
+    private func gate(_ key: Key) -> Gate {
+        if let gate = gates[key] { return gate }
+        let gate = Gate(capacity: capacity, queueLimit: queueLimit)
+        gates[key] = gate
+        return gate
     }
 }
 

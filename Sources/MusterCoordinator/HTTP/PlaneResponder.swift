@@ -51,15 +51,22 @@ struct PlaneResponder: HTTPResponder {
 
     /// Before any route counts with it: what a peer announces may be any number.
     private static func checkLength(_ request: Request, _ rule: RouteRule) throws {
-        guard let text = request.headers[.contentLength] else { return }
+        guard let text = request.headers[.contentLength] else {
+            // Without either there is no body.
+            guard request.headers[.transferEncoding] == nil else { throw Refusal.lengthRequired }
+            return
+        }
         guard let length = Int(text), (0...rule.bodyLimit).contains(length) else {
             throw Refusal.tooLarge("the body", limitBytes: rule.bodyLimit)
         }
     }
 
     private func answer(_ call: Call) async throws -> Response {
-        guard case .node(let node, _, _) = call.caller else { return try await coordinator.answer(call) }
-        return try await coordinator.load.count(node) { try await coordinator.answer(call) }
+        switch call.caller {
+        case .anonymous: try await coordinator.strangers.pass { try await coordinator.answer(call) }
+        case .person: try await coordinator.answer(call)
+        case .node(let node, _, _): try await coordinator.load.count(node) { try await coordinator.answer(call) }
+        }
     }
 
     /// Says no. A peer that has more to send is told to stop, and after a while is cut off.

@@ -33,6 +33,9 @@ struct Refusal: ActionableError {
     static let noRoute = Refusal(
         .notFound, "not_found", "there is no such route on this plane",
         hint: "Check that both sides run the same version of Muster, and that the URL is the right plane's.")
+    static let lengthRequired = Refusal(
+        .lengthRequired, "length_required", "a body needs a Content-Length",
+        hint: "Check that both sides run the same version of Muster.")
     static let busy = Refusal(
         .serviceUnavailable, "busy", "the coordinator has too much to do at the moment",
         hint: "Nothing is wrong; the request is tried again.", isTransient: true)

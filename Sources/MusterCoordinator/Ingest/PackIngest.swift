@@ -20,28 +20,42 @@ extension Coordinator {
     func ingest(_ id: PackID, scope: ScopeID, byteCount: Int, body: RequestBody) async throws {
         try await packLanes.pass(PackLane(id: id, scope: scope)) {
             if try await isStored(id, scope) {
-                for try await _ in body {}
+                try await drain(body)
                 return try await catalog.refresh(id, in: scope, now: clock.now())
             }
-            try await uploads.pass {
-                let writer = try await store.store.beginPut()
-                do {
-                    let hash = PackHash(id)
-                    var piece: [UInt8] = []
-                    piece.reserveCapacity(Self.writeBytes + (64 << 10))
-                    for try await buffer in body {
-                        piece.append(contentsOf: buffer.readableBytesView)
-                        guard piece.count >= Self.writeBytes else { continue }
-                        try await take(piece, writer, hash)
-                        piece.removeAll(keepingCapacity: true)
-                    }
-                    if !piece.isEmpty { try await take(piece, writer, hash) }
-                    try await finish(id, scope, byteCount, writer, hash)
-                } catch {
-                    await writer.abort()
-                    throw error
-                }
+            try await uploadShares.pass(scope) {
+                try await uploads.pass { try await receive(id, scope, byteCount, body) }
             }
+        }
+    }
+
+    private func drain(_ body: RequestBody) async throws {
+        try await BodyPace.watch { pace in
+            var buffers = body.makeAsyncIterator()
+            while try await pace.next({ try await buffers.next() }) != nil {}
+        }
+    }
+
+    private func receive(_ id: PackID, _ scope: ScopeID, _ byteCount: Int, _ body: RequestBody) async throws {
+        let writer = try await store.store.beginPut()
+        do {
+            let hash = PackHash(id)
+            try await BodyPace.watch { pace in
+                var piece: [UInt8] = []
+                piece.reserveCapacity(Self.writeBytes + (64 << 10))
+                var buffers = body.makeAsyncIterator()
+                while let buffer = try await pace.next({ try await buffers.next() }) {
+                    piece.append(contentsOf: buffer.readableBytesView)
+                    guard piece.count >= Self.writeBytes else { continue }
+                    try await take(piece, writer, hash)
+                    piece.removeAll(keepingCapacity: true)
+                }
+                if !piece.isEmpty { try await take(piece, writer, hash) }
+            }
+            try await finish(id, scope, byteCount, writer, hash)
+        } catch {
+            await writer.abort()
+            throw error
         }
     }
 

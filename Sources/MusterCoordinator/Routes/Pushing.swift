@@ -30,19 +30,12 @@ extension Coordinator {
     func putPack(_ call: Call) async throws -> Response {
         let (_, scope) = try Self.node(call)
         guard let id = PackID(call.parameters[0]) else { throw Refusal.malformed("the path names no pack") }
-        guard let length = call.declaredLength else {
-            throw Refusal(
-                .lengthRequired, "length_required", "a pack needs a Content-Length",
-                hint: "Check that both sides run the same version of Muster.")
-        }
+        guard let length = call.declaredLength else { throw Refusal.lengthRequired }
         guard length > 0 else { throw Refusal.malformed("the pack is empty") }
         guard length <= Format.maximumPackBytes else {
             throw Refusal.tooLarge("the pack", limitBytes: Format.maximumPackBytes)
         }
-        let body = call.request.body
-        try await withDeadline(BodyPace.deadline(bytes: length)) {
-            try await ingest(id, scope: scope, byteCount: length, body: body)
-        }
+        try await ingest(id, scope: scope, byteCount: length, body: call.request.body)
         var answer = Muster_V1_PackAccepted()
         answer.id = id.description
         answer.sizeBytes = UInt64(length)
@@ -52,8 +45,7 @@ extension Coordinator {
     func commitSnapshot(_ call: Call) async throws -> Response {
         let (node, scope) = try Self.node(call)
         // A body may be large, so the sum of those in memory is bounded; its copies while it is decoded count too.
-        let weight = (call.declaredLength ?? call.rule.bodyLimit) * 2
-        let receipt = try await bodies.pass(weight: weight) {
+        let receipt = try await passBodies(node, byteCount: (call.declaredLength ?? 0) * 2) {
             let request: Muster_V1_CommitRequest = try await call.message()
             let packs = request.packs.map { Array($0) }
             guard packs.allSatisfy({ $0.count <= Self.maximumInlinePack }),
@@ -66,6 +58,18 @@ extension Coordinator {
         var answer = Muster_V1_CommitResponse()
         answer.receipt = .init(receipt)
         return try call.answer(answer)
+    }
+
+    /// Bounds the sum of bodies in memory. A node has one large one at a time, and small ones do not wait for those.
+    func passBodies<Value: Sendable>(
+        _ node: NodeID, byteCount: Int, _ body: @Sendable () async throws -> Value
+    ) async throws -> Value {
+        if byteCount <= Self.smallBodyBytes {
+            return try await smallBodyShares.pass(node, weight: byteCount) {
+                try await smallBodies.pass(weight: byteCount, body)
+            }
+        }
+        return try await bodyShares.pass(node) { try await bodies.pass(weight: byteCount, body) }
     }
 
     static func node(_ call: Call) throws -> (NodeID, ScopeID) {

@@ -17,10 +17,9 @@ extension Coordinator {
 
     func report(_ call: Call) async throws -> Response {
         let (node, _) = try Self.node(call)
-        let request: Muster_V1_ReportRequest = try await bodies.pass(weight: call.declaredLength ?? call.rule.bodyLimit)
-        {
-            try await call.message()
-        }
+        let request: Muster_V1_ReportRequest = try await passBodies(
+            node, byteCount: call.declaredLength ?? 0
+        ) { try await call.message() }
         let now = clock.now()
         guard request.databases.count <= Self.maximumDatabases else {
             throw Refusal.tooLarge("the list of databases", limitBytes: Self.maximumDatabases)
