@@ -82,7 +82,9 @@ package struct CoordinatorService: Service {
     private func application(
         _ plane: Plane, _ address: ListenAddress
     ) throws -> Application<PlaneResponder> {
-        var channel = HTTP1Channel.Configuration(idleTimeout: Self.idleTimeout)
+        let addresses = AddressCounts(limit: coordinator.settings.limits.connectionsPerAddress)
+        var channel = HTTP1Channel.Configuration(
+            additionalChannelHandlers: [AddressLimit(addresses)], idleTimeout: Self.idleTimeout)
         channel.httpDecoder.maxHeaderFieldSize = Self.headerBytes
         channel.httpDecoder.maxHeaderListSize = Self.headerBytes
         channel.httpDecoder.maxHeaderFieldCount = Self.headerFields

@@ -1,5 +1,6 @@
 import Crypto
 import Foundation
+import Glibc
 import MusterAPI
 import MusterFormat
 import MusterModel
@@ -157,6 +158,49 @@ struct ServerTests {
                 #expect(answer.output.contains("413"), "\(path): \(answer)")
             }
         }
+    }
+
+    @Test func oneAddressMayNotTakeAllConnections() async throws {
+        let rig = try await Rig()
+        let settings = try String(contentsOfFile: rig.place.settings, encoding: .utf8)
+        try (settings + "limits:\n  connections_per_address: 4\n").write(
+            toFile: rig.place.settings, atomically: false, encoding: .utf8)
+        try await rig.serve { server in
+            let held = try await Self.pool.run { try (0..<4).map { _ in try Self.connect(server.agentPort) } }
+            let fifth = try await Self.pool.run { try Self.connect(server.agentPort) }
+            #expect(try await Self.pool.run { Self.isClosedByPeer(fifth) })
+            // The others stand, and a place that is given back can be taken again.
+            for descriptor in held { close(descriptor) }
+            var answer = ""
+            for _ in 0..<100 where !answer.contains("unauthenticated") {
+                answer = try await Self.curl(server, [server.url(.agent) + "/v1/snapshots"]).output
+            }
+            #expect(answer.contains("unauthenticated"))
+            close(fifth)
+        }
+    }
+
+    private static func connect(_ port: Int) throws -> Int32 {
+        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_port = in_port_t(port).bigEndian
+        address.sin_addr.s_addr = inet_addr("127.0.0.1")
+        let status = withUnsafePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                Glibc.connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+            }
+        }
+        try #require(status == 0)
+        return descriptor
+    }
+
+    /// Waits for the peer's end of the connection, at most 20 seconds.
+    private static func isClosedByPeer(_ descriptor: Int32) -> Bool {
+        var limit = timeval(tv_sec: 20, tv_usec: 0)
+        setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+        var byte: UInt8 = 0
+        return recv(descriptor, &byte, 1, 0) <= 0 && errno != EAGAIN
     }
 
     @Test func oneDirectoryHasOneCoordinator() async throws {

@@ -6,8 +6,9 @@ import X509
 
 /// The listeners' certificate and key.
 struct ServerIdentity: Sendable {
-    /// A certificate with less than this left is replaced at the next start.
-    private static let renewalMargin = Duration.seconds(30 * 86_400)
+    /// A certificate with less than this left is replaced at the next start: half of its year, so that a
+    /// coordinator that is started twice a year never sees it run out.
+    private static let renewalMargin = Duration.seconds(182 * 86_400)
 
     let certificatePEM: String
     let keyPEM: String

@@ -35,6 +35,8 @@ package struct CoordinatorSettings: Hashable, Sendable {
     package struct Limits: Hashable, Sendable {
         /// Open connections on each plane.
         package var connections = 4096
+        /// Of these, how many one address may have.
+        package var connectionsPerAddress = 512
         /// Packs received at once; more wait in line.
         package var uploads = 16
         /// Requests of one node at once; more are refused.
@@ -129,6 +131,7 @@ extension CoordinatorSettings.Limits {
             }
             switch key.string {
             case "connections": connections = number
+            case "connections_per_address": connectionsPerAddress = number
             case "uploads": uploads = number
             case "requests_per_node": requestsPerNode = number
             default: throw .badSettings(reason: "unknown limit '\(key.string ?? "?")'")
