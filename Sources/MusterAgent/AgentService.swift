@@ -37,9 +37,12 @@ package final class AgentService: Service {
     }
 
     package func run() async throws {
-        let configuration = try directory.configuration(overrides: overrides)
+        guard directory.isJoined else { throw AgentDirectoryError.notJoined(directory.path) }
+        // First the lock, then the file: 'database add' writes the file, then looks at the lock. Whatever it
+        // finds, the change is either read here or told by SIGHUP.
         let lock = try DirectoryLock(directory)
         defer { lock.release() }
+        let configuration = try directory.configuration(overrides: overrides)
         let crew = try AgentCrew(directory: directory, configuration: configuration, environment: environment)
         defer { crew.shutdown() }
         environment.logger.info(

@@ -53,6 +53,18 @@ extension EndToEnd {
             #expect(try await sequences(after: node.snapshot(), fleet) == [3, 2, 1, 0])
         }
 
+        @Test func aDatabaseThatIsAddedWhileTheAgentStartsIsTakenUp() async throws {
+            let fleet = try await Fleet()
+            for round in 1...4 {
+                let node = try await Node(fleet, "node\(round)")
+                let source = try SampleDatabase.make(fleet.path("shop\(round).db"))
+                try node.start()
+                try await node.add(source, every: "1d")
+                _ = try await fleet.awaitSnapshots(round)
+                try await node.stop()
+            }
+        }
+
         private func sequences(after _: [JSON], _ fleet: Fleet) async throws -> [Int] {
             try await fleet.snapshots().map(\.["sequence"].number)
         }
