@@ -72,10 +72,10 @@ struct SetupTests {
         }
         let first = try current()
         #expect(try current() == first)
-        #expect(try current(after: .seconds(334 * 86_400)) == first)
-        let second = try current(after: .seconds(336 * 86_400))
+        #expect(try current(after: .seconds(182 * 86_400)) == first)
+        let second = try current(after: .seconds(184 * 86_400))
         #expect(second != first)
-        #expect(try current(["backup.example", "10.1.2.3"], after: .seconds(336 * 86_400)) != second)
+        #expect(try current(["backup.example", "10.1.2.3"], after: .seconds(184 * 86_400)) != second)
         let names = try Certificate(pemEncoded: PrivateFile.readText(rig.place.server)).extensions
             .subjectAlternativeNames
         #expect(names?.count == 5)

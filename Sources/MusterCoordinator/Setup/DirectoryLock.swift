@@ -8,13 +8,16 @@ final class DirectoryLock: Sendable {
 
     init(_ directory: CoordinatorDirectory) throws(CoordinatorSetupError) {
         let path = directory.lock
-        file = try PrivateFile.succeed(open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600), path, "open")
+        let file = try PrivateFile.succeed(open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600), path, "open")
         guard flock(file, LOCK_EX | LOCK_NB) == 0 else {
             let code = errno
             close(file)
             throw code == EWOULDBLOCK
                 ? .alreadyRunning(path: directory.path) : .fileFailed(path: path, reason: "lock: error \(code)")
         }
+        // Only now: once every property is set, a throwing init runs deinit, and the number would be closed twice,
+        // the second time as somebody else's.
+        self.file = file
     }
 
     deinit { close(file) }
