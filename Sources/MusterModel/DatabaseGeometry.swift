@@ -27,6 +27,9 @@ package struct DatabaseGeometry: Hashable, Sendable {
     package var extentCount: Int { Int((pageCount + UInt64(pagesPerExtent) - 1) / UInt64(pagesPerExtent)) }
     package var groupCount: Int { (extentCount + Self.extentsPerGroup - 1) / Self.extentsPerGroup }
 
+    /// - Parameter page: from 1; the extent of a page behind the last one is where it would be.
+    package func extent(ofPage page: UInt32) -> Int { (Int(page) - 1) / pagesPerExtent }
+
     /// How many pages the extent holds; fewer than `pagesPerExtent` only in the last one.
     package func pageCount(ofExtent extent: Int) -> Int {
         Int(min(UInt64(pagesPerExtent), pageCount - UInt64(extent) * UInt64(pagesPerExtent)))

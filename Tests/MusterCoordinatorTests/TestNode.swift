@@ -81,9 +81,9 @@ struct TestNode: Sendable {
             tree.append(hash)
             let place = ChunkPlace(
                 builder.append(try sealer.seal(plain, as: .extent)), in: MapGroup.ownPack, keyEpoch: 1)
-            entries.append(ExtentEntry(extent: extent, place: place, hash: hash))
+            entries.append(ExtentEntry(extent: extent, place: place, pageCount: 16, hash: hash))
         }
-        let map = try MapGroup(index: 0, extents: entries).encoded()
+        let map = try MapGroup(index: 0, extents: entries).encoded(in: geometry)
         let mapEntry = builder.append(try sealer.seal(map, as: .map))
         let built = builder.finish()
         guard let group = tree.groups.first else { throw Unexpected("one group") }
@@ -110,7 +110,8 @@ struct TestNode: Sendable {
         let manifest = try Manifest.make(
             publicPart: part,
             sealedPart: ManifestSealedPart(
-                sourcePath: "/srv/app.db", groups: [reference],
+                sourcePath: "/srv/app.db",
+                map: part.isFull ? .groups([reference]) : .changes(MapChanges()),
                 inventory: SourceInventory(
                     userVersion: 0, applicationID: 0, schemaHash: nil, journalMode: "wal", autoVacuum: 0, encoding: 1,
                     writerVersion: 3_040_001, tables: []),

@@ -84,9 +84,11 @@ struct SmallSnapshot {
             tree.append(hash)
             let entry = builder.append(try sealer.seal(plain, as: .extent))
             let place = ChunkPlace(entry, in: MapGroup.ownPack, keyEpoch: 1)
-            extents.append(ExtentEntry(extent: extent, place: place, hash: hash))
+            extents.append(
+                ExtentEntry(
+                    extent: extent, place: place, pageCount: geometry.pageCount(ofExtent: extent), hash: hash))
         }
-        mapPlain = try MapGroup(index: 0, extents: extents).encoded()
+        mapPlain = try MapGroup(index: 0, extents: extents).encoded(in: geometry)
         let mapEntry = builder.append(try sealer.seal(mapPlain, as: .map))
         pack = builder.finish()
         mapReference = MapGroupReference(
@@ -102,12 +104,17 @@ struct SmallSnapshot {
             labels: ["env": "production", "app": "shop"], captureMethod: .pinned, continuity: .scanned,
             sealedBytesAdded: UInt64(pack.bytes.count), storedBytes: UInt64(pack.bytes.count))
         sealedPart = ManifestSealedPart(
-            sourcePath: "/srv/orders/orders.db", groups: [mapReference],
+            sourcePath: "/srv/orders/orders.db", map: .groups([mapReference]),
             inventory: SourceInventory(
                 userVersion: -7, applicationID: 42, schemaHash: SHA256Hasher.hash(Array("schema".utf8)),
                 journalMode: "wal", autoVacuum: 0, encoding: 1, writerVersion: 3_040_001,
                 tables: [.init(name: "orders", rowEstimate: 1000), .init(name: "lines", rowEstimate: 5000)]),
             sourceFingerprint: "inode 12 size 5120")
+    }
+
+    var groups: [MapGroupReference] {
+        get { if case .groups(let groups) = sealedPart.map { groups } else { [] } }
+        set { sealedPart.map = .groups(newValue) }
     }
 
     func manifest(_ fixture: Fixture) throws -> Manifest {

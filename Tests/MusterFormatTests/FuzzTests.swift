@@ -31,7 +31,7 @@ struct FuzzTests {
         let receipt = try Receipt(
             manifest: manifest, receivedAt: Timestamp(microseconds: 0), stores: ["s"], coordinatorEpoch: 1
         ).signed(by: fixture.coordinator)
-        let sealedPlain = try snapshot.sealedPart.encoded(object: "it")
+        let sealedPlain = try snapshot.sealedPart.encoded(in: snapshot.geometry, object: "it")
         for _ in 0..<4000 {
             let pack = mutate(snapshot.pack.bytes, &generator)
             swallow {

@@ -35,10 +35,12 @@ struct MapAssembly: ~Copyable {
         storedBytes += UInt64(assembly.place(location).byteCount)
         guard let hash = tree.append(extent.hash) else { return }
         let entries = current.map { located in
-            ExtentEntry(extent: located.extent, place: assembly.place(located.location), hash: located.hash)
+            ExtentEntry(
+                extent: located.extent, place: assembly.place(located.location),
+                pageCount: tree.geometry.pageCount(ofExtent: located.extent), hash: located.hash)
         }
         for entry in entries where entry.place.pack != MapGroup.ownPack { packs.insert(entry.place.pack) }
-        let plain = try MapGroup(index: written.count, extents: entries).encoded()
+        let plain = try MapGroup(index: written.count, extents: entries).encoded(in: tree.geometry)
         let chunk = try sealer.seal(plain, as: .map)
         storedBytes += UInt64(chunk.bytes.count)
         written.append(Written(hash: hash, location: assembly.appendHere(chunk), plainByteCount: plain.count))

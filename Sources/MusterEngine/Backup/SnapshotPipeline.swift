@@ -168,7 +168,7 @@ struct SnapshotAssembler<Sink: PackSink>: ~Copyable {
             captureMethod: source.method == .closedFile ? .closed : .pinned,
             continuity: .scanned, sealedBytesAdded: packs.addedBytes, storedBytes: map.storedBytes)
         let sealedPart = ManifestSealedPart(
-            sourcePath: request.path, groups: groups, inventory: SourceInventory(source.inventory),
+            sourcePath: request.path, map: .groups(groups), inventory: SourceInventory(source.inventory),
             sourceFingerprint: source.fingerprint.description)
         let manifest = try Manifest.make(
             publicPart: publicPart, sealedPart: sealedPart, keys: settings.keys, signer: settings.signingKey)

@@ -89,7 +89,9 @@ package struct SnapshotRestore: Sendable {
         ) { bytes in
             onProgress(read.add(bytes), total)
         }
-        let groups = plan.sealedPart.groups
+        guard case .groups(let groups) = plan.sealedPart.map else {
+            throw RestoreError.tooNew(snapshot: plan.publicPart.snapshot, what: "a delta map")
+        }
         var hashes: [GroupHash?] = Array(repeating: nil, count: groups.count)
         try await withThrowingTaskGroup(of: (Int, GroupHash).self) { tasks in
             // Twice the lanes: while half of them compute, the others wait for the network. Each may hold 4 MiB.

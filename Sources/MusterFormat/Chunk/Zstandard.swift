@@ -33,6 +33,36 @@ struct Zstandard: ~Copyable {
         return nil
     }
 
+    /// The longest frame that so many plain bytes become.
+    static func mostBytes(_ plainByteCount: Int) -> Int { ZSTD_compressBound(plainByteCount) }
+
+    /// The same with a prefix that is not in the frame.
+    ///
+    /// - Parameter output: at least `mostBytes`.
+    mutating func compress(
+        _ plain: UnsafeRawBufferPointer, prefix: UnsafeRawBufferPointer, into output: UnsafeMutableRawBufferPointer
+    ) -> Int {
+        // A prefix is for one frame only (zstd.h), so each frame gets its own.
+        unsafe requireSuccess(
+            ZSTD_CCtx_refPrefix(compressing, prefix.baseAddress, prefix.count), "ZSTD_CCtx_refPrefix")
+        guard let byteCount = unsafe compress(plain, into: output) else {
+            preconditionFailure("ZSTD_compressBound was too small")
+        }
+        return byteCount
+    }
+
+    /// The same as below with a prefix that is not in the frame.
+    mutating func decompress(
+        _ frame: UnsafeRawBufferPointer, prefix: UnsafeRawBufferPointer, into output: UnsafeMutableRawBufferPointer
+    ) -> String? {
+        unsafe requireSuccess(
+            ZSTD_DCtx_refPrefix(decompressing, prefix.baseAddress, prefix.count), "ZSTD_DCtx_refPrefix")
+        let fault = unsafe decompress(frame, into: output)
+        // A frame that was refused before it was opened leaves its prefix for the next one.
+        unsafe requireSuccess(ZSTD_DCtx_refPrefix(decompressing, nil, 0), "ZSTD_DCtx_refPrefix")
+        return fault
+    }
+
     /// Opens exactly one frame that states exactly `output.count` plain bytes and has nothing behind it.
     ///
     /// - Returns: what is wrong with the frame, or nil.

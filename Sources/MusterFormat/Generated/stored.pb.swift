@@ -391,7 +391,7 @@ nonisolated struct StoredManifestSealed: Sendable {
 
   var sourcePath: String = String()
 
-  /// Ascending by index. All groups in a full manifest, the changed ones in a delta.
+  /// In a full manifest: all groups, ascending by index.
   var groups: [StoredMapGroupReference] = []
 
   var inventory: StoredInventory {
@@ -406,11 +406,25 @@ nonisolated struct StoredManifestSealed: Sendable {
   /// Of the source file as it was captured (identity, size, change counter), for people and the agent.
   var sourceFingerprint: String = String()
 
+  /// In a delta manifest one of both. A MapChanges message of at most 64 KiB; empty bytes are no change.
+  var changes: Data {
+    get {_changes ?? Data()}
+    set {_changes = newValue}
+  }
+  /// Returns true if `changes` has been explicitly set.
+  var hasChanges: Bool {self._changes != nil}
+  /// Clears the value of `changes`. Subsequent reads from it will return its default value.
+  mutating func clearChanges() {self._changes = nil}
+
+  /// Where larger changes are, ascending by extent.
+  var changeChunks: [StoredMapChangesReference] = []
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   init() {}
 
   fileprivate var _inventory: StoredInventory? = nil
+  fileprivate var _changes: Data? = nil
 }
 
 /// Where the sealed map chunk of a group is.
@@ -435,6 +449,33 @@ nonisolated struct StoredMapGroupReference: Sendable {
 
   /// Hash-tree node over the current extents of the group.
   var groupHash: Data = Data()
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+}
+
+/// Where a map chunk with changes is, and of which extents.
+nonisolated struct StoredMapChangesReference: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var firstExtent: UInt32 = 0
+
+  var lastExtent: UInt32 = 0
+
+  var pack: Data = Data()
+
+  var offset: UInt32 = 0
+
+  var sealedLength: UInt32 = 0
+
+  var plainLength: UInt32 = 0
+
+  var chunk: Data = Data()
+
+  var keyEpoch: UInt32 = 0
 
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -523,9 +564,49 @@ nonisolated struct StoredMapGroup: Sendable {
   /// In the order of writing: the later one wins.
   var scatter: [StoredScatterEntry] = []
 
-  /// In a delta only, ascending, all of them in `extent`: extents whose chunk is that of the base, so
-  /// that scatter entries of the base chain still count for their pages. For all others they do not.
-  var continued: [UInt32] = []
+  /// Pages in each extent chunk; 0 stands for as many as the extent has now. Empty if all are 0.
+  var extentPages: [UInt32] = []
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+}
+
+/// What changed in the page map since the base: in a delta manifest, or the plain bytes of a map chunk.
+nonisolated struct StoredMapChanges: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// As in MapGroup.
+  var packs: Data = Data()
+
+  var packEpochs: [UInt32] = []
+
+  /// Extents with another chunk than before: columns of equal length, one row an extent, ascending.
+  /// The first extent's number + 1, then the step to each next one; all at least 1.
+  var placedSteps: [UInt32] = []
+
+  var placedPack: [UInt32] = []
+
+  var placedOffset: [UInt32] = []
+
+  var placedLength: [UInt32] = []
+
+  /// As extent_pages of MapGroup.
+  var placedPages: [UInt32] = []
+
+  var placedChunks: Data = Data()
+
+  var placedHashes: Data = Data()
+
+  /// Extents whose chunk is that of the base, and what they hash to now. Steps as above.
+  var continuedSteps: [UInt32] = []
+
+  var continuedHashes: Data = Data()
+
+  /// In the order of writing: the later one wins.
+  var scatter: [StoredScatterEntry] = []
 
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -549,8 +630,18 @@ nonisolated struct StoredScatterEntry: Sendable {
 
   var plainLength: UInt32 = 0
 
-  /// The first page number, then the step to each next one; all at least 1.
+  /// An unbroken run of the chunk's pages: the first page number, then the step to each next one; all at least 1.
   var pageSteps: [UInt32] = []
+
+  /// How many pages of the chunk come before that run.
+  var firstPosition: UInt32 = 0
+
+  /// How many pages the chunk has; 0 if the run is its end.
+  var chunkPages: UInt32 = 0
+
+  /// Pages of the run that this entry does not supply: the first one's place in the run, counted from 1,
+  /// then the step to each next one; all at least 1.
+  var deadSteps: [UInt32] = []
 
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -1024,7 +1115,7 @@ nonisolated extension StoredForkPoint: SwiftProtobuf.Message, SwiftProtobuf._Mes
 
 nonisolated extension StoredManifestSealed: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".ManifestSealed"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}source_path\0\u{1}groups\0\u{1}inventory\0\u{3}source_fingerprint\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}source_path\0\u{1}groups\0\u{1}inventory\0\u{3}source_fingerprint\0\u{1}changes\0\u{3}change_chunks\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1036,6 +1127,8 @@ nonisolated extension StoredManifestSealed: SwiftProtobuf.Message, SwiftProtobuf
       case 2: try { try decoder.decodeRepeatedMessageField(value: &self.groups) }()
       case 3: try { try decoder.decodeSingularMessageField(value: &self._inventory) }()
       case 4: try { try decoder.decodeSingularStringField(value: &self.sourceFingerprint) }()
+      case 5: try { try decoder.decodeSingularBytesField(value: &self._changes) }()
+      case 6: try { try decoder.decodeRepeatedMessageField(value: &self.changeChunks) }()
       default: break
       }
     }
@@ -1058,6 +1151,12 @@ nonisolated extension StoredManifestSealed: SwiftProtobuf.Message, SwiftProtobuf
     if !self.sourceFingerprint.isEmpty {
       try visitor.visitSingularStringField(value: self.sourceFingerprint, fieldNumber: 4)
     }
+    try { if let v = self._changes {
+      try visitor.visitSingularBytesField(value: v, fieldNumber: 5)
+    } }()
+    if !self.changeChunks.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.changeChunks, fieldNumber: 6)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1066,6 +1165,8 @@ nonisolated extension StoredManifestSealed: SwiftProtobuf.Message, SwiftProtobuf
     if lhs.groups != rhs.groups {return false}
     if lhs._inventory != rhs._inventory {return false}
     if lhs.sourceFingerprint != rhs.sourceFingerprint {return false}
+    if lhs._changes != rhs._changes {return false}
+    if lhs.changeChunks != rhs.changeChunks {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -1131,6 +1232,71 @@ nonisolated extension StoredMapGroupReference: SwiftProtobuf.Message, SwiftProto
     if lhs.chunk != rhs.chunk {return false}
     if lhs.keyEpoch != rhs.keyEpoch {return false}
     if lhs.groupHash != rhs.groupHash {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension StoredMapChangesReference: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".MapChangesReference"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}first_extent\0\u{3}last_extent\0\u{1}pack\0\u{1}offset\0\u{3}sealed_length\0\u{3}plain_length\0\u{1}chunk\0\u{3}key_epoch\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt32Field(value: &self.firstExtent) }()
+      case 2: try { try decoder.decodeSingularUInt32Field(value: &self.lastExtent) }()
+      case 3: try { try decoder.decodeSingularBytesField(value: &self.pack) }()
+      case 4: try { try decoder.decodeSingularUInt32Field(value: &self.offset) }()
+      case 5: try { try decoder.decodeSingularUInt32Field(value: &self.sealedLength) }()
+      case 6: try { try decoder.decodeSingularUInt32Field(value: &self.plainLength) }()
+      case 7: try { try decoder.decodeSingularBytesField(value: &self.chunk) }()
+      case 8: try { try decoder.decodeSingularUInt32Field(value: &self.keyEpoch) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.firstExtent != 0 {
+      try visitor.visitSingularUInt32Field(value: self.firstExtent, fieldNumber: 1)
+    }
+    if self.lastExtent != 0 {
+      try visitor.visitSingularUInt32Field(value: self.lastExtent, fieldNumber: 2)
+    }
+    if !self.pack.isEmpty {
+      try visitor.visitSingularBytesField(value: self.pack, fieldNumber: 3)
+    }
+    if self.offset != 0 {
+      try visitor.visitSingularUInt32Field(value: self.offset, fieldNumber: 4)
+    }
+    if self.sealedLength != 0 {
+      try visitor.visitSingularUInt32Field(value: self.sealedLength, fieldNumber: 5)
+    }
+    if self.plainLength != 0 {
+      try visitor.visitSingularUInt32Field(value: self.plainLength, fieldNumber: 6)
+    }
+    if !self.chunk.isEmpty {
+      try visitor.visitSingularBytesField(value: self.chunk, fieldNumber: 7)
+    }
+    if self.keyEpoch != 0 {
+      try visitor.visitSingularUInt32Field(value: self.keyEpoch, fieldNumber: 8)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: StoredMapChangesReference, rhs: StoredMapChangesReference) -> Bool {
+    if lhs.firstExtent != rhs.firstExtent {return false}
+    if lhs.lastExtent != rhs.lastExtent {return false}
+    if lhs.pack != rhs.pack {return false}
+    if lhs.offset != rhs.offset {return false}
+    if lhs.sealedLength != rhs.sealedLength {return false}
+    if lhs.plainLength != rhs.plainLength {return false}
+    if lhs.chunk != rhs.chunk {return false}
+    if lhs.keyEpoch != rhs.keyEpoch {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -1243,7 +1409,7 @@ nonisolated extension StoredTableEstimate: SwiftProtobuf.Message, SwiftProtobuf.
 
 nonisolated extension StoredMapGroup: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".MapGroup"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}index\0\u{1}packs\0\u{3}pack_epochs\0\u{1}extent\0\u{3}extent_pack\0\u{3}extent_offset\0\u{3}extent_length\0\u{3}extent_chunks\0\u{3}extent_hashes\0\u{1}scatter\0\u{1}continued\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}index\0\u{1}packs\0\u{3}pack_epochs\0\u{1}extent\0\u{3}extent_pack\0\u{3}extent_offset\0\u{3}extent_length\0\u{3}extent_chunks\0\u{3}extent_hashes\0\u{1}scatter\0\u{3}extent_pages\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1261,7 +1427,7 @@ nonisolated extension StoredMapGroup: SwiftProtobuf.Message, SwiftProtobuf._Mess
       case 8: try { try decoder.decodeSingularBytesField(value: &self.extentChunks) }()
       case 9: try { try decoder.decodeSingularBytesField(value: &self.extentHashes) }()
       case 10: try { try decoder.decodeRepeatedMessageField(value: &self.scatter) }()
-      case 11: try { try decoder.decodeRepeatedUInt32Field(value: &self.continued) }()
+      case 11: try { try decoder.decodeRepeatedUInt32Field(value: &self.extentPages) }()
       default: break
       }
     }
@@ -1298,8 +1464,8 @@ nonisolated extension StoredMapGroup: SwiftProtobuf.Message, SwiftProtobuf._Mess
     if !self.scatter.isEmpty {
       try visitor.visitRepeatedMessageField(value: self.scatter, fieldNumber: 10)
     }
-    if !self.continued.isEmpty {
-      try visitor.visitPackedUInt32Field(value: self.continued, fieldNumber: 11)
+    if !self.extentPages.isEmpty {
+      try visitor.visitPackedUInt32Field(value: self.extentPages, fieldNumber: 11)
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -1315,7 +1481,92 @@ nonisolated extension StoredMapGroup: SwiftProtobuf.Message, SwiftProtobuf._Mess
     if lhs.extentChunks != rhs.extentChunks {return false}
     if lhs.extentHashes != rhs.extentHashes {return false}
     if lhs.scatter != rhs.scatter {return false}
-    if lhs.continued != rhs.continued {return false}
+    if lhs.extentPages != rhs.extentPages {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension StoredMapChanges: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".MapChanges"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}packs\0\u{3}pack_epochs\0\u{3}placed_steps\0\u{3}placed_pack\0\u{3}placed_offset\0\u{3}placed_length\0\u{3}placed_pages\0\u{3}placed_chunks\0\u{3}placed_hashes\0\u{3}continued_steps\0\u{3}continued_hashes\0\u{1}scatter\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularBytesField(value: &self.packs) }()
+      case 2: try { try decoder.decodeRepeatedUInt32Field(value: &self.packEpochs) }()
+      case 3: try { try decoder.decodeRepeatedUInt32Field(value: &self.placedSteps) }()
+      case 4: try { try decoder.decodeRepeatedUInt32Field(value: &self.placedPack) }()
+      case 5: try { try decoder.decodeRepeatedUInt32Field(value: &self.placedOffset) }()
+      case 6: try { try decoder.decodeRepeatedUInt32Field(value: &self.placedLength) }()
+      case 7: try { try decoder.decodeRepeatedUInt32Field(value: &self.placedPages) }()
+      case 8: try { try decoder.decodeSingularBytesField(value: &self.placedChunks) }()
+      case 9: try { try decoder.decodeSingularBytesField(value: &self.placedHashes) }()
+      case 10: try { try decoder.decodeRepeatedUInt32Field(value: &self.continuedSteps) }()
+      case 11: try { try decoder.decodeSingularBytesField(value: &self.continuedHashes) }()
+      case 12: try { try decoder.decodeRepeatedMessageField(value: &self.scatter) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.packs.isEmpty {
+      try visitor.visitSingularBytesField(value: self.packs, fieldNumber: 1)
+    }
+    if !self.packEpochs.isEmpty {
+      try visitor.visitPackedUInt32Field(value: self.packEpochs, fieldNumber: 2)
+    }
+    if !self.placedSteps.isEmpty {
+      try visitor.visitPackedUInt32Field(value: self.placedSteps, fieldNumber: 3)
+    }
+    if !self.placedPack.isEmpty {
+      try visitor.visitPackedUInt32Field(value: self.placedPack, fieldNumber: 4)
+    }
+    if !self.placedOffset.isEmpty {
+      try visitor.visitPackedUInt32Field(value: self.placedOffset, fieldNumber: 5)
+    }
+    if !self.placedLength.isEmpty {
+      try visitor.visitPackedUInt32Field(value: self.placedLength, fieldNumber: 6)
+    }
+    if !self.placedPages.isEmpty {
+      try visitor.visitPackedUInt32Field(value: self.placedPages, fieldNumber: 7)
+    }
+    if !self.placedChunks.isEmpty {
+      try visitor.visitSingularBytesField(value: self.placedChunks, fieldNumber: 8)
+    }
+    if !self.placedHashes.isEmpty {
+      try visitor.visitSingularBytesField(value: self.placedHashes, fieldNumber: 9)
+    }
+    if !self.continuedSteps.isEmpty {
+      try visitor.visitPackedUInt32Field(value: self.continuedSteps, fieldNumber: 10)
+    }
+    if !self.continuedHashes.isEmpty {
+      try visitor.visitSingularBytesField(value: self.continuedHashes, fieldNumber: 11)
+    }
+    if !self.scatter.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.scatter, fieldNumber: 12)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: StoredMapChanges, rhs: StoredMapChanges) -> Bool {
+    if lhs.packs != rhs.packs {return false}
+    if lhs.packEpochs != rhs.packEpochs {return false}
+    if lhs.placedSteps != rhs.placedSteps {return false}
+    if lhs.placedPack != rhs.placedPack {return false}
+    if lhs.placedOffset != rhs.placedOffset {return false}
+    if lhs.placedLength != rhs.placedLength {return false}
+    if lhs.placedPages != rhs.placedPages {return false}
+    if lhs.placedChunks != rhs.placedChunks {return false}
+    if lhs.placedHashes != rhs.placedHashes {return false}
+    if lhs.continuedSteps != rhs.continuedSteps {return false}
+    if lhs.continuedHashes != rhs.continuedHashes {return false}
+    if lhs.scatter != rhs.scatter {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -1323,7 +1574,7 @@ nonisolated extension StoredMapGroup: SwiftProtobuf.Message, SwiftProtobuf._Mess
 
 nonisolated extension StoredScatterEntry: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".ScatterEntry"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}kind\0\u{1}pack\0\u{1}offset\0\u{1}length\0\u{1}chunk\0\u{3}plain_length\0\u{3}page_steps\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}kind\0\u{1}pack\0\u{1}offset\0\u{1}length\0\u{1}chunk\0\u{3}plain_length\0\u{3}page_steps\0\u{3}first_position\0\u{3}chunk_pages\0\u{3}dead_steps\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1338,6 +1589,9 @@ nonisolated extension StoredScatterEntry: SwiftProtobuf.Message, SwiftProtobuf._
       case 5: try { try decoder.decodeSingularBytesField(value: &self.chunk) }()
       case 6: try { try decoder.decodeSingularUInt32Field(value: &self.plainLength) }()
       case 7: try { try decoder.decodeRepeatedUInt32Field(value: &self.pageSteps) }()
+      case 8: try { try decoder.decodeSingularUInt32Field(value: &self.firstPosition) }()
+      case 9: try { try decoder.decodeSingularUInt32Field(value: &self.chunkPages) }()
+      case 10: try { try decoder.decodeRepeatedUInt32Field(value: &self.deadSteps) }()
       default: break
       }
     }
@@ -1365,6 +1619,15 @@ nonisolated extension StoredScatterEntry: SwiftProtobuf.Message, SwiftProtobuf._
     if !self.pageSteps.isEmpty {
       try visitor.visitPackedUInt32Field(value: self.pageSteps, fieldNumber: 7)
     }
+    if self.firstPosition != 0 {
+      try visitor.visitSingularUInt32Field(value: self.firstPosition, fieldNumber: 8)
+    }
+    if self.chunkPages != 0 {
+      try visitor.visitSingularUInt32Field(value: self.chunkPages, fieldNumber: 9)
+    }
+    if !self.deadSteps.isEmpty {
+      try visitor.visitPackedUInt32Field(value: self.deadSteps, fieldNumber: 10)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1376,6 +1639,9 @@ nonisolated extension StoredScatterEntry: SwiftProtobuf.Message, SwiftProtobuf._
     if lhs.chunk != rhs.chunk {return false}
     if lhs.plainLength != rhs.plainLength {return false}
     if lhs.pageSteps != rhs.pageSteps {return false}
+    if lhs.firstPosition != rhs.firstPosition {return false}
+    if lhs.chunkPages != rhs.chunkPages {return false}
+    if lhs.deadSteps != rhs.deadSteps {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -19,7 +19,7 @@ package struct Manifest: Sendable, Hashable {
     ) throws(FormatError) -> Manifest {
         let object = "manifest of snapshot \(publicPart.snapshot)"
         precondition(keys.scope == publicPart.scope && keys.epoch == publicPart.keyEpoch, "other keys than stated")
-        let plain = try sealedPart.encoded(object: object)
+        let plain = try sealedPart.encoded(in: publicPart.geometry, object: object)
         guard plain.count <= SealedKind.manifest.maximumPlainBytes else {
             throw FormatError(
                 object,

@@ -4,29 +4,16 @@ package import MusterModel
 package struct ManifestSealedPart: Sendable, Hashable {
     /// At most 4096 bytes.
     package var sourcePath: String
-    /// Ascending by index. All groups in a full manifest, the changed ones in a delta.
-    package var groups: [MapGroupReference]
+    package var map: ManifestMap
     package var inventory: SourceInventory
     /// Of the source file as it was captured, at most 1024 bytes.
     package var sourceFingerprint: String
 
     package init(
-        sourcePath: String, groups: [MapGroupReference], inventory: SourceInventory, sourceFingerprint: String
+        sourcePath: String, map: ManifestMap, inventory: SourceInventory, sourceFingerprint: String
     ) {
-        (self.sourcePath, self.groups) = (sourcePath, groups)
+        (self.sourcePath, self.map) = (sourcePath, map)
         (self.inventory, self.sourceFingerprint) = (inventory, sourceFingerprint)
-    }
-}
-
-/// Where the sealed map chunk of a group is, and what the group's extents hash to.
-package struct MapGroupReference: Sendable, Hashable {
-    package var index: Int
-    package var place: ChunkPlace
-    package var plainByteCount: Int
-    package var hash: GroupHash
-
-    package init(index: Int, place: ChunkPlace, plainByteCount: Int, hash: GroupHash) {
-        (self.index, self.place, self.plainByteCount, self.hash) = (index, place, plainByteCount, hash)
     }
 }
 

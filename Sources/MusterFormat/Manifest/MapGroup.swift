@@ -1,6 +1,6 @@
 package import MusterModel
 
-/// Where the pages of one group (256 extents) are.
+/// Where the pages of one group (256 extents) are: the plain form of one map chunk of a full manifest.
 package struct MapGroup: Sendable, Hashable {
     /// Stands for the pack that the map chunk itself lies in, so that one small pack can hold a whole
     /// snapshot: its id cannot be known before the map chunk is written. Parsing replaces it.
@@ -10,7 +10,7 @@ package struct MapGroup: Sendable, Hashable {
     }()
 
     package var index: Int
-    /// Ascending. Every extent of the group in a full manifest, the changed ones in a delta.
+    /// Every extent of the group, ascending.
     package var extents: [ExtentEntry]
     /// In the order of writing: the later one wins.
     package var scatter: [ScatterEntry]
@@ -25,38 +25,25 @@ package struct ExtentEntry: Sendable, Hashable {
     /// Number in the database, from 0.
     package var extent: Int
     package var place: ChunkPlace
+    /// Pages in the chunk, at least 1. The extent may have more of them by now, which scatter and
+    /// difference chunks supply, or fewer.
+    package var pageCount: Int
     /// Of the extent as it is now, scatter and difference chunks applied.
     package var hash: ExtentHash
-    /// In a delta: the chunk is the base's, and the base chain's scatter entries still count for its pages.
-    package var continuesBase: Bool
 
-    package init(extent: Int, place: ChunkPlace, hash: ExtentHash, continuesBase: Bool = false) {
-        (self.extent, self.place, self.hash) = (extent, place, hash)
-        self.continuesBase = continuesBase
+    package init(extent: Int, place: ChunkPlace, pageCount: Int, hash: ExtentHash) {
+        (self.extent, self.place, self.pageCount, self.hash) = (extent, place, pageCount, hash)
     }
 }
 
-/// A chunk of pages listed by number.
-package struct ScatterEntry: Sendable, Hashable {
-    package enum Kind: Sendable, Hashable {
-        /// The pages themselves.
-        case scatter
-        /// Each page as its difference from the same page in the extent chunk that the map names.
-        case difference
-
-        package var sealedKind: SealedKind { self == .scatter ? .scatter : .difference }
-    }
-
-    package static let maximumPages = 65_536
-
-    package var kind: Kind
+/// Where the sealed map chunk of a group is, and what the group's extents hash to.
+package struct MapGroupReference: Sendable, Hashable {
+    package var index: Int
     package var place: ChunkPlace
     package var plainByteCount: Int
-    /// All pages of the chunk, ascending, at least one of them in the group. Those outside the group, or
-    /// behind the last page, only hold their place.
-    package var pages: [UInt32]
+    package var hash: GroupHash
 
-    package init(kind: Kind, place: ChunkPlace, plainByteCount: Int, pages: [UInt32]) {
-        (self.kind, self.place, self.plainByteCount, self.pages) = (kind, place, plainByteCount, pages)
+    package init(index: Int, place: ChunkPlace, plainByteCount: Int, hash: GroupHash) {
+        (self.index, self.place, self.plainByteCount, self.hash) = (index, place, plainByteCount, hash)
     }
 }
