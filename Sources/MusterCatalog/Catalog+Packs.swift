@@ -94,6 +94,7 @@ extension Catalog {
                         """,
                     arguments: [number, replica.store, replica.generation, now.microseconds])
             }
+            try Self.count(wanting: number, in: database)
             let insert = try database.cachedStatement(
                 sql: "INSERT INTO chunk(id, pack, offset, length) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING")
             for chunk in pack.chunks {
@@ -148,6 +149,7 @@ extension Catalog {
                         AND (?6 OR state = 'present' OR ?1 <> 'present')
                     """,
                 arguments: [state.rawValue, now.microseconds, pack, store, generation, isHashed])
+            try Self.count(wanting: pack, in: database)
         }
     }
 
@@ -163,13 +165,18 @@ extension Catalog {
     }
 
     /// The pack's number, where a good copy is there.
-    static func presentPack(_ id: PackID, _ scope: ScopeID, in database: GRDB.Database) throws -> Int64? {
-        let statement = try database.cachedStatement(
-            sql: """
-                SELECT p.number FROM pack p WHERE p.id = ? AND p.scope = ? AND EXISTS
-                    (SELECT 1 FROM pack_replica r WHERE r.pack = p.number AND r.state = 'present')
-                """)
-        return try Int64.fetchOne(statement, arguments: [id.blob, scope.blob])
+    private static func presentPack(_ id: PackID, _ scope: ScopeID, in database: GRDB.Database) throws -> Int64? {
+        try database.value(
+            "SELECT number FROM pack WHERE id = ? AND scope = ? AND NOT wanting", [id.blob, scope.blob])
+    }
+
+    /// Notes whether any store has a good copy left, after the state of one copy changed.
+    private static func count(wanting pack: Int64, in database: GRDB.Database) throws {
+        try database.run(
+            """
+            UPDATE pack SET wanting = NOT wanting WHERE number = ?1 AND wanting = EXISTS
+                (SELECT 1 FROM pack_replica r WHERE r.pack = ?1 AND r.state = 'present')
+            """, [pack])
     }
 
     static func packReplica(_ row: Row) throws -> PackReplica {
@@ -196,8 +203,7 @@ extension Catalog {
 
     static let chunkQuery = """
         SELECT p.number, p.id, p.leased_until, c.offset, c.length FROM chunk c JOIN pack p ON p.number = c.pack
-        WHERE c.id = ? AND p.scope = ? AND (p.committed OR p.received_at > ?) AND EXISTS
-            (SELECT 1 FROM pack_replica r WHERE r.pack = p.number AND r.state = 'present')
+        WHERE c.id = ? AND p.scope = ? AND (p.committed OR p.received_at > ?) AND NOT p.wanting
         ORDER BY p.number LIMIT 1
         """
 

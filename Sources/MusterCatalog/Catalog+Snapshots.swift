@@ -14,6 +14,8 @@ extension Catalog {
         package var lineage: LineageID
         package var sequence: UInt64
         package var parent: SnapshotID?
+        /// The snapshot whose map a delta manifest changes; nil where the manifest is full.
+        package var base: SnapshotID?
         package var manifestHash: ManifestHash
         package var manifestBytes: Int64
         package var createdAt: Timestamp
@@ -38,8 +40,13 @@ extension Catalog {
         package let storeName: String
         package let generation: String
         package let receiptGeneration: String
-        package let state: ReplicaState
+        /// Of the manifest alone, and of its receipt.
+        package let manifestState: ReplicaState
+        package let receiptState: ReplicaState
         package let checkedAt: Timestamp?
+
+        /// Of both together.
+        package var state: ReplicaState { manifestState == .present ? receiptState : manifestState }
     }
 
     /// Which snapshots a list shows, newest receipt first.
@@ -58,6 +65,8 @@ extension Catalog {
 
         package init(limit: Int) { self.limit = limit }
     }
+
+    package enum SnapshotPart: Sendable { case manifest, receipt }
 
     package struct UnstoredReceipt: Sendable {
         package let snapshot: Snapshot
@@ -101,9 +110,26 @@ extension Catalog {
     package func packs(neededBy snapshot: Snapshot) async throws(CatalogError) -> [PackReplica] {
         try await read { database in
             try Row.fetchAll(
-                database, sql: Self.neededQuery,
-                arguments: [snapshot.lineage.blob, Int64(snapshot.sequence), Int64(snapshot.sequence)]
+                database, sql: Self.neededQuery, arguments: [snapshot.lineage.blob, Int64(snapshot.sequence)]
             ).map(Self.packReplica)
+        }
+    }
+
+    /// The snapshots whose manifests a reader of this one needs too, its own base first; none where it is full.
+    package func baseChain(of snapshot: Snapshot) async throws(CatalogError) -> [Snapshot] {
+        guard let base = snapshot.base else { return [] }
+        return try await read { database in
+            try Row.fetchAll(database, sql: Self.chainQuery, arguments: [base.blob])
+                .map { try Self.snapshot($0, in: database) }
+        }
+    }
+
+    /// Up to `limit` snapshots whose base chain contains this one.
+    package func snapshots(basedOn snapshot: SnapshotID, limit: Int) async throws(CatalogError) -> [SnapshotID] {
+        try await read { database in
+            try Row.fetchAll(database, sql: Self.basedQuery, arguments: [snapshot.blob, limit]).map {
+                try $0.identifier("id")
+            }
         }
     }
 
@@ -157,30 +183,49 @@ extension Catalog {
         }
     }
 
-    package func markManifest(
-        of snapshot: Int64, store: Int64, generation: String, as state: ReplicaState, isHashed: Bool, now: Timestamp
+    /// Records what an inspection of a manifest found, or of its receipt; see `mark(pack:)`.
+    package func mark(
+        _ part: SnapshotPart, of snapshot: Int64, store: Int64, generation: String, as state: ReplicaState,
+        isHashed: Bool, now: Timestamp
     ) async throws(CatalogError) {
         try await write { database in
+            let column = part == .manifest ? "state" : "receipt_state"
+            let place = part == .manifest ? "generation" : "receipt_generation"
             try database.execute(
                 sql: """
-                    UPDATE manifest_replica SET state = ?1, checked_at = ?2
-                    WHERE snapshot = ?3 AND store = ?4 AND generation = ?5
-                        AND (?6 OR state = 'present' OR ?1 <> 'present')
+                    UPDATE manifest_replica SET \(column) = ?1, checked_at = ?2
+                    WHERE snapshot = ?3 AND store = ?4 AND \(place) = ?5
+                        AND (?6 OR \(column) = 'present' OR ?1 <> 'present')
                     """,
                 arguments: [state.rawValue, now.microseconds, snapshot, store, generation, isHashed])
         }
     }
 
     static let neededQuery = """
-        SELECT p.id, p.size_bytes, r.* FROM pack_reference f JOIN pack p ON p.number = f.pack
-        JOIN pack_replica r ON r.pack = p.number
-        WHERE f.lineage = ? AND f.born <= ? AND (f.died IS NULL OR f.died > ?) ORDER BY f.pack, r.store
+        SELECT p.id, p.size_bytes, r.* FROM
+            (SELECT pack FROM pack_reference WHERE lineage = ?1 AND died IS NULL AND born <= ?2
+            UNION ALL SELECT pack FROM pack_reference WHERE lineage = ?1 AND died > ?2 AND born <= ?2) f
+        JOIN pack p ON p.number = f.pack JOIN pack_replica r ON r.pack = p.number ORDER BY f.pack, r.store
         """
 
     static let needingQuery = """
         SELECT s.id FROM pack_reference f JOIN snapshot s ON s.lineage = f.lineage AND s.sequence >= f.born
             AND (f.died IS NULL OR s.sequence < f.died)
         WHERE f.pack = ? ORDER BY s.number LIMIT ?
+        """
+
+    static let chainQuery =
+        """
+        WITH RECURSIVE chain(id) AS (
+            VALUES (?) UNION ALL
+            SELECT b.base FROM chain c JOIN snapshot b ON b.id = c.id WHERE b.base IS NOT NULL)
+        """ + " " + snapshotQuery + " WHERE s.id IN (SELECT id FROM chain) ORDER BY s.sequence DESC"
+
+    static let basedQuery = """
+        WITH RECURSIVE built(id) AS (
+            SELECT id FROM snapshot WHERE base = ?1
+            UNION ALL SELECT s.id FROM built b JOIN snapshot s ON s.base = b.id LIMIT ?2)
+        SELECT id FROM built
         """
 
     private static let packQuery = """
@@ -242,16 +287,17 @@ extension Catalog {
         let replicas = try Row.fetchAll(statement, arguments: [number]).map { row in
             ManifestReplica(
                 store: row["store"], storeName: row["name"], generation: row["generation"],
-                receiptGeneration: row["receipt_generation"], state: try row.word("state"),
-                checkedAt: row.optionalTime("checked_at"))
+                receiptGeneration: row["receipt_generation"], manifestState: try row.word("state"),
+                receiptState: try row.word("receipt_state"), checkedAt: row.optionalTime("checked_at"))
         }
         return Snapshot(
             number: number, id: try row.identifier("id"), node: try row.identifier("node"), nodeName: row["node_name"],
             database: try row.identifier("database"), databaseName: row["database_name"],
             lineage: try row.identifier("lineage"), sequence: UInt64(sequence),
-            parent: try row.optionalIdentifier("parent"), manifestHash: try row.digest("manifest_hash"),
-            manifestBytes: row["manifest_bytes"], createdAt: row.time("created_at"),
-            receivedAt: row.time("received_at"), sizeBytes: row["size_bytes"], storedBytes: row["stored_bytes"],
+            parent: try row.optionalIdentifier("parent"), base: try row.optionalIdentifier("base"),
+            manifestHash: try row.digest("manifest_hash"), manifestBytes: row["manifest_bytes"],
+            createdAt: row.time("created_at"), receivedAt: row.time("received_at"), sizeBytes: row["size_bytes"],
+            storedBytes: row["stored_bytes"],
             contentRoot: try row.digest("content_root"), pageSize: row["page_size"], pageCount: row["page_count"],
             packCount: row["pack_count"], method: row["method"], labels: try LabelText.decode(row["labels"]),
             forkedFrom: row["forked_from"], verifiedAt: row.optionalTime("verified_at"), verdict: row["verdict"],

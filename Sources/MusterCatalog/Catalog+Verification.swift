@@ -88,22 +88,24 @@ extension Catalog {
         }
     }
 
-    /// The reason a run found a pack's replica wanting, "" if it was sound, nil if it was not read yet.
-    package func inspection(of pack: Int64, store: Int64, in run: RunID) async throws(CatalogError) -> String? {
+    /// The reason a run found an object wanting, "" if it was sound, nil if it was not read yet.
+    ///
+    /// - Parameter object: its physical name, which is never used again.
+    package func inspection(of object: String, store: Int64, in run: RunID) async throws(CatalogError) -> String? {
         try await read { database in
             try String.fetchOne(
-                database, sql: "SELECT reason FROM inspected_pack WHERE run = ? AND pack = ? AND store = ?",
-                arguments: [run.blob, pack, store])
+                database, sql: "SELECT reason FROM inspected_object WHERE run = ? AND object = ? AND store = ?",
+                arguments: [run.blob, object, store])
         }
     }
 
     package func record(
-        _ reason: String, of pack: Int64, store: Int64, bytesRead: Int64, in run: RunID
+        _ reason: String, of object: String, store: Int64, bytesRead: Int64, in run: RunID
     ) async throws(CatalogError) {
         try await write { database in
             try database.execute(
-                sql: "INSERT INTO inspected_pack VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                arguments: [run.blob, pack, store, reason])
+                sql: "INSERT INTO inspected_object VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                arguments: [run.blob, object, store, reason])
             try database.execute(
                 sql: "UPDATE verification SET bytes_read = bytes_read + ? WHERE run = ?",
                 arguments: [bytesRead, run.blob])

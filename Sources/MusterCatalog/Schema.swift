@@ -1,4 +1,8 @@
 /// The tables of the catalog. Times are microseconds since 1970, ids are BLOBs.
+///
+/// A pack is needed by the snapshots of a lineage whose sequence lies in [born, died) of its reference; `live_packs`
+/// counts those that did not die. `base` is the snapshot whose map a delta manifest changes, `base_steps` how far it
+/// is from a full one. A pack is `wanting` while no store has a good copy of it.
 enum Schema {
     static let version1 = [identity, databases, packs, inspections, work, record]
 
@@ -79,6 +83,7 @@ enum Schema {
             head_sequence INTEGER NOT NULL,
             head_snapshot BLOB NOT NULL,
             head_manifest BLOB NOT NULL,
+            live_packs INTEGER NOT NULL,
             forked_from TEXT NOT NULL,
             started_at INTEGER NOT NULL) STRICT;
         CREATE INDEX lineage_by_database ON lineage(database);
@@ -91,6 +96,8 @@ enum Schema {
             lineage BLOB NOT NULL REFERENCES lineage(id) DEFERRABLE INITIALLY DEFERRED,
             sequence INTEGER NOT NULL,
             parent BLOB,
+            base BLOB,
+            base_steps INTEGER NOT NULL,
             manifest_hash BLOB NOT NULL UNIQUE CHECK (length(manifest_hash) = 32),
             manifest_bytes INTEGER NOT NULL,
             created_at INTEGER NOT NULL,
@@ -109,6 +116,7 @@ enum Schema {
         CREATE INDEX snapshot_by_receipt ON snapshot(received_at);
         CREATE INDEX snapshot_by_node_receipt ON snapshot(node, received_at);
         CREATE INDEX snapshot_by_database_receipt ON snapshot(database, received_at);
+        CREATE INDEX snapshot_by_base ON snapshot(base) WHERE base IS NOT NULL;
         CREATE INDEX snapshot_damaged ON snapshot(database) WHERE verdict LIKE 'failed%';
 
         CREATE TABLE label(
@@ -129,6 +137,7 @@ enum Schema {
             generation TEXT NOT NULL,
             receipt_generation TEXT NOT NULL,
             state TEXT NOT NULL CHECK (state IN ('present', 'damaged', 'missing')),
+            receipt_state TEXT NOT NULL CHECK (receipt_state IN ('present', 'damaged', 'missing')),
             checked_at INTEGER,
             PRIMARY KEY (snapshot, store)) STRICT, WITHOUT ROWID;
         """
@@ -142,7 +151,9 @@ enum Schema {
             received_at INTEGER NOT NULL,
             leased_until INTEGER NOT NULL,
             committed INTEGER NOT NULL DEFAULT 0,
+            wanting INTEGER NOT NULL DEFAULT 0,
             UNIQUE (id, scope)) STRICT;
+        CREATE INDEX pack_wanting ON pack(scope) WHERE wanting;
 
         CREATE TABLE pack_replica(
             pack INTEGER NOT NULL REFERENCES pack(number),
@@ -165,7 +176,8 @@ enum Schema {
             born INTEGER NOT NULL,
             died INTEGER,
             PRIMARY KEY (lineage, pack, born)) STRICT, WITHOUT ROWID;
-        CREATE INDEX pack_reference_live ON pack_reference(lineage, pack) WHERE died IS NULL;
+        CREATE INDEX pack_reference_live ON pack_reference(lineage, born) WHERE died IS NULL;
+        CREATE INDEX pack_reference_dead ON pack_reference(lineage, died) WHERE died IS NOT NULL;
         CREATE INDEX pack_reference_by_pack ON pack_reference(pack, lineage, born);
         """
 
@@ -197,12 +209,12 @@ enum Schema {
             UNIQUE (run, snapshot)) STRICT, WITHOUT ROWID;
         CREATE INDEX verification_item_by_state ON verification_item(run, state, position);
 
-        CREATE TABLE inspected_pack(
+        CREATE TABLE inspected_object(
             run BLOB NOT NULL REFERENCES verification(run),
-            pack INTEGER NOT NULL REFERENCES pack(number),
+            object TEXT NOT NULL,
             store INTEGER NOT NULL REFERENCES store(number),
             reason TEXT NOT NULL,
-            PRIMARY KEY (run, pack, store)) STRICT, WITHOUT ROWID;
+            PRIMARY KEY (run, object, store)) STRICT, WITHOUT ROWID;
 
         CREATE TABLE finding(
             number INTEGER PRIMARY KEY,

@@ -71,7 +71,9 @@ struct Fixture {
         return id
     }
 
-    /// The next commit after `parent`, of a lineage of its own where there is none.
+    /// The next commit with a full manifest after another such one, of a lineage of its own where there is none.
+    ///
+    /// - Parameter packs: all that it needs.
     func commit(
         _ node: Catalog.Node, after parent: Catalog.Commit? = nil, database: DatabaseID? = nil, packs: [PackID] = [],
         name: String = "app"
@@ -84,7 +86,10 @@ struct Fixture {
             sizeBytes: 4096, contentRoot: try digest(), pageSize: 4096, pageCount: 1, method: "pinned")
         commit.parent = parent?.snapshot
         commit.parentManifest = parent?.manifestHash
-        commit.packs = packs
+        commit.packs = Catalog.PackChanges(added: packs)
+        let before = parent?.packs.added ?? []
+        commit.packsSinceParent = Catalog.PackChanges(
+            added: packs.filter { !before.contains($0) }, dropped: before.filter { !packs.contains($0) })
         commit.receipt = random.bytes(40)
         commit.places = [(store.number, "00000000000000bb", "00000000000000cc")]
         return commit

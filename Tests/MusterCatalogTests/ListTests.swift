@@ -103,18 +103,32 @@ struct ListTests {
     }
 
     @Test(arguments: [
-        Catalog.chunkQuery, Catalog.neededQuery, Catalog.needingQuery, Catalog.openJobs, Catalog.oldJobs,
-        Catalog.damagedQuery, Catalog.waitingQuery,
+        Catalog.chunkQuery, Catalog.needingQuery, Catalog.openJobs, Catalog.oldJobs,
+        Catalog.damagedQuery, Catalog.waitingQuery, CommitCheck.receiptQuery, CommitCheck.wantingQuery,
+        CommitCheck.newcomersQuery,
     ])
     func andTheOtherOftenAskedQuestionsAreToo(sql: String) async throws {
-        let fixture = try await Fixture()
-        let plan = try await fixture.catalog.pool.read { database in
-            let statement = try database.makeStatement(sql: "EXPLAIN QUERY PLAN " + sql)
-            let arguments = StatementArguments([Int?](repeating: nil, count: sql.count { $0 == "?" }))
-            return try Row.fetchAll(statement, arguments: arguments).map { String($0["detail"]) }
-        }
+        let plan = try await plan(of: sql)
         #expect(!plan.isEmpty)
         #expect(plan.allSatisfy { !$0.hasPrefix("SCAN") || $0.contains("snapshot_damaged") }, "\(plan)")
+    }
+
+    /// What a part of the question found is gone over row by row: it is few. The tables are searched.
+    @Test(arguments: [Catalog.neededQuery, Catalog.chainQuery, Catalog.basedQuery, CommitCheck.lostBaseQuery])
+    func questionsInStepsSearchForEachStep(sql: String) async throws {
+        let plan = try await plan(of: sql)
+        let scans = plan.filter { $0.hasPrefix("SCAN") && $0 != "SCAN CONSTANT ROW" }
+        #expect(Set(scans).isSubset(of: ["SCAN f", "SCAN c", "SCAN b", "SCAN chain", "SCAN built"]), "\(plan)")
+    }
+
+    private func plan(of sql: String) async throws -> [String] {
+        let fixture = try await Fixture()
+        return try await fixture.catalog.pool.read { database in
+            let statement = try database.makeStatement(sql: "EXPLAIN QUERY PLAN " + sql)
+            // The plan does not depend on what is asked for.
+            statement.setUncheckedArguments([])
+            return try Row.fetchAll(statement).map { String($0["detail"]) }
+        }
     }
 }
 

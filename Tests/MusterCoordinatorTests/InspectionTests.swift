@@ -26,7 +26,7 @@ struct InspectionTests {
         return (node, [first, second])
     }
 
-    private static func verify(
+    static func verify(
         _ server: Server, _ level: String, _ snapshots: [TestSnapshot]
     ) async throws -> Muster_V1_Verification {
         var request = Muster_V1_VerificationRequest()

@@ -35,7 +35,7 @@ package nonisolated struct Muster_V1_ErrorBody: Sendable {
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
-  /// A fixed word for programs: "not_found", "forked", "packs_missing", ...
+  /// A fixed word for programs: "not_found", "forked", "packs_missing", "base_missing", "inconsistent", ...
   package var code: String = String()
 
   package var summary: String = String()
@@ -55,7 +55,8 @@ package nonisolated struct Muster_V1_ErrorBody: Sendable {
   /// Clears the value of `head`. Subsequent reads from it will return its default value.
   package mutating func clearHead() {self._head = nil}
 
-  /// With code "packs_missing": ids of packs that the manifest names and no store holds.
+  /// With code "packs_missing": ids of packs that the snapshot needs, whether it adds them or came by them earlier,
+  /// and of which no store has a good copy. With code "base_missing" a full manifest is the way out.
   package var missingPacks: [String] = []
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -225,7 +226,8 @@ package nonisolated struct Muster_V1_PackAccepted: Sendable {
   package init() {}
 }
 
-/// POST /v1/snapshots on the agent plane.
+/// POST /v1/snapshots on the agent plane. 409 "forked": the lineage's head is not the parent. 412 "packs_missing" and
+/// "base_missing". 400 "inconsistent": base or pack lists are not what the lineage's history comes to.
 package nonisolated struct Muster_V1_CommitRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for

@@ -77,10 +77,21 @@ struct Refusal: ActionableError {
     }
     static func packsMissing(_ packs: [PackID]) -> Refusal {
         var refusal = Refusal(
-            .preconditionFailed, "packs_missing", "\(packs.count) packs of the manifest are in no store",
+            .preconditionFailed, "packs_missing", "\(packs.count) packs that the snapshot needs are in no store",
             hint: "Send the missing packs and commit again.")
         refusal.missingPacks = packs
         return refusal
+    }
+
+    static func baseMissing(_ base: SnapshotID) -> Refusal {
+        Refusal(
+            .preconditionFailed, "base_missing", "no store has a good copy of the manifest of snapshot \(base), a base",
+            hint: "Commit a full manifest; verify snapshot \(base) to see what else is hit.")
+    }
+    static func inconsistent(_ reason: String) -> Refusal {
+        Refusal(
+            .badRequest, "inconsistent", "the manifest does not follow from its lineage: \(reason)",
+            hint: "Nothing was changed; if it repeats, remove the database on the node and add it again.")
     }
 
     /// RFC 4918 section 11.5.

@@ -77,7 +77,9 @@ extension Coordinator {
         commit.parentManifest = part.parent?.manifest
         commit.forkedFrom = part.forkedFrom.map { "\($0.lineage) at snapshot \($0.head.snapshot)" } ?? ""
         commit.labels = part.labels
-        commit.packs = part.packs.added.sorted()
+        commit.base = part.base.map { Catalog.Base(snapshot: $0.snapshot, manifestHash: $0.manifest) }
+        commit.packs = Catalog.PackChanges(part.packs)
+        commit.packsSinceParent = Catalog.PackChanges(part.packsSinceParent)
         return commit
     }
 
@@ -92,6 +94,8 @@ extension Coordinator {
             return receipt
         case .stale(let head): throw Refusal.forked(head)
         case .packsMissing(let packs): throw Refusal.packsMissing(packs)
+        case .baseMissing(let base): throw Refusal.baseMissing(base)
+        case .inconsistent(let reason): throw Refusal.inconsistent(reason)
         case .notOwned:
             throw Refusal(
                 .forbidden, "not_yours", "the database or lineage belongs to another node, or the id is taken",
@@ -117,6 +121,10 @@ extension Coordinator {
         }
         try await catalog.receiptIsStored(snapshot.id)
     }
+}
+
+extension Catalog.PackChanges {
+    init(_ changes: PackChanges) { self.init(added: changes.added.sorted(), dropped: changes.dropped.sorted()) }
 }
 
 extension SnapshotPlace {

@@ -4,12 +4,13 @@ import MusterFormat
 import MusterModel
 import MusterStore
 
-/// Looks at every stored object that one snapshot needs, without any key.
+/// Looks at every stored object that one snapshot needs, without any key: its manifest and those of its base chain,
+/// its receipt, the node's key record, its packs.
 ///
 /// Level check asks each object's size, and reads again what was found wanting before. Level scrub reads every byte again,
 /// from the medium as far as the store can, in pieces of 1 MiB. A pack's id is
 /// the hash of all its bytes, so a pack that has it has the very chunks that
-/// were checked when it came in. A pack is read once in a run, however many
+/// were checked when it came in. An object is read once in a run, however many
 /// snapshots share it.
 struct SnapshotInspector: Sendable {
     private static let namedSnapshots = 20
@@ -25,53 +26,69 @@ struct SnapshotInspector: Sendable {
     func inspect(_ id: SnapshotID) async throws {
         guard let snapshot = try await catalog.snapshot(id) else { return }
         var findings: [Failing] = []
+        findings += try await inspectManifest(of: snapshot, for: snapshot)
+        findings += try await inspectReceipt(of: snapshot)
+        for base in try await catalog.baseChain(of: snapshot) {
+            findings += try await inspectManifest(of: base, for: snapshot)
+        }
         var bytesRead: Int64 = 0
-        for replica in snapshot.replicas where replica.store == store.number {
-            try await inspectManifest(of: snapshot, replica, &findings, &bytesRead)
-        }
         try await inspectKeys(of: snapshot, &findings, &bytesRead)
-        let packs = try await catalog.packs(neededBy: snapshot)
-        for pack in packs where pack.store == store.number {
-            let reason = try await inspect(pack)
-            guard !reason.isEmpty else { continue }
-            let name = pack.objectName?.description ?? ""
-            findings.append(failing(snapshot, name, reason + (try await others(needing: pack.pack, than: id))))
-        }
-        let found = Set(packs.map(\.id)).count
-        if found != Int(snapshot.packCount) {
-            findings.append(failing(snapshot, "", "\(Int(snapshot.packCount) - found) packs have no replica"))
-        }
+        findings += try await inspectPacks(of: snapshot)
         try await catalog.conclude(
             id, in: run, .inspected(findings), bytesRead: bytesRead, now: coordinator.clock.now())
     }
 
-    private func inspectManifest(
-        of snapshot: Catalog.Snapshot, _ replica: Catalog.ManifestReplica, _ findings: inout [Failing],
-        _ bytesRead: inout Int64
-    ) async throws {
-        guard let generation = Generation(replica.generation),
-            let receiptGeneration = Generation(replica.receiptGeneration)
-        else { throw CatalogError.damaged(column: "generation") }
-        let place = SnapshotPlace(snapshot)
-        let manifest = ObjectName.manifest(place, generation)
-        let isHashed = isHashed(replica.state)
-        let (fault, read) = try await coordinator.fault(
-            in: manifest, size: UInt64(snapshot.manifestBytes), hash: snapshot.manifestHash, isHashed: isHashed)
-        if let fault { findings.append(failing(snapshot, manifest.description, fault.reason)) }
+    // MARK: - Manifests and receipts
 
-        let receipt = ObjectName.receipt(place, receiptGeneration)
+    /// - Parameter owner: the snapshot itself, or one of its base chain.
+    private func inspectManifest(
+        of owner: Catalog.Snapshot, for snapshot: Catalog.Snapshot
+    ) async throws -> [Failing] {
+        guard let replica = owner.replicas.first(where: { $0.store == store.number }) else {
+            return [failing(snapshot, "", "the manifest of snapshot \(owner.id) has no replica")]
+        }
+        guard let generation = Generation(replica.generation) else {
+            throw CatalogError.damaged(column: "generation")
+        }
+        let name = ObjectName.manifest(SnapshotPlace(owner), generation)
+        let isHashed = isHashed(replica.manifestState)
+        let reason = try await once(name) {
+            let (fault, bytesRead) = try await coordinator.fault(
+                in: name, size: UInt64(owner.manifestBytes), hash: owner.manifestHash, isHashed: isHashed)
+            try await catalog.mark(
+                .manifest, of: owner.number, store: store.number, generation: replica.generation,
+                as: fault?.state ?? .present, isHashed: isHashed, now: coordinator.clock.now())
+            return (fault?.reason ?? "", bytesRead)
+        }
+        guard !reason.isEmpty else { return [] }
+        let built = try await catalog.snapshots(basedOn: owner.id, limit: Self.namedSnapshots + 2)
+        return [failing(snapshot, name.description, reason + others([owner.id] + built, than: snapshot.id))]
+    }
+
+    private func inspectReceipt(of snapshot: Catalog.Snapshot) async throws -> [Failing] {
+        // Without a replica that is said of the manifest already.
+        guard let replica = snapshot.replicas.first(where: { $0.store == store.number }) else { return [] }
+        guard let generation = Generation(replica.receiptGeneration) else {
+            throw CatalogError.damaged(column: "receipt_generation")
+        }
         guard let expected = try await catalog.receipt(of: snapshot.id) else {
             throw CatalogError.damaged(column: "receipt")
         }
-        let (receiptFault, receiptRead) = try await coordinator.fault(
-            in: receipt, size: UInt64(expected.count),
-            hash: SHA256Hasher.hash(expected, as: Digest<ReceiptKind>.self), isHashed: isHashed)
-        bytesRead += read + receiptRead
-        if let receiptFault { findings.append(failing(snapshot, receipt.description, receiptFault.reason)) }
-        try await catalog.markManifest(
-            of: snapshot.number, store: store.number, generation: replica.generation,
-            as: fault?.state ?? receiptFault?.state ?? .present, isHashed: isHashed, now: coordinator.clock.now())
+        let name = ObjectName.receipt(SnapshotPlace(snapshot), generation)
+        let isHashed = isHashed(replica.receiptState)
+        let reason = try await once(name) {
+            let (fault, bytesRead) = try await coordinator.fault(
+                in: name, size: UInt64(expected.count),
+                hash: SHA256Hasher.hash(expected, as: Digest<ReceiptKind>.self), isHashed: isHashed)
+            try await catalog.mark(
+                .receipt, of: snapshot.number, store: store.number, generation: replica.receiptGeneration,
+                as: fault?.state ?? .present, isHashed: isHashed, now: coordinator.clock.now())
+            return (fault?.reason ?? "", bytesRead)
+        }
+        return reason.isEmpty ? [] : [failing(snapshot, name.description, reason)]
     }
+
+    // MARK: - Keys and packs
 
     /// Without the node's key record no other machine could restore the snapshot.
     private func inspectKeys(
@@ -97,11 +114,37 @@ struct SnapshotInspector: Sendable {
         }
     }
 
-    /// - Returns: why the pack is wanting; "" where it is sound.
-    private func inspect(_ pack: Catalog.PackReplica) async throws -> String {
-        if let known = try await catalog.inspection(of: pack.pack, store: pack.store, in: run) { return known }
-        let (reason, bytesRead) = try await coordinator.inspect(pack, isHashed: isHashed(pack.state))
-        try await catalog.record(reason, of: pack.pack, store: pack.store, bytesRead: bytesRead, in: run)
+    private func inspectPacks(of snapshot: Catalog.Snapshot) async throws -> [Failing] {
+        var findings: [Failing] = []
+        let packs = try await catalog.packs(neededBy: snapshot)
+        for pack in packs where pack.store == store.number {
+            guard let name = pack.objectName else { throw CatalogError.damaged(column: "generation") }
+            let reason = try await once(name) {
+                try await coordinator.inspect(pack, isHashed: isHashed(pack.state))
+            }
+            guard !reason.isEmpty else { continue }
+            let needing = try await catalog.snapshots(needing: pack.pack, limit: Self.namedSnapshots + 2)
+            findings.append(failing(snapshot, name.description, reason + others(needing, than: snapshot.id)))
+        }
+        let found = Set(packs.map(\.id)).count
+        if found != Int(snapshot.packCount) {
+            findings.append(failing(snapshot, "", "\(Int(snapshot.packCount) - found) packs have no replica"))
+        }
+        return findings
+    }
+
+    // MARK: - One object
+
+    /// Inspects an object unless this run has done so, for this snapshot or another.
+    ///
+    /// - Returns: why the object is wanting; "" where it is sound.
+    private func once(
+        _ name: ObjectName, _ inspect: () async throws -> (reason: String, bytesRead: Int64)
+    ) async throws -> String {
+        let object = name.description
+        if let known = try await catalog.inspection(of: object, store: store.number, in: run) { return known }
+        let (reason, bytesRead) = try await inspect()
+        try await catalog.record(reason, of: object, store: store.number, bytesRead: bytesRead, in: run)
         return reason
     }
 
@@ -112,9 +155,9 @@ struct SnapshotInspector: Sendable {
         Failing(snapshot: snapshot.id.description, store: store.name, object: object, reason: reason)
     }
 
-    private func others(needing pack: Int64, than id: SnapshotID) async throws -> String {
-        let all = try await catalog.snapshots(needing: pack, limit: Self.namedSnapshots + 2)
-        let others = all.filter { $0 != id }
+    /// Names the other snapshots that one damaged object hits.
+    private func others(_ hit: [SnapshotID], than id: SnapshotID) -> String {
+        let others = hit.filter { $0 != id }
         guard !others.isEmpty else { return "" }
         let named = others.prefix(Self.namedSnapshots).map(\.description).joined(separator: ", ")
         let more = others.count > Self.namedSnapshots ? " and more" : ""

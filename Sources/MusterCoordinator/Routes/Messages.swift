@@ -26,6 +26,7 @@ extension Muster_V1_Snapshot {
         manifestHash = snapshot.manifestHash.description
         manifestBytes = UInt64(snapshot.manifestBytes)
         parentID = snapshot.parent?.description ?? ""
+        baseID = snapshot.base?.description ?? ""
         pageSize = UInt32(snapshot.pageSize)
         pageCount = UInt64(snapshot.pageCount)
         packCount = UInt32(snapshot.packCount)

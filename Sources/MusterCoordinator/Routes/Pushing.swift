@@ -89,10 +89,6 @@ extension Coordinator {
                 .forbidden, "not_yours", "the manifest is of another node or scope",
                 hint: "Look for two agents that share a state directory.")
         }
-        guard manifest.publicPart.isFull else {
-            throw Refusal.invalid(
-                "this coordinator takes full manifests only", hint: "Use the same version of Muster on both sides.")
-        }
         return manifest
     }
 
