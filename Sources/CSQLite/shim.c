@@ -17,13 +17,14 @@ int csqlite_wal_index_map(sqlite3_file *database, const volatile void **index) {
     return SQLITE_OK;
 }
 
-int csqlite_wal_index_read(sqlite3_file *database, const volatile void *index, csqlite_wal_index_header *header) {
+int csqlite_wal_index_read(const volatile void *index, csqlite_wal_index_header *header) {
     csqlite_wal_index_header second;
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
     /* A writer stores copy 2, a barrier, then copy 1 (walIndexWriteHdr): read them the other way round. */
     memcpy(header, (const void *)index, sizeof second);
-    database->pMethods->xShmBarrier(database);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
     memcpy(&second, (const uint8_t *)index + sizeof second, sizeof second);
-    database->pMethods->xShmBarrier(database);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
     if (memcmp(header, &second, sizeof second) != 0 || !header->isInitialised) return 0;
     uint32_t sum[2] = {0, 0};
     const uint32_t *words = (const uint32_t *)header;
@@ -32,10 +33,6 @@ int csqlite_wal_index_read(sqlite3_file *database, const volatile void *index, c
         sum[1] += words[i + 1] + sum[0];
     }
     return sum[0] == header->checksum[0] && sum[1] == header->checksum[1];
-}
-
-uint32_t csqlite_wal_index_backfill(const volatile void *index) {
-    return __atomic_load_n((const volatile uint32_t *)index + 24, __ATOMIC_SEQ_CST);
 }
 
 static uint32_t word(const uint8_t *bytes, int isBigEndian) {
@@ -59,7 +56,7 @@ void csqlite_wal_checksum(int isBigEndian, const uint8_t *bytes, int count, uint
 }
 
 int csqlite_wal_verify_frames(const uint8_t *frames, int count, int pageSize, int isBigEndian, const uint8_t salt[8],
-                              uint32_t sum[2], uint32_t *pages, uint32_t *lastTruncate) {
+                              uint32_t sum[2], uint32_t *pages, uint32_t *commits) {
     for (int i = 0; i < count; i++, frames += 24 + pageSize) {
         uint32_t running[2] = {sum[0], sum[1]};
         csqlite_wal_checksum(isBigEndian, frames, 8, running);
@@ -71,23 +68,17 @@ int csqlite_wal_verify_frames(const uint8_t *frames, int count, int pageSize, in
         sum[0] = running[0];
         sum[1] = running[1];
         pages[i] = page;
-        *lastTruncate = word(frames + 4, 1);
+        commits[i] = word(frames + 4, 1);
     }
     return count;
 }
 
-static int set_lock(int descriptor, short type, int64_t start, int64_t count) {
-    struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_start = start, .l_len = count};
-    if (fcntl(descriptor, F_OFD_SETLK, &lock) == 0) return 0;
-    return errno == EAGAIN || errno == EACCES ? 1 : -errno;
-}
-
 int csqlite_lock_shared(int descriptor) {
     /* unixLock(): a writer that waits holds PENDING, so that no new reader starves it. */
-    int pending = set_lock(descriptor, F_RDLCK, CSQLITE_SHARED_FIRST - 2, 1);
+    int pending = csqlite_lock(descriptor, CSQLITE_SHARED, CSQLITE_SHARED_FIRST - 2, 1);
     if (pending != 0) return pending;
-    int shared = set_lock(descriptor, F_RDLCK, CSQLITE_SHARED_FIRST, CSQLITE_SHARED_COUNT);
-    int released = set_lock(descriptor, F_UNLCK, CSQLITE_SHARED_FIRST - 2, 1);
+    int shared = csqlite_lock(descriptor, CSQLITE_SHARED, CSQLITE_SHARED_FIRST, CSQLITE_SHARED_COUNT);
+    int released = csqlite_lock(descriptor, CSQLITE_UNLOCK, CSQLITE_SHARED_FIRST - 2, 1);
     return shared != 0 ? shared : released;
 }
 

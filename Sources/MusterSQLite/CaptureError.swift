@@ -24,12 +24,18 @@ package enum CaptureError: ActionableError, Equatable {
     case walGrewTooMuch(path: String, limitBytes: UInt64)
     case alreadyBeingCaptured(path: String)
     case stopped(path: String)
+    /// It keeps a rollback journal: there is no log of changes to follow.
+    case notInWALMode(path: String)
+    /// In WAL mode, but nobody has it open: it is read as a closed file and not followed.
+    case notOpen(path: String)
+    /// What a follower proves at each step did not hold; it has let go of the database.
+    case followBroken(path: String, reason: String)
     case failed(SQLiteError)
 
     package var isTransient: Bool {
         switch self {
         case .locked, .changedDuringCapture, .alreadyBeingCaptured, .stopped, .brokenWAL, .heldTooLong,
-            .walGrewTooMuch:
+            .walGrewTooMuch, .notOpen, .followBroken:
             true
         case .failed(let cause): cause.isTransient
         default: false
@@ -59,6 +65,9 @@ extension CaptureError {
         case .walGrewTooMuch(let path, let limit): "'\(path)-wal' grew by more than \(limit) bytes while it was read"
         case .alreadyBeingCaptured(let path): "database '\(path)' is already being captured"
         case .stopped(let path): "capture of database '\(path)' was stopped"
+        case .notInWALMode(let path): "database '\(path)' is not in WAL mode"
+        case .notOpen(let path): "database '\(path)' is not open in any application"
+        case .followBroken(let path, let reason): "database '\(path)' can no longer be followed: \(reason)"
         case .failed(let cause): cause.summary
         }
     }
@@ -85,6 +94,9 @@ extension CaptureError {
         case .walGrewTooMuch: "Raise the WAL growth limit, or capture at a quieter time."
         case .alreadyBeingCaptured: "Wait for the capture under way to finish."
         case .stopped: "Start it again when the agent runs."
+        case .notInWALMode: "Run 'PRAGMA journal_mode=WAL' in the application to have snapshots cost what changed."
+        case .notOpen: "Nothing to do; it is followed again when an application opens it."
+        case .followBroken: "Nothing to do; it is followed anew, and the next snapshot compares every page."
         case .failed(let cause): cause.hint
         }
     }

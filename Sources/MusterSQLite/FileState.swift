@@ -54,12 +54,30 @@ struct OwnDescriptor: ~Copyable {
         number = opened
     }
 
+    /// - Returns: nil if it may not be opened for writing; `errno` says why.
+    init?(updating path: String) {
+        let opened = unsafe open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK)
+        guard opened >= 0 else { return nil }
+        number = opened
+    }
+
     deinit { close(number) }
+
+    /// Hands the descriptor over to somebody else, who closes it.
+    consuming func handOver() -> Int32 {
+        let number = number
+        discard self
+        return number
+    }
 
     /// Reads until `buffer` is full or the file ends.
     ///
     /// - Returns: the bytes read, or nil on an I/O error.
     borrowing func read(at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer) -> Int? {
+        unsafe Self.read(number, at: offset, into: buffer)
+    }
+
+    static func read(_ number: Int32, at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer) -> Int? {
         var filled = 0
         while filled < buffer.count {
             let count = unsafe pread(

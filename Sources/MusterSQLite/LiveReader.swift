@@ -28,11 +28,14 @@ struct LiveReader: ~Copyable {
     private let database: SQLiteFile
     private let wal: SQLiteFile?
     private let index: WALIndex?
+    /// The commit that is held; nil in a rollback mode.
+    let header: WALIndexHeader?
     private let overlay: WALOverlay
     /// What was there when the transaction began; bytes after it are zero unless the overlay has them.
     private let fileBytes: UInt64
     private let sidecars: Sidecars
-    private let presence: Presence
+    /// nil beside a follower, which stays when we leave.
+    private let presence: Presence?
     private let budget: HoldBudget
 
     /// Who `-wal` and `-shm` are: replaced ones carry other locks.
@@ -46,24 +49,24 @@ struct LiveReader: ~Copyable {
         }
     }
 
+    /// - Parameter isBesideFollower: true where a `Follower` of this process is attached, which leaves last.
     static func start(
-        _ files: SourceFiles, _ surroundings: CaptureSurroundings
+        _ files: SourceFiles, _ surroundings: CaptureSurroundings, isBesideFollower: Bool = false
     ) throws(CaptureError) -> LiveReader {
         let startedAt = surroundings.elapsed()
-        let presence = Presence(
-            wasAttachedElsewhere: files.isAttachedElsewhere(), wal: FileState(path: files.walPath))
+        let presence = isBesideFollower ? nil : Presence(before: files)
         do throws(CaptureError) {
             return try pin(files, surroundings, presence, startedAt)
         } catch {
             // The connection is closed by now, so the files may be looked at.
-            if presence.wasAttachedElsewhere { presence.leaveAsLast(files) }
+            if let presence, presence.wasAttachedElsewhere { presence.leaveAsLast(files) }
             guard case .failed(let cause) = error else { throw error }
             throw files.explain(cause, waited: surroundings.elapsed() - startedAt)
         }
     }
 
     private static func pin(
-        _ files: SourceFiles, _ surroundings: CaptureSurroundings, _ presence: Presence, _ startedAt: Duration
+        _ files: SourceFiles, _ surroundings: CaptureSurroundings, _ presence: Presence?, _ startedAt: Duration
     ) throws(CaptureError) -> LiveReader {
         let busyMilliseconds = max(1, Int32(clamping: surroundings.options.busyBudget.microseconds / 1000))
         let connection = try orFailed { () throws(SQLiteError) in
@@ -86,7 +89,8 @@ struct LiveReader: ~Copyable {
         let fileBytes = try orFailed { () throws(SQLiteError) in try database.sizeBytes() }
         return LiveReader(
             pageSize: pageSize, pageCount: pageCount, isWAL: wal != nil, connection: connection, files: files,
-            database: database, wal: wal, index: pin.wal?.index, overlay: overlay, fileBytes: fileBytes,
+            database: database, wal: wal, index: pin.wal?.index, header: pin.wal?.header, overlay: overlay,
+            fileBytes: fileBytes,
             sidecars: Sidecars(files), presence: presence, budget: budget)
     }
 
@@ -139,7 +143,7 @@ struct LiveReader: ~Copyable {
         let (files, presence, isWAL) = (files, presence, isWAL)
         let closing = connection
         _ = consume closing
-        if isWAL { presence.leaveAsLast(files) }
+        if isWAL, let presence { presence.leaveAsLast(files) }
     }
 }
 

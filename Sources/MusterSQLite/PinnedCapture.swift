@@ -1,4 +1,3 @@
-import Glibc
 import Synchronization
 
 /// One committed state of a database that others may be using, held still while its pages are read.
@@ -75,7 +74,7 @@ package final class PinnedCapture: Sendable {
         unsafe self.lease = .some(lease)
     }
 
-    private init(
+    init(
         _ path: String, _ live: consuming LiveReader, _ fingerprint: SourceFingerprint, _ lease: consuming CaptureLease
     ) {
         (self.path, method, self.fingerprint) = (path, live.isWAL ? .wal : .rollback, fingerprint)
@@ -190,16 +189,5 @@ package final class PinnedCapture: Sendable {
             case .ended: throw .stopped(path: path)
             }
         }
-    }
-}
-
-extension SourceFiles {
-    /// A `-shm` made by a stranger would lock the application out of its own database.
-    fileprivate func refuseForeignSharedMemory() throws(CaptureError) {
-        let user = geteuid()
-        guard !FileState.exists(indexPath), user != 0, try state().owner != user else { return }
-        guard let file = OwnDescriptor(reading: path) else { throw Self.refusal(path, errno) }
-        let isWAL = DatabaseHeader(file.bytes(at: 0, count: DatabaseHeader.byteCount) ?? [])?.isWAL == true
-        if isWAL || FileState.exists(walPath) { throw .sharedMemoryUnavailable(path: path) }
     }
 }

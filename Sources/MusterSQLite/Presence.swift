@@ -3,6 +3,15 @@ struct Presence {
     let wasAttachedElsewhere: Bool
     let wal: FileState?
 
+    init(wasAttachedElsewhere: Bool, wal: FileState?) {
+        (self.wasAttachedElsewhere, self.wal) = (wasAttachedElsewhere, wal)
+    }
+
+    /// Call it before this process opens the database.
+    init(before files: SourceFiles) {
+        self.init(wasAttachedElsewhere: files.isAttachedElsewhere(), wal: FileState(path: files.walPath))
+    }
+
     /// Does what SQLite's last connection does when it closes: checkpoint, and remove `-wal`.
     ///
     /// While we held SHARED the application's own last close could not; a `-wal` that outlives it would be

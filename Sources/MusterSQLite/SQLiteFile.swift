@@ -45,6 +45,6 @@ struct SQLiteFile {
     func mapIndex() -> WALIndex? {
         var block: UnsafeRawPointer?
         guard unsafe csqlite_wal_index_map(pointer, &block) == SQLITE_OK, let block = unsafe block else { return nil }
-        return unsafe WALIndex(block: block, database: pointer)
+        return unsafe WALIndex(block: block)
     }
 }

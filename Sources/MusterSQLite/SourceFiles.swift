@@ -40,4 +40,13 @@ struct SourceFiles: Sendable {
         guard let index = OwnDescriptor(reading: indexPath) else { return false }
         return csqlite_lock_is_held(index.number, Int64(CSQLITE_SHM_ATTACHED), 1, 0) == 1
     }
+
+    /// A `-shm` made by a stranger would lock the application out of its own database.
+    func refuseForeignSharedMemory() throws(CaptureError) {
+        let user = geteuid()
+        guard !FileState.exists(indexPath), user != 0, try state().owner != user else { return }
+        guard let file = OwnDescriptor(reading: path) else { throw Self.refusal(path, errno) }
+        let isWAL = DatabaseHeader(file.bytes(at: 0, count: DatabaseHeader.byteCount) ?? [])?.isWAL == true
+        if isWAL || FileState.exists(walPath) { throw .sharedMemoryUnavailable(path: path) }
+    }
 }

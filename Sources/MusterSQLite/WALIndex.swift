@@ -9,23 +9,20 @@ struct WALIndex {
     static let knownVersion: UInt32 = 3_007_000
 
     private let block: UnsafeRawPointer
-    private let database: UnsafeMutablePointer<sqlite3_file>
 
-    init(block: UnsafeRawPointer, database: UnsafeMutablePointer<sqlite3_file>) {
-        unsafe self.block = block
-        unsafe self.database = database
-    }
+    /// - Parameter block: the first 32 KiB; whoever gives them keeps them mapped.
+    init(block: UnsafeRawPointer) { unsafe self.block = block }
 
     /// - Returns: nil while a writer is storing it, or if one died in the middle of that.
     func header() -> WALIndexHeader? {
         var raw = csqlite_wal_index_header()
-        guard unsafe csqlite_wal_index_read(database, block, &raw) == 1 else { return nil }
+        guard unsafe csqlite_wal_index_read(block, &raw) == 1 else { return nil }
         return WALIndexHeader(raw)
     }
 
     /// Asks again while a writer is storing it.
-    func settledHeader() -> WALIndexHeader? {
-        for attempt in 0..<1000 {
+    func settledHeader(attempts: Int = 1000) -> WALIndexHeader? {
+        for attempt in 0..<attempts {
             if let header = header() { return header }
             if attempt < 50 { sched_yield() } else { usleep(100) }
         }
@@ -33,7 +30,16 @@ struct WALIndex {
     }
 
     /// How many frames from the WAL's start the database file has already.
-    func backfilledFrames() -> UInt32 { unsafe csqlite_wal_index_backfill(block) }
+    func backfilledFrames() -> UInt32 {
+        unsafe csqlite_index_word(block, CSQLITE_INDEX_BACKFILL)
+    }
+
+    /// How many frames the checkpoint under way, or the last one, set out to copy.
+    func attemptedFrames() -> UInt32 { unsafe csqlite_index_word(block, CSQLITE_INDEX_ATTEMPTED) }
+
+    func isUnused(slot: Int32) -> Bool {
+        unsafe csqlite_index_word(block, CSQLITE_INDEX_MARKS + 4 * slot) == CSQLITE_MARK_UNUSED
+    }
 }
 
 /// One committed state of a WAL: equal headers mean the same commit.

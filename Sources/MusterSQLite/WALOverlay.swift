@@ -5,9 +5,6 @@ import CSQLite
 /// Memory: 8 bytes for each such page. While it is built, 1 MiB and a dictionary of those pages besides, which
 /// takes up to some 30 bytes for each.
 struct WALOverlay {
-    private static let headerBytes = 32
-    private static let frameHeaderBytes = 24
-
     /// Sorted; `frames` runs beside it.
     private let pages: [UInt32]
     private let frames: [UInt32]
@@ -40,12 +37,12 @@ struct WALOverlay {
         while cursor.frame < header.lastFrame {
             try checkBudget()
             let first = cursor.frame + 1
-            for (index, page) in try cursor.readBatch(upTo: header.lastFrame).enumerated()
+            for (index, page) in try cursor.readBatch(upTo: header.lastFrame).pages.enumerated()
             where UInt64(page) <= pageCount {
                 newest[page] = first + UInt32(index)
             }
         }
-        guard cursor.sum == header.frameChecksum, cursor.lastTruncate != 0 else {
+        guard cursor.sum == header.frameChecksum, cursor.endsCommit else {
             throw .brokenWAL(path: path, reason: "frame \(header.lastFrame) does not end the commit")
         }
         self.init(newest: newest, salt: header.salt, pageSize: pageSize)
@@ -66,10 +63,10 @@ struct WALOverlay {
     func read(
         page: UInt64, frame: UInt32, wal: SQLiteFile, path: String, into buffer: UnsafeMutableRawBufferPointer
     ) throws(CaptureError) {
-        let offset = UInt64(Self.headerBytes) + UInt64(frame - 1) * UInt64(Self.frameHeaderBytes + pageSize)
-        var head = [UInt8](repeating: 0, count: Self.frameHeaderBytes)
+        let offset = WALLayout.offset(ofFrame: frame, pageSize: pageSize)
+        var head = [UInt8](repeating: 0, count: WALLayout.frameHeaderBytes)
         let headCode = unsafe head.withUnsafeMutableBytes { unsafe wal.read(at: offset, into: $0) }
-        let code = unsafe wal.read(at: offset + UInt64(Self.frameHeaderBytes), into: buffer)
+        let code = unsafe wal.read(at: offset + UInt64(WALLayout.frameHeaderBytes), into: buffer)
         guard headCode == SQLITE_OK, code == SQLITE_OK else {
             throw .inputOutput(path: path + "-wal", reason: "frame \(frame) cannot be read (\(code))")
         }
@@ -77,91 +74,6 @@ struct WALOverlay {
             throw .brokenWAL(path: path, reason: "frame \(frame) was overwritten")
         }
     }
-}
-
-/// Walks over the frames of a WAL in big reads and proves their chain.
-private struct WALFrameReader {
-    private static let batchBytes = 1 << 20
-
-    private let wal: SQLiteFile
-    private let path: String
-    private let salt: [UInt8]
-    private let isBigEndian: Bool
-    private let pageSize: Int
-    private(set) var frame: UInt32
-    private(set) var sum: WALChecksum
-    /// The size in pages that the last frame commits, 0 inside a transaction.
-    private(set) var lastTruncate: UInt32 = 0
-    private var buffer: [UInt8]
-
-    private var frameBytes: Int { 24 + pageSize }
-
-    init(
-        wal: SQLiteFile, path: String, header: WALIndexHeader, pageSize: Int, startingAfter frame: UInt32
-    ) throws(CaptureError) {
-        (self.wal, self.path, self.pageSize, self.frame) = (wal, path, pageSize, frame)
-        (salt, isBigEndian) = (header.salt, header.isBigEndianChecksum)
-        buffer = [UInt8](repeating: 0, count: 0)
-        sum = WALChecksum(first: 0, second: 0)
-        let head = try Self.read(wal, path, at: 0, count: 32)
-        var computed: [UInt32] = [0, 0]
-        unsafe csqlite_wal_checksum(isBigEndian ? 1 : 0, head, 24, &computed)
-        // fileformat2.html 4.1: magic, version, page size, sequence, salt, checksum.
-        let magic: UInt32 = isBigEndian ? 0x377f_0683 : 0x377f_0682
-        guard bigEndian32(head, at: 0) == magic, bigEndian32(head, at: 4) == WALIndex.knownVersion,
-            Int(bigEndian32(head, at: 8)) == pageSize, head[16..<24].elementsEqual(salt),
-            bigEndian32(head, at: 24) == computed[0], bigEndian32(head, at: 28) == computed[1]
-        else { throw .brokenWAL(path: path, reason: "its header is another generation's") }
-        sum = WALChecksum(first: computed[0], second: computed[1])
-        guard frame > 0 else { return }
-        let before = try Self.read(wal, path, at: 32 + UInt64(frame - 1) * UInt64(24 + pageSize), count: 24)
-        guard before[8..<16].elementsEqual(salt) else {
-            throw .brokenWAL(path: path, reason: "frame \(frame) is another generation's")
-        }
-        sum = WALChecksum(first: bigEndian32(before, at: 16), second: bigEndian32(before, at: 20))
-    }
-
-    /// - Returns: the page numbers of the next frames, at least one.
-    mutating func readBatch(upTo last: UInt32) throws(CaptureError) -> [UInt32] {
-        let count = min(Int(last - frame), max(1, Self.batchBytes / frameBytes))
-        buffer = try Self.read(wal, path, at: 32 + UInt64(frame) * UInt64(frameBytes), count: count * frameBytes)
-        var pages = [UInt32](repeating: 0, count: count)
-        var running = [sum.first, sum.second]
-        let good = unsafe csqlite_wal_verify_frames(
-            buffer, Int32(count), Int32(pageSize), isBigEndian ? 1 : 0, salt, &running, &pages, &lastTruncate)
-        guard Int(good) == count else {
-            throw .brokenWAL(path: path, reason: "frame \(frame + UInt32(good) + 1) fails its checksum")
-        }
-        sum = WALChecksum(first: running[0], second: running[1])
-        frame += UInt32(count)
-        return pages
-    }
-
-    private static func read(
-        _ wal: SQLiteFile, _ path: String, at offset: UInt64, count: Int
-    ) throws(CaptureError) -> [UInt8] {
-        var code = SQLITE_OK
-        let bytes = unsafe [UInt8](unsafeUninitializedCapacity: count) { buffer, initialised in
-            let target = unsafe UnsafeMutableRawBufferPointer(start: buffer.baseAddress, count: count)
-            code = unsafe wal.read(at: offset, into: target)
-            initialised = code == SQLITE_OK || code == csqlite_ioerr_short_read ? count : 0
-        }
-        if code == csqlite_ioerr_short_read {
-            throw .brokenWAL(path: path, reason: "it ends before byte \(offset + UInt64(count))")
-        }
-        guard code == SQLITE_OK else {
-            throw .inputOutput(path: path + "-wal", reason: "SQLite code \(code) at byte \(offset)")
-        }
-        return bytes
-    }
-}
-
-func bigEndian32(_ bytes: [UInt8], at offset: Int) -> UInt32 {
-    bytes[offset..<offset + 4].reduce(0) { $0 << 8 | UInt32($1) }
-}
-
-func bigEndian32(_ value: UInt32) -> [UInt8] {
-    [24, 16, 8, 0].map { UInt8(truncatingIfNeeded: value >> $0) }
 }
 
 extension Array {

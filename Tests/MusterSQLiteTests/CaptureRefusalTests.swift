@@ -152,7 +152,8 @@ struct CaptureRefusalTests {
             .inputOutput(path: path, reason: "r"), .unsupportedWAL(path: path, version: 1),
             .corrupt(path: path, reason: "r"), .brokenWAL(path: path, reason: "r"), .changedDuringCapture(path: path),
             .heldTooLong(path: path, limit: .seconds(1)), .walGrewTooMuch(path: path, limitBytes: 1),
-            .alreadyBeingCaptured(path: path), .stopped(path: path),
+            .alreadyBeingCaptured(path: path), .stopped(path: path), .notInWALMode(path: path), .notOpen(path: path),
+            .followBroken(path: path, reason: "r"),
             .failed(SQLiteError(code: 1, path: path, reason: "r")),
         ]
         for error in all {

@@ -56,6 +56,9 @@ extension Rule {
         "Sources/MusterCoordinator/HTTP/Call.swift": "it waits for a deadline, which is time itself",
         "Sources/MusterCoordinator/HTTP/BodyPace.swift": "it measures how fast a peer sends, which is time itself",
         "Sources/MusterSQLite/DirectReader.swift": "the release of another process's file lock raises no event",
+        "Sources/MusterSQLite/Follow/FollowCore.swift": "another process's commit raises no event",
+        "Sources/MusterSQLite/Follow/FollowState+Attach.swift":
+            "the release of another process's file lock raises no event",
         "Sources/MusterSQLite/WALIndex.swift": "a writer that is storing a header in shared memory raises no event",
         "Sources/muster/Commands/Surroundings.swift": "it hands sleeping on as a parameter",
     ]

@@ -1,6 +1,7 @@
 #pragma once
 #include <sqlite3.h>
 #include <stdint.h>
+#include "CSQLiteFollow.h"
 
 /* What Swift cannot import from sqlite3.h (expression macros, variadic
 ** functions, methods behind pointers), and the few lines that read the mapped
@@ -54,16 +55,14 @@ typedef struct {
 ** SQLITE_READONLY with a block means that it may not be written: fine for us. */
 int csqlite_wal_index_map(sqlite3_file *database, const volatile void **index);
 /* Copies the header: 1 if both copies agree and the checksum holds, otherwise 0. */
-int csqlite_wal_index_read(sqlite3_file *database, const volatile void *index, csqlite_wal_index_header *header);
-/* How many frames were copied into the database file (nBackfill). */
-uint32_t csqlite_wal_index_backfill(const volatile void *index);
+int csqlite_wal_index_read(const volatile void *index, csqlite_wal_index_header *header);
 
 /* The running checksum of the WAL (fileformat2.html, 4.2); `count` is a multiple of 8. */
 void csqlite_wal_checksum(int isBigEndian, const uint8_t *bytes, int count, uint32_t sum[2]);
-/* Checks whole frames in a row and stores their page numbers.
-** Returns how many are good; `sum` runs along, `lastTruncate` is the last good frame's commit size. */
+/* Checks whole frames in a row; stores their page numbers, and the size in pages that each commits (0: it commits
+** nothing). Returns how many are good; `sum` runs along. */
 int csqlite_wal_verify_frames(const uint8_t *frames, int count, int pageSize, int isBigEndian, const uint8_t salt[8],
-                              uint32_t sum[2], uint32_t *pages, uint32_t *lastTruncate);
+                              uint32_t sum[2], uint32_t *pages, uint32_t *commits);
 
 /* SHARED on a database file as os_unix.c takes it, but owned by the descriptor:
 ** 0 locked, 1 somebody's lock is in the way, otherwise -errno. */

@@ -1,0 +1,186 @@
+import CSQLite
+import Glibc
+import Synchronization
+
+/// The machine behind its lock, and the thread that drives it.
+final class FollowCore: Sendable {
+    let elapsed: @Sendable () -> Duration
+    private let path: String
+    private let onChange: (@Sendable () -> Void)?
+
+    private enum Phase {
+        case following(FollowState)
+        /// All locks but SHARED are released.
+        case broken(CaptureError, FollowState)
+        case ended
+    }
+    private let phase: Mutex<Phase>
+    /// Beside `phase`, so that reading the file waits for no look.
+    private let files: Mutex<FollowedFiles?>
+
+    init(
+        _ state: FollowState, path: String, elapsed: @escaping @Sendable () -> Duration,
+        onChange: (@Sendable () -> Void)?
+    ) {
+        (self.path, self.elapsed, self.onChange) = (path, elapsed, onChange)
+        files = Mutex(state.files)
+        phase = Mutex(.following(state))
+    }
+
+    func openFiles() -> FollowedFiles? { files.withLock { $0 } }
+
+    /// Runs one step of the machine; an error of its own breaks it for good.
+    func withState<Success: Sendable>(
+        _ body: (inout FollowState, Duration) throws(CaptureError) -> Success
+    ) throws(CaptureError) -> Success {
+        try phase.withLock { (phase) throws(CaptureError) in
+            switch phase {
+            case .ended: throw .stopped(path: path)
+            case .broken(let error, _): throw error
+            case .following(var state):
+                // Until it is stored again: no second reference, so that sets of pages are changed in place.
+                phase = .ended
+                do throws(CaptureError) {
+                    let answer = try body(&state, elapsed())
+                    phase = .following(state)
+                    return answer
+                } catch {
+                    phase = error.endsFollowing ? Self.letGo(state, error) : .following(state)
+                    throw error
+                }
+            }
+        }
+    }
+
+    private static func letGo(_ state: FollowState, _ error: CaptureError) -> Phase {
+        // If even this fails, closing the descriptors releases the locks.
+        try? state.releaseLocks()
+        return .broken(error, state)
+    }
+
+    func giveBack(_ pages: PageSet) {
+        phase.withLock { phase in
+            guard case .following(var state) = phase else { return }
+            phase = .ended
+            state.giveBack(pages)
+            phase = .following(state)
+        }
+    }
+
+    func status() -> FollowStatus {
+        phase.withLock { phase in
+            switch phase {
+            case .following(let state): state.status(brokenReason: nil)
+            case .broken(let error, let state): state.status(brokenReason: error.summary)
+            case .ended:
+                FollowStatus(
+                    brokenReason: "it was detached", hasChanges: true, commits: 0, lastChange: nil, walBytes: 0,
+                    othersAttached: false)
+            }
+        }
+    }
+
+    struct Left {
+        let identity: FileState.Identity
+        let cursor: FollowCursor?
+    }
+
+    /// Releases everything; the thread ends at its next look.
+    ///
+    /// - Returns: nil if it had ended before.
+    @discardableResult
+    func end() -> Left? {
+        let left: Left? = phase.withLock { phase in
+            defer { phase = .ended }
+            switch phase {
+            case .ended: return nil
+            case .broken(_, let state):
+                // Closing the descriptors releases them anyhow.
+                try? state.files.releaseAll()
+                return Left(identity: state.files.identity, cursor: nil)
+            case .following(let state):
+                let cursor = state.hasChanges ? nil : state.cursor(elapsed())
+                // Closing the descriptors releases them anyhow.
+                try? state.files.releaseAll()
+                return Left(identity: state.files.identity, cursor: cursor)
+            }
+        }
+        files.withLock { $0 = nil }
+        return left
+    }
+
+    // MARK: The thread
+
+    private static let stackBytes: Int32 = 512 << 10
+
+    func startThread() throws(CaptureError) {
+        let box = unsafe Unmanaged.passRetained(self)
+        let code = unsafe csqlite_start_thread(
+            { context in
+                if let context = unsafe context {
+                    unsafe Unmanaged<FollowCore>.fromOpaque(context).takeRetainedValue().run()
+                }
+                return nil
+            }, box.toOpaque(), Self.stackBytes)
+        guard code != 0 else { return }
+        unsafe box.release()
+        end()
+        throw .followBroken(path: path, reason: "no thread can be started")
+    }
+
+    private func run() {
+        var seen: UInt64 = 0
+        while true {
+            do throws(CaptureError) {
+                let next = try withState { (state, now) throws(CaptureError) in
+                    try state.tick(now)
+                    return (commits: state.commits, pause: state.pauseMicroseconds(now))
+                }
+                if next.commits != seen {
+                    seen = next.commits
+                    onChange?()
+                }
+                usleep(next.pause)
+            } catch {
+                // Broken, here or by a call: whoever follows is told and detaches. Or ended.
+                if case .stopped = error { return }
+                onChange?()
+                return
+            }
+        }
+    }
+}
+
+extension FollowState {
+    /// How long to wait before the next look.
+    fileprivate func pauseMicroseconds(_ now: Duration) -> UInt32 {
+        // Not at once: others wait for the machine's lock too.
+        if awaitsCheckpoint { return 100 }
+        if awaitsLock { return 1000 }
+        guard let last = lastChange, now - last < .milliseconds(100) else { return 25_000 }
+        return 2000
+    }
+
+    fileprivate func releaseLocks() throws(CaptureError) {
+        if holdsZero { try files.releaseZero() }
+        if let slot = guardSlot { try files.releaseGuard(slot) }
+    }
+
+    fileprivate func status(brokenReason: String?) -> FollowStatus {
+        FollowStatus(
+            brokenReason: brokenReason, hasChanges: hasChanges, commits: commits, lastChange: lastChange,
+            walBytes: walBytes,
+            // What cannot be asked for counts as somebody: then nobody leaves as last.
+            othersAttached: (try? files.isAttachedElsewhere()) ?? true)
+    }
+}
+
+extension CaptureError {
+    /// False for errors of a pin that say nothing about the log: the follower goes on.
+    fileprivate var endsFollowing: Bool {
+        switch self {
+        case .followBroken, .unsupportedWAL: true
+        default: false
+        }
+    }
+}
