@@ -103,13 +103,15 @@ let package = Package(
 
         .testTarget(name: "TidyTests", swiftSettings: house),
         .target(
-            name: "StressRig", dependencies: ["MusterModel", "MusterSQLite"], path: "Tests/StressRig",
+            name: "StressRig", dependencies: ["MusterModel", "MusterSQLite", "MusterTestSupport"],
+            path: "Tests/StressRig",
             swiftSettings: house),
         .executableTarget(
             name: "stress-workload", dependencies: ["MusterModel", "MusterSQLite"], path: "Tests/StressWorkload",
             swiftSettings: house),
         .testTarget(
-            name: "MusterSQLiteTests", dependencies: ["MusterSQLite", "MusterModel", "StressRig", "stress-workload"],
+            name: "MusterSQLiteTests",
+            dependencies: ["MusterSQLite", "MusterModel", "MusterTestSupport", "StressRig", "stress-workload"],
             swiftSettings: house),
         .testTarget(
             name: "StressTests", dependencies: ["MusterSQLite", "StressRig", "stress-workload"], swiftSettings: house),
@@ -119,6 +121,8 @@ let package = Package(
         .testTarget(
             name: "MusterTransferTests", dependencies: ["MusterTransfer", "MusterModel", "MusterTestSupport"],
             swiftSettings: house),
+        .testTarget(
+            name: "MusterTestSupportTests", dependencies: ["MusterModel", "MusterTestSupport"], swiftSettings: house),
         .testTarget(
             name: "MusterStoreTests", dependencies: ["MusterStore", "MusterModel", "MusterTestSupport"],
             swiftSettings: house),
@@ -147,7 +151,7 @@ let package = Package(
             swiftSettings: house),
         .testTarget(
             name: "EndToEndTests",
-            dependencies: ["muster", "MusterSQLite", "StressRig", "stress-workload"],
+            dependencies: ["muster", "MusterSQLite", "MusterTestSupport", "StressRig", "stress-workload"],
             swiftSettings: house),
         .testTarget(
             name: "MusterCatalogTests",

@@ -27,16 +27,8 @@ struct ServerTests {
     private static func runCurl(_ server: Server, _ arguments: [String]) throws -> (status: Int32, output: String) {
         let authority = server.rig.directory.file("authority-of-curl-\(arguments.count).pem")
         try server.rig.admin.authority.write(toFile: authority, atomically: true, encoding: .utf8)
-        let process = Process()
-        process.executableURL = URL(filePath: "/usr/bin/env")
-        process.arguments = ["curl", "-s", "-S", "--max-time", "60", "--cacert", authority] + arguments
-        let pipe = Pipe()
-        process.standardOutput = pipe
-        process.standardError = pipe
-        try process.run()
-        let output = try pipe.fileHandleForReading.readToEnd() ?? Data()
-        process.waitUntilExit()
-        return (process.terminationStatus, String(decoding: output, as: UTF8.self))
+        return try ChildProcess.run(
+            "curl", ["-s", "-S", "--max-time", "60", "--cacert", authority] + arguments, within: .seconds(90))
     }
 
     @Test(arguments: Plane.allCases)

@@ -1,4 +1,5 @@
 import Foundation
+import MusterTestSupport
 import Testing
 
 @testable import MusterFormat
@@ -34,8 +35,8 @@ struct VectorTests {
     }
 
     @Test func anIndependentReaderAgrees() throws {
-        let output = try runReader(on: Self.folder)
-        #expect(output.status == 0, "\(output.text)")
+        let reading = try runReader(on: Self.folder)
+        #expect(reading.status == 0, "\(reading.output)")
     }
 
     @Test(arguments: [
@@ -53,22 +54,13 @@ struct VectorTests {
         var bytes = Array(try Data(contentsOf: file))
         bytes[bytes.count / 2] ^= 1
         try Data(bytes).write(to: file)
-        let output = try runReader(on: copy)
-        #expect(output.status != 0, "the reader took a changed \(name)")
+        let reading = try runReader(on: copy)
+        #expect(reading.status != 0, "the reader took a changed \(name)")
     }
 
     /// Debian's Python, whose `cryptography` is a package of the system.
-    private func runReader(on folder: URL) throws -> (status: Int32, text: String) {
-        let reader = Process()
-        let pipe = Pipe()
-        reader.executableURL = URL(filePath: "/usr/bin/python3")
-        reader.arguments = [
-            Self.root.appending(path: "Tests/MusterFormatTests/read_vectors.py").path(), folder.path(),
-        ]
-        (reader.standardOutput, reader.standardError) = (pipe, pipe)
-        try reader.run()
-        let text = String(decoding: pipe.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
-        reader.waitUntilExit()
-        return (reader.terminationStatus, text)
+    private func runReader(on folder: URL) throws -> (status: Int32, output: String) {
+        let reader = Self.root.appending(path: "Tests/MusterFormatTests/read_vectors.py").path()
+        return try ChildProcess.run("/usr/bin/python3", [reader, folder.path()])
     }
 }

@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import MusterTestSupport
 import StressRig
 import Testing
 
@@ -17,11 +18,7 @@ struct CaptureAccessTests {
     }
 
     private func captureElsewhere(user: Int = 65_534, _ path: String) throws -> String {
-        let output = Pipe()
-        let process = try Workload.start(["capture", path, "user=\(user)"], output: output)
-        let answer = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
-        process.waitUntilExit()
-        return answer
+        try Workload.start(["capture", path, "user=\(user)"], output: .reader).readToEnd()
     }
 
     private func application() throws -> ApplicationProcess {
@@ -67,23 +64,16 @@ struct CaptureAccessTests {
         let application = try application()
         if isClosed { try application.close() } else { application.kill() }
         if !isClosed { try FileManager.default.removeItem(atPath: path + "-shm") }
-        guard mount(["--bind", folder.url.path, folder.url.path]) else { return }
-        defer { _ = run("/bin/umount", ["-l", folder.url.path]) }
-        guard mount(["-o", "remount,ro,bind", folder.url.path]) else { return }
+        // Containers may not mount: then there is nothing to see here.
+        guard try succeeds("mount", "--bind", folder.url.path, folder.url.path) else { return }
+        defer { #expect(throws: Never.self) { try succeeds("umount", "-l", folder.url.path) } }
+        guard try succeeds("mount", "-o", "remount,ro,bind", folder.url.path) else { return }
         let answer = try captureElsewhere(user: 0, path)
         #expect(answer.hasPrefix(isClosed ? "closed-file 2 8192" : "error: the shared memory file"), "\(answer)")
     }
 
-    /// Containers may not mount: then there is nothing to see here.
-    private func mount(_ arguments: [String]) -> Bool { run("/bin/mount", arguments) }
-
-    private func run(_ program: String, _ arguments: [String]) -> Bool {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: program)
-        process.arguments = arguments
-        process.standardError = FileHandle.nullDevice
-        do { try process.run() } catch { return false }
-        process.waitUntilExit()
-        return process.terminationStatus == 0
+    @discardableResult
+    private func succeeds(_ program: String, _ arguments: String...) throws -> Bool {
+        try ChildProcess.run(program, arguments).status == 0
     }
 }

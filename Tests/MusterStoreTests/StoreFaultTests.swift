@@ -26,13 +26,7 @@ struct StoreFaultTests {
         }
 
         static func run(_ tool: String, _ arguments: String...) throws -> Bool {
-            let process = Process()
-            process.executableURL = URL(filePath: "/usr/bin/env")
-            process.arguments = [tool] + arguments
-            process.standardError = FileHandle.nullDevice
-            try process.run()
-            process.waitUntilExit()
-            return process.terminationStatus == 0
+            try ChildProcess.run(tool, arguments).status == 0
         }
     }
 

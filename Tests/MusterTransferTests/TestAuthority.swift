@@ -29,15 +29,8 @@ final class TestAuthority: Sendable {
     }
 
     private func openssl(_ arguments: String) throws {
-        let process = Process()
-        process.executableURL = URL(filePath: "/usr/bin/openssl")
-        process.arguments = arguments.split(separator: " ").map(String.init)
-        process.currentDirectoryURL = directory.url
-        let errors = Pipe()
-        process.standardError = errors
-        try process.run()
-        let text = String(decoding: errors.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
-        process.waitUntilExit()
-        try #require(process.terminationStatus == 0, "openssl \(arguments): \(text)")
+        let command = ["--chdir", directory.path, "openssl"] + arguments.split(separator: " ").map(String.init)
+        let ending = try ChildProcess.run("env", command)
+        try #require(ending.status == 0, "openssl \(arguments): \(ending.output)")
     }
 }

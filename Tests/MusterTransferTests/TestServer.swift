@@ -14,28 +14,20 @@ final class TestServer {
 
     let authority: TestAuthority
     let port: Int
-    private let process = Process()
-    private let input = Pipe()
+    /// It ends when its input closes, or is killed when this object goes.
+    private let process: ChildProcess
     var url: String { "https://localhost:\(port)" }
 
     init(_ mode: Mode = .modern, wantsClients: Bool = false, isExpired: Bool = false) throws {
         authority = try TestAuthority()
         let identity = try authority.issue("server", isExpired: isExpired)
         let script = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "https_server.py")
-        process.executableURL = URL(filePath: "/usr/bin/python3")
-        process.arguments =
+        let arguments =
             [script.path(), "--certificate", identity.certificate, "--key", identity.key, "--mode", mode.rawValue]
             + (wantsClients ? ["--client-authority", authority.authority] : [])
-        process.standardInput = input
-        let output = Pipe()
-        process.standardOutput = output
-        try process.run()
-        let line = String(decoding: output.fileHandleForReading.availableData, as: UTF8.self)
-        port = try #require(Int(line.prefix { $0 != "\n" }), "the server did not start")
+        process = try ChildProcess("/usr/bin/python3", arguments, takesInput: true, output: .reader)
+        port = try #require(try process.readLine().flatMap { Int($0) }, "the server did not start")
     }
-
-    // It ends when its input closes; terminating it only saves it the time to notice.
-    deinit { process.terminate() }
 
     func client(
         identity: TLSFiles.Identity? = nil, _ adjust: (inout HTTPClient.Settings) -> Void = { _ in }

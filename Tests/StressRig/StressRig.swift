@@ -2,6 +2,7 @@ package import Foundation
 import Glibc
 import MusterModel
 package import MusterSQLite
+import MusterTestSupport
 
 /// Four writers with an invariant, a checkpointer and a vacuumer on one database, each a process of its own.
 package final class StressRig {
@@ -32,7 +33,7 @@ package final class StressRig {
     package let path: String
     private let ledgerPath: String
     private let settings: Settings
-    private var running: [Process] = []
+    private var running: [ChildProcess] = []
 
     /// Makes the database in `folder` and starts everybody.
     package init(folder: URL, settings: Settings) throws {
@@ -44,8 +45,7 @@ package final class StressRig {
             "initialise", path, "page_size=\(settings.pageSize)", "journal_mode=\(settings.journalMode)",
             "auto_vacuum=\(settings.autoVacuum)", "rows=\(settings.rows)",
         ])
-        start.waitUntilExit()
-        guard start.terminationStatus == 0 else { throw BrokenInvariant(reason: "the database was not made") }
+        guard try start.end() == 0 else { throw BrokenInvariant(reason: "the database was not made") }
         for number in 1...max(1, settings.writers) {
             try launch("writer", number, ["pause=\(settings.writerPauseMicroseconds)"])
         }
@@ -62,8 +62,8 @@ package final class StressRig {
 
     /// Kills everybody, as a power button would.
     package func stop() {
-        for process in running where process.isRunning { kill(process.processIdentifier, SIGKILL) }
-        for process in running { process.waitUntilExit() }
+        for process in running { process.signal(SIGKILL) }
+        for process in running { process.kill() }
         running = []
     }
 

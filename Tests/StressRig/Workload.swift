@@ -1,5 +1,6 @@
 package import Foundation
 import Glibc
+package import MusterTestSupport
 
 /// Where the `stress-workload` program is: beside the test program, or where `MUSTER_STRESS_WORKLOAD` says.
 package enum Workload {
@@ -28,14 +29,10 @@ package enum Workload {
     }
 
     /// Starts a role and does not wait for it.
-    package static func start(_ arguments: [String], input: Pipe? = nil, output: Pipe? = nil) throws -> Process {
-        let process = Process()
-        process.executableURL = try executable()
-        process.arguments = arguments
-        process.standardInput = input ?? FileHandle.nullDevice
-        if let output { process.standardOutput = output }
-        try process.run()
-        return process
+    package static func start(
+        _ arguments: [String], takesInput: Bool = false, output: ChildProcess.Destination = .inherited
+    ) throws -> ChildProcess {
+        try ChildProcess(try executable().path, arguments, takesInput: takesInput, output: output)
     }
 }
 
@@ -45,22 +42,17 @@ package final class ApplicationProcess {
         package let description: String
     }
 
-    private let process: Process
-    private let input = Pipe()
-    private let output = Pipe()
-    private var unread = Data()
+    private let process: ChildProcess
 
     package init(path: String) throws {
-        process = try Workload.start(["shell", path], input: input, output: output)
+        process = try Workload.start(["shell", path], takesInput: true, output: .reader)
         _ = try answer()
     }
-
-    deinit { kill() }
 
     /// Runs SQL in that process. Only `SELECT` and `PRAGMA` bring rows back: tab-separated lines.
     @discardableResult
     package func run(_ sql: String) throws -> [String] {
-        try input.fileHandleForWriting.write(contentsOf: Data((sql + "\n").utf8))
+        try process.write(sql + "\n")
         return try answer()
     }
 
@@ -69,32 +61,17 @@ package final class ApplicationProcess {
     package func reopen() throws { try run(".open") }
 
     /// Ends the process at once, as `kill -9` does.
-    package func kill() {
-        guard process.isRunning else { return }
-        Glibc.kill(process.processIdentifier, SIGKILL)
-        process.waitUntilExit()
-    }
+    package func kill() { process.kill() }
 
     private func answer() throws -> [String] {
         var lines: [String] = []
         while true {
-            let line = try nextLine()
+            guard let line = try process.readLine() else {
+                throw Refused(description: "the application process ended")
+            }
             if line == "ok" { return lines }
             if line.hasPrefix("error ") { throw Refused(description: String(line.dropFirst(6))) }
             lines.append(line)
-        }
-    }
-
-    private func nextLine() throws -> String {
-        while true {
-            if let end = unread.firstIndex(of: UInt8(ascii: "\n")) {
-                let line = String(decoding: unread[unread.startIndex..<end], as: UTF8.self)
-                unread = Data(unread[unread.index(after: end)...])
-                return line
-            }
-            let more = output.fileHandleForReading.availableData
-            guard !more.isEmpty else { throw Refused(description: "the application process ended") }
-            unread += more
         }
     }
 }

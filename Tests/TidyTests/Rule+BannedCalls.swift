@@ -44,6 +44,12 @@ extension Rule {
                 banning: ["try!", "as!", "fatalError("],
                 where: { $0.isTest }, instead: "throw, or use #require", at: "Tests/MusterModelTests/A.swift"),
             Rule(
+                "programs are started by ChildProcess",
+                // What these open is inherited by every program that another thread starts at that moment.
+                banning: ["Process()", "Foundation.Process", "Pipe()", "posix_spawn(", "popen("],
+                where: { _ in true }, instead: "use ChildProcess of MusterTestSupport",
+                accepts: ["ChildProcess()", "// Process()"]),
+            Rule(
                 "sleeping is for loops that poll or back off",
                 banning: ["Task.sleep(", "Thread.sleep(", "usleep(", "nanosleep("],
                 where: { $0.isSource && placesThatSleep[$0.path] == nil },
@@ -59,6 +65,7 @@ extension Rule {
         "Sources/MusterSQLite/Follow/FollowCore.swift": "another process's commit raises no event",
         "Sources/MusterSQLite/Follow/FollowState+Attach.swift":
             "the release of another process's file lock raises no event",
+        "Sources/MusterTestSupport/ChildProcess.swift": "the end of a program raises no event that waits with a limit",
         "Sources/MusterSQLite/WALIndex.swift": "a writer that is storing a header in shared memory raises no event",
         "Sources/muster/Commands/Surroundings.swift": "it hands sleeping on as a parameter",
     ]
