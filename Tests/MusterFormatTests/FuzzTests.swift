@@ -32,6 +32,17 @@ struct FuzzTests {
             manifest: manifest, receivedAt: Timestamp(microseconds: 0), stores: ["s"], coordinatorEpoch: 1
         ).signed(by: fixture.coordinator)
         let sealedPlain = try snapshot.sealedPart.encoded(in: snapshot.geometry, object: "it")
+        let chain = try ChainFixture()
+        let (inline, chunked) = (chain.deltas[0].manifest, chain.deltas[1].manifest)
+        let deltaPlain = try inline.openSealedPart(with: fixture.keys).encoded(
+            in: inline.publicPart.geometry, object: "it")
+        let chunkedPlain = try chunked.openSealedPart(with: fixture.keys).encoded(
+            in: chunked.publicPart.geometry, object: "it")
+        let reference = MapChangesReference(
+            extents: 0...2, place: snapshot.mapReference.place, plainByteCount: 100)
+        let frame = try chain.difference(Fixture.page(2, size: 512), from: Fixture.page(1, size: 512))
+        let differences = DifferenceChunk.encode(frames: [frame, frame])
+        let differencer = PageDifferencer()
         for _ in 0..<4000 {
             let pack = mutate(snapshot.pack.bytes, &generator)
             swallow {
@@ -47,6 +58,21 @@ struct FuzzTests {
             swallow { _ = try KeyRecord.parse(record) }
             let map = mutate(snapshot.mapPlain, &generator)
             swallow { _ = try MapDecoder(snapshot.publicPart).group(from: map, of: snapshot.mapReference) }
+            let delta = mutate(deltaPlain, &generator)
+            swallow { _ = try ManifestSealedPart.parse(delta, of: inline.publicPart, object: "it") }
+            let references = mutate(chunkedPlain, &generator)
+            swallow { _ = try ManifestSealedPart.parse(references, of: chunked.publicPart, object: "it") }
+            let changes = mutate(chain.deltas[1].mapPlains[1], &generator)
+            swallow { _ = try MapDecoder(chunked.publicPart).changes(from: changes, of: reference) }
+            let difference = mutate(differences, &generator)
+            swallow { _ = try DifferenceChunk.frames(in: difference, count: 2) }
+            let changed = mutate(frame, &generator)
+            swallow {
+                var page = [UInt8](repeating: 0, count: 512)
+                var span = page.mutableSpan
+                var output = span.mutableBytes
+                try differencer.apply(changed.span.bytes, to: nil, into: &output)
+            }
             let part = mutate(sealedPlain, &generator)
             swallow { _ = try ManifestSealedPart.parse(part, of: snapshot.publicPart, object: "it") }
         }

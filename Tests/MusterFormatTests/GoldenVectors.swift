@@ -5,8 +5,7 @@ import Foundation
 
 /// The files of `proto/vectors`, as today's code writes them. `proto/vectors/README.md` says what each shows.
 enum GoldenVectors {
-    /// Made once by an independent program (`read_vectors.py --make-difference`), because nothing here makes
-    /// differences yet; the seal around it is ours.
+    /// Made once by an independent program (`read_vectors.py --make-difference`); the seal around it is ours.
     static let differencePlainName = "difference.plain"
 
     static func files(differencePlain: [UInt8]) throws -> [String: [UInt8]] {
@@ -32,6 +31,10 @@ enum GoldenVectors {
             recipients: [fixture.recovery.publicKey], signer: fixture.coordinator,
             random: Fixture.random("sealed record"))
         files["recovery.key"] = Array(text.utf8)
+        for (index, delta) in try ChainFixture().deltas.enumerated() {
+            files["delta-\(index + 1).manifest"] = delta.manifest.bytes
+            files["delta-\(index + 1).pack"] = delta.pack?.bytes
+        }
         return files
     }
 

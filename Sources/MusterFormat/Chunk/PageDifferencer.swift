@@ -40,15 +40,28 @@ package final class PageDifferencer {
     private func difference(
         of page: UnsafeRawBufferPointer, prefix: UnsafeRawBufferPointer
     ) throws(FormatError) -> [UInt8] {
-        precondition((1...65_536).contains(page.count), "a page has at most 64 KiB")
+        precondition(
+            (1...65_536).contains(page.count) && [0, page.count].contains(prefix.count),
+            "a page has at most 64 KiB, and its base as many")
         let output = unsafe packed.bytes(Zstandard.mostBytes(page.count))
-        let byteCount = unsafe zstandard.compress(page, prefix: prefix, into: output)
+        let byteCount = unsafe zstandard.compress(page, prefix: apart(prefix, from: page), into: output)
         let frame = unsafe UnsafeRawBufferPointer(rebasing: output[..<byteCount])
         let check = unsafe reopened.bytes(page.count)
         guard unsafe zstandard.decompress(frame, prefix: prefix, into: check) == nil,
             unsafe page.elementsEqualByMemory(check)
         else { throw FormatError("difference", .selfCheckFailed) }
         return unsafe Array(frame)
+    }
+
+    /// Arrays that are equal may share their bytes, and libzstd ignores what of a prefix overlaps the input
+    /// (zstd_compress_internal.h, ZSTD_window_update).
+    private func apart(
+        _ prefix: UnsafeRawBufferPointer, from page: UnsafeRawBufferPointer
+    ) -> UnsafeRawBufferPointer {
+        guard let start = prefix.baseAddress, unsafe start == page.baseAddress else { return unsafe prefix }
+        let copy = unsafe reopened.bytes(prefix.count)
+        unsafe copy.copyMemory(from: prefix)
+        return UnsafeRawBufferPointer(copy)
     }
 
     private func apply(
