@@ -10,6 +10,7 @@ import MusterModel
 /// | `tls.key`, `tls.pem`, `ca.pem` | client certificate and the fleet's CA |
 /// | `receipt.pub`, `recovery.pub` | the coordinator's receipt key and the recovery keys, pinned at join |
 /// | `state.db` | see `AgentState` |
+/// | `agent.applied` | the version of `agent.yaml` that the running agent works by |
 /// | `agent.lock` | held, with the process id inside, while an agent runs |
 /// | `scratch/` | databases being verified; emptied at start |
 package struct AgentDirectory: Sendable {
@@ -23,6 +24,7 @@ package struct AgentDirectory: Sendable {
     package var authorityFile: String { file("ca.pem") }
     package var stateFile: String { file("state.db") }
     package var lockFile: String { file("agent.lock") }
+    var appliedFile: String { file("agent.applied") }
     package var scratch: String { file("scratch") }
     var signingKeyFile: String { file("signing.key") }
     var scopeKeyFile: String { file("scope.key") }
@@ -42,9 +44,22 @@ package struct AgentDirectory: Sendable {
     }
 
     package func configuration(overrides: [String: String] = [:]) throws -> AgentConfiguration {
+        try versionedConfiguration(overrides: overrides).configuration
+    }
+
+    /// The configuration, and which version of the file it is.
+    func versionedConfiguration(
+        overrides: [String: String] = [:]
+    ) throws -> (configuration: AgentConfiguration, version: FileVersion) {
         guard isJoined else { throw AgentDirectoryError.notJoined(path) }
-        let yaml = try String(contentsOfFile: configurationFile, encoding: .utf8)
-        return try AgentConfiguration(yaml: yaml, overrides: overrides)
+        let file = try FileHandle(forReadingFrom: URL(filePath: configurationFile))
+        let bytes = try file.readToEnd() ?? Data()
+        guard let version = FileVersion(descriptor: file.fileDescriptor) else {
+            throw AgentDirectoryError.damagedFile(configurationFile)
+        }
+        try file.close()
+        let yaml = String(decoding: bytes, as: UTF8.self)
+        return (try AgentConfiguration(yaml: yaml, overrides: overrides), version)
     }
 
     /// Removes what a verification that was killed left behind.
@@ -87,30 +102,5 @@ package enum AgentDirectoryError: ActionableError {
         case .refusedWrite: "Check that the disk is not full and that the directory belongs to this user."
         }
     }
-    package var isTransient: Bool { false }
-}
-
-extension AgentDirectory {
-    /// Adds a database to the configuration and tells a running agent.
-    ///
-    /// - Returns: true if an agent runs in this directory.
-    package func add(_ database: ProtectedDatabase) throws -> Bool {
-        let turn = try ConfigurationTurn(self)
-        defer { turn.end() }
-        var configuration = try configuration()
-        if let twin = configuration.databases.first(where: { $0.name == database.name || $0.path == database.path }) {
-            throw DatabaseKnown(name: twin.name, path: twin.path)
-        }
-        configuration.databases.append(database)
-        try write(configuration)
-        return DirectoryLock.signalReload(self)
-    }
-}
-
-package struct DatabaseKnown: ActionableError {
-    let name: String
-    let path: String
-    package var summary: String { "this node already protects '\(path)' under the name '\(name)'" }
-    package var hint: String { "Choose another name with --name, or leave it as it is." }
     package var isTransient: Bool { false }
 }

@@ -40,9 +40,10 @@ package final class AgentService: Service {
         guard directory.isJoined else { throw AgentDirectoryError.notJoined(directory.path) }
         // First the lock, then the file: 'database add' writes the file, then looks at the lock. Whatever it
         // finds, the change is either read here or told by SIGHUP.
-        let lock = try DirectoryLock(directory)
+        let lock = try await DirectoryLock.take(directory, sleep: environment.sleep)
         defer { lock.release() }
-        let configuration = try directory.configuration(overrides: overrides)
+        let (configuration, version) = try directory.versionedConfiguration(overrides: overrides)
+        noteApplied(version)
         let crew = try AgentCrew(directory: directory, configuration: configuration, environment: environment)
         defer { crew.shutdown() }
         environment.logger.info(
@@ -90,14 +91,25 @@ package final class AgentService: Service {
     private func reload(_ crew: AgentCrew) async {
         for await _ in reloads {
             do {
-                let configuration = try directory.configuration(overrides: overrides)
-                crew.use(configuration.databases)
+                let (configuration, version) = try directory.versionedConfiguration(overrides: overrides)
+                await crew.use(configuration.databases)
+                noteApplied(version)
                 environment.logger.info(
                     "configuration reloaded", metadata: ["databases": "\(configuration.databases.count)"])
             } catch {
                 let reason = (error as? any ActionableError)?.summary ?? "\(error)"
                 environment.logger.error("configuration not reloaded", metadata: ["reason": "\(reason)"])
             }
+        }
+    }
+
+    private func noteApplied(_ version: FileVersion) {
+        do {
+            try directory.noteApplied(version)
+        } catch {
+            // Only whoever waits for it needs it, and is told that it did not come.
+            let reason = (error as? any ActionableError)?.summary ?? "\(error)"
+            environment.logger.warning("applied configuration not noted", metadata: ["reason": "\(reason)"])
         }
     }
 }
@@ -120,8 +132,7 @@ struct AgentCrew: Sendable {
         try directory.emptyScratch()
         let state = try AgentState(path: directory.stateFile)
         coordinator = try Self.client(directory: directory, configuration: configuration, environment: environment)
-        board = DatabaseBoard()
-        board.replace(with: configuration.databases)
+        board = DatabaseBoard(configuration.databases) { _ in }
 
         let lanes = configuration.cores > 0 ? configuration.cores : environment.cores
         let pipeline = SnapshotPipeline(
@@ -147,9 +158,11 @@ struct AgentCrew: Sendable {
             directory: directory, identity: identity, url: configuration.coordinatorURL, environment: environment)
     }
 
-    func use(_ databases: [ProtectedDatabase]) {
-        board.replace(with: databases)
+    /// Returns when the agent has let go of what is not among them, or is paused.
+    func use(_ databases: [ProtectedDatabase]) async {
+        await board.replace(with: databases)
         schedule.wake()
+        reporter.wake()
     }
 
     /// Takes up no new snapshot; those under way are finished.

@@ -5,7 +5,24 @@ import MusterModel
 struct DirectoryLock {
     private let descriptor: Int32
 
-    init(_ directory: AgentDirectory) throws {
+    /// Takes the lock; another's that is held for a moment only is waited for.
+    ///
+    /// An agent that was killed a moment ago may hold it until the kernel is done with it, and a command that looks
+    /// whether an agent runs takes it for an instant.
+    static func take(
+        _ directory: AgentDirectory, sleep: @Sendable (Duration) async throws -> Void
+    ) async throws -> DirectoryLock {
+        for _ in 0..<40 {
+            do {
+                return try DirectoryLock(directory)
+            } catch AgentDirectoryError.inUse {
+                try await sleep(.milliseconds(50))
+            }
+        }
+        return try DirectoryLock(directory)
+    }
+
+    private init(_ directory: AgentDirectory) throws {
         let descriptor = open(directory.lockFile, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
         guard descriptor >= 0 else {
             throw AgentDirectoryError.refusedWrite(directory.lockFile, reason: String(cString: strerror(errno)))
@@ -40,14 +57,19 @@ struct DirectoryLock {
         return text?.split(separator: "\n").first.map(String.init)
     }
 
+    /// True while an agent runs in the directory.
+    static func isHeld(_ directory: AgentDirectory) -> Bool {
+        let descriptor = open(directory.lockFile, O_RDWR | O_CLOEXEC | O_NOFOLLOW)
+        guard descriptor >= 0 else { return false }
+        defer { close(descriptor) }
+        return flock(descriptor, LOCK_SH | LOCK_NB) != 0
+    }
+
     /// Tells a running agent to read its configuration again.
     ///
     /// - Returns: false if none runs.
     static func signalReload(_ directory: AgentDirectory) -> Bool {
-        let descriptor = open(directory.lockFile, O_RDWR | O_CLOEXEC | O_NOFOLLOW)
-        guard descriptor >= 0 else { return false }
-        defer { close(descriptor) }
-        guard flock(descriptor, LOCK_EX | LOCK_NB) != 0 else { return false }
+        guard isHeld(directory) else { return false }
         guard let process = holder(of: directory).flatMap({ Int32($0) }), process > 1, isAgent(process) else {
             return false
         }

@@ -18,6 +18,7 @@ struct AgentConfigurationTests {
                     id: try #require(DatabaseID(bytes: [UInt8](repeating: UInt8(index), count: 16))),
                     name: "n\(index): #", path: path, schedule: try #require(Schedule(every: .milliseconds(1500)))))
         }
+        configuration.databases[2].isPaused = true
         return configuration
     }
 
@@ -49,6 +50,10 @@ struct AgentConfigurationTests {
         arguments: [
             ("surprise: 1", ConfigurationError.unknown(file: "agent.yaml", keys: ["surprise"])),
             ("cores: many", .invalid(file: "agent.yaml", key: "cores", expected: "a whole number from 0 up")),
+            (
+                "databases: [{id: \"00112233445566778899aabbccddeeff\", name: a, path: /a, every: 1s, paused: 2}]",
+                .invalid(file: "agent.yaml", key: "databases.paused", expected: "true or false")
+            ),
             ("cores: -1", .invalid(file: "agent.yaml", key: "cores", expected: "a whole number from 0 up")),
         ])
     func whatIsUnknownIsRefused(line: String, error: ConfigurationError) throws {

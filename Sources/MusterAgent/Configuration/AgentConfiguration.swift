@@ -1,33 +1,6 @@
 package import MusterModel
 import Yams
 
-/// One database that this agent protects.
-package struct ProtectedDatabase: Equatable, Sendable {
-    package let id: DatabaseID
-    package let name: String
-    package let path: String
-    package let schedule: Schedule
-
-    package init(id: DatabaseID, name: String, path: String, schedule: Schedule) {
-        (self.id, self.name, self.path, self.schedule) = (id, name, path, schedule)
-    }
-}
-
-/// When snapshots of a database are due: `every` after the last one, plus up to `jitter`.
-package struct Schedule: Equatable, Sendable {
-    package static let shortest = Duration.milliseconds(100)
-    package let every: Duration
-    package let jitter: Duration
-
-    /// - Returns: nil for an interval below 100 ms or a negative jitter.
-    package init?(every: Duration, jitter: Duration? = nil) {
-        // Without a word from the operator a tenth of the interval spreads a fleet's load, never more than a minute.
-        let jitter = jitter ?? min(every / 10, .seconds(60))
-        guard every >= Self.shortest, jitter >= .zero else { return nil }
-        (self.every, self.jitter) = (every, jitter)
-    }
-}
-
 /// `agent.yaml`: everything an operator may set on a node.
 package struct AgentConfiguration: Equatable, Sendable {
     package static let fileName = "agent.yaml"
@@ -81,7 +54,7 @@ package struct AgentConfiguration: Equatable, Sendable {
     /// The file's text; parses back to an equal value.
     package var yaml: String {
         var lines = [
-            "# Muster agent. Written by 'muster agent join' and 'muster database add'; edits are kept, comments are not.",
+            "# Muster agent. Written by 'muster agent join' and 'muster database'; edits are kept, comments are not.",
             "# A running agent reads it again on SIGHUP.",
             "coordinator: \(quoted(coordinatorURL))",
             "node: \(quoted(nodeName))",
@@ -96,6 +69,7 @@ package struct AgentConfiguration: Equatable, Sendable {
                 "    path: \(quoted(database.path))",
                 "    every: \(database.schedule.every.text)", "    jitter: \(database.schedule.jitter.text)",
             ]
+            if database.isPaused { lines.append("    paused: true") }
         }
         return lines.joined(separator: "\n") + "\n"
     }
@@ -115,8 +89,9 @@ extension ProtectedDatabase {
         guard path.hasPrefix("/") else {
             throw .invalid(file: file, key: "databases.path", expected: "an absolute path, not '\(path)'")
         }
+        let isPaused = try reader.optionalBool("paused") ?? false
         try reader.refuseUnknownKeys()
-        self.init(id: id, name: name, path: path, schedule: schedule)
+        self.init(id: id, name: name, path: path, schedule: schedule, isPaused: isPaused)
     }
 }
 

@@ -77,6 +77,12 @@ struct YAMLReader {
         return value
     }
 
+    mutating func optionalBool(_ key: String) throws(ConfigurationError) -> Bool? {
+        guard let text = try optionalString(key) else { return nil }
+        guard let value = Bool(text) else { throw .invalid(file: file, key: prefix + key, expected: "true or false") }
+        return value
+    }
+
     mutating func optionalDuration(_ key: String) throws(ConfigurationError) -> Duration? {
         guard let text = try optionalString(key) else { return nil }
         guard let value = Duration(text: text) else {

@@ -29,7 +29,8 @@ final class Bell: Sendable {
         }
     }
 
-    private func waitForRing() async {
+    /// Returns at a ring, or when the task is cancelled.
+    func waitForRing() async {
         await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
                 let isRung = state.withLock { state in

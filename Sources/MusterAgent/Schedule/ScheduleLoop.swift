@@ -66,7 +66,7 @@ final class ScheduleLoop: Sendable {
     }
 
     private func refresh(_ book: inout ScheduleBook, _ known: inout [DatabaseID: Schedule]) throws {
-        let databases = board.databases
+        let databases = board.databases.filter { !$0.isPaused }
         let current = Set(databases.map(\.id))
         for id in known.keys where !current.contains(id) {
             book.remove(id)

@@ -86,7 +86,13 @@ struct JobLoop: Sendable {
         guard let id = DatabaseID(job.databaseID), let database = board.database(id) else {
             throw UnknownDatabase(name: job.database)
         }
-        outcome.snapshotID = try await snapshots.take(database, labels: job.labels).description
+        if database.isPaused { throw DatabasePaused(name: database.name) }
+        do {
+            outcome.snapshotID = try await snapshots.take(database, labels: job.labels).description
+        } catch  where error is CancellationError && !Task.isCancelled && board.database(id) != database {
+            // The board cut it off: it was paused or taken away in the meantime.
+            throw DatabasePaused(name: database.name)
+        }
     }
 
     private func verify(_ job: Muster_V1_Job, _ outcome: inout Muster_V1_JobOutcome) async throws {
@@ -108,6 +114,13 @@ private struct UnknownJob: ActionableError {
     let kind: String
     var summary: String { "this agent does not know jobs of kind '\(kind)'" }
     var hint: String { "Update the agent to the coordinator's version." }
+    var isTransient: Bool { false }
+}
+
+private struct DatabasePaused: ActionableError {
+    let name: String
+    var summary: String { "database '\(name)' is paused on its node" }
+    var hint: String { "Let it go on there with 'muster database resume --dir DIR \(name)'." }
     var isTransient: Bool { false }
 }
 

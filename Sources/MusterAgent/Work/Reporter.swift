@@ -55,6 +55,12 @@ struct Reporter: Sendable {
         report.databaseID = database.id.description
         (report.name, report.path) = (database.name, database.path)
         report.schedule = "every \(database.schedule.every.text)"
+        // What is paused is not looked at: nothing proves that it is as it was.
+        report.changedSinceReceipt = true
+        guard !database.isPaused else {
+            report.state = "waiting"
+            return report
+        }
         report.state = attempt.map { $0.failuresInARow > 0 ? "failing" : "ok" } ?? "waiting"
         (report.errorSummary, report.errorHint) = (attempt?.errorSummary ?? "", attempt?.errorHint ?? "")
         report.attemptedAt = attempt?.at.description ?? ""

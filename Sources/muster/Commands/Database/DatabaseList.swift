@@ -16,9 +16,9 @@ struct DatabaseList: AsyncParsableCommand {
     @OptionGroup var admin: AdminOptions
 
     private struct LocalRow: Row {
-        static let columns = ["database", "schedule", "path"]
-        let id, name, path, schedule: String
-        var cells: [String] { [name, schedule, path] }
+        static let columns = ["database", "state", "schedule", "path"]
+        let id, name, path, schedule, state: String
+        var cells: [String] { [name, state, schedule, path] }
     }
 
     func run() async throws {
@@ -30,7 +30,8 @@ struct DatabaseList: AsyncParsableCommand {
         try admin.format.show(
             databases.map {
                 LocalRow(
-                    id: $0.id.description, name: $0.name, path: $0.path, schedule: "every \($0.schedule.every.text)")
+                    id: $0.id.description, name: $0.name, path: $0.path, schedule: "every \($0.schedule.every.text)",
+                    state: $0.isPaused ? "paused" : "active")
             })
     }
 }

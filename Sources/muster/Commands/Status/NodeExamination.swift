@@ -45,6 +45,10 @@ struct NodeExamination {
     /// Opens the database as a snapshot would, reads its inventory and lets go.
     private func examine(_ database: ProtectedDatabase) -> [DoctorFinding] {
         let what = "database \(database.name)"
+        if database.isPaused {
+            let hint = "Let it go on with 'muster database resume --dir DIR \(database.name)'."
+            return [DoctorFinding(.warning, what, "it is paused: no snapshots are taken", hint: hint)]
+        }
         let inventory: SQLiteInventory
         do {
             let capture = try PinnedCapture.begin(path: database.path, elapsed: Surroundings.monotonic)
