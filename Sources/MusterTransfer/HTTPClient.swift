@@ -30,7 +30,7 @@ package final class HTTPClient: Sendable {
         precondition(settings.maximumConnections > 0, "a client needs a connection")
         self.settings = settings
         loop = try TransferLoop(tls: tls, settings: settings)
-        loop.start()
+        try loop.start()
     }
 
     deinit { loop.stop() }

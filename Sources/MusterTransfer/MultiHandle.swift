@@ -26,6 +26,8 @@ final class MultiHandle: @unchecked Sendable {
             throw MultiFailure(code: CURLM_OUT_OF_MEMORY)
         }
         unsafe self.pointer = unsafe pointer
+        // curl_multi_init succeeds without the sockets that wake it when no file can be opened: find out now.
+        try check(unsafe curl_multi_wakeup(pointer))
         try check(unsafe ccurl_multi_set_long(pointer, CURLMOPT_MAX_HOST_CONNECTIONS, maximumConnectionsPerServer))
         // Idle connections are kept for as many servers as one client talks to in practice.
         try check(unsafe ccurl_multi_set_long(pointer, CURLMOPT_MAXCONNECTS, 4 * maximumConnectionsPerServer))

@@ -12,6 +12,8 @@ package enum TransferError: ActionableError, Equatable {
     case protocolFailed(server: String, code: Int, detail: String)
     /// More requests wait in line than the client allows.
     case overloaded(server: String, waiting: Int)
+    /// This process got no thread or no open file from the system.
+    case exhausted(detail: String)
     case cancelled(server: String)
     case shutDown(server: String)
 
@@ -43,6 +45,7 @@ package enum TransferError: ActionableError, Equatable {
             "request to server \(server) failed with libcurl error \(code)\(parenthesized(detail))"
         case .overloaded(let server, let waiting):
             "\(waiting) requests already wait for server \(server)"
+        case .exhausted(let detail): "the HTTPS client cannot start\(parenthesized(detail))"
         case .cancelled(let server): "request to server \(server) was cancelled"
         case .shutDown(let server): "request to server \(server) was dropped because this process is stopping"
         }
@@ -60,6 +63,7 @@ package enum TransferError: ActionableError, Equatable {
         case .tooLarge: "Check that the address belongs to the server you mean and that both run the same version."
         case .protocolFailed: "Check the server's address, which must begin with https://, and its log."
         case .overloaded: "Wait until some of them are done, or run fewer at once."
+        case .exhausted: "Raise this process's limits of open files and of threads, or stop what uses them up."
         case .cancelled: "Start it again if it is still wanted."
         case .shutDown: "Nothing is to be done: it is taken up again at the next start."
         }
@@ -67,7 +71,7 @@ package enum TransferError: ActionableError, Equatable {
 
     package var isTransient: Bool {
         switch self {
-        case .unreachable, .overloaded: true
+        case .unreachable, .overloaded, .exhausted: true
         case .tls, .tooLarge, .protocolFailed, .cancelled, .shutDown: false
         }
     }

@@ -1,4 +1,4 @@
-import Foundation
+import CCurl
 import Glibc
 import Synchronization
 
@@ -37,15 +37,39 @@ final class TransferLoop: Sendable {
             let multi = try MultiHandle(maximumConnectionsPerServer: settings.maximumConnections)
             inbox = Mutex(Inbox(multi: multi))
         } catch {
-            throw error.error(server: "(any)")
+            throw .exhausted(detail: unsafe String(cString: curl_multi_strerror(error.code)))
         }
     }
 
-    /// Starts the thread, which keeps the loop alive until `stop`.
-    func start() {
-        let thread = Thread { [self] in run() }
-        thread.name = "muster-transfer"
-        thread.start()
+    /// Starts the thread, which keeps the loop alive until `stop`; if it cannot, the loop is closed.
+    ///
+    /// Not Foundation's `Thread`: that does not tell when the system refuses a thread, and requests would wait for ever.
+    ///
+    /// - Parameter stackBytes: nil for the system's choice.
+    func start(stackBytes: Int? = nil) throws(TransferError) {
+        var attributes = pthread_attr_t()
+        var code = unsafe pthread_attr_init(&attributes)
+        precondition(code == 0, "a thread cannot be described")
+        defer { unsafe pthread_attr_destroy(&attributes) }
+        code = unsafe pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
+        if let stackBytes, code == 0 { code = unsafe pthread_attr_setstacksize(&attributes, stackBytes) }
+        if code == 0 {
+            var thread = pthread_t()
+            let loop = unsafe Unmanaged.passRetained(self)
+            code = unsafe pthread_create(
+                &thread, &attributes,
+                { context in
+                    guard let context = unsafe context else { return nil }
+                    unsafe Unmanaged<TransferLoop>.fromOpaque(context).takeRetainedValue().run()
+                    return nil
+                }, loop.toOpaque())
+            // Only a thread that runs takes the reference.
+            if code != 0 { unsafe loop.release() }
+        }
+        guard code == 0 else {
+            for case .submit(let transfer) in shut() { transfer.finish(.shutDown(server: transfer.server)) }
+            throw .exhausted(detail: unsafe "no thread: \(String(cString: strerror(code)))")
+        }
     }
 
     func submit(_ transfer: Transfer) {
@@ -108,16 +132,20 @@ final class TransferLoop: Sendable {
     }
 
     private func close(_ table: inout TransferTable, because failure: MultiFailure?) {
-        let unseen = inbox.withLock { inbox in
+        // Without a failure there is none: `stop` was the last command.
+        for case .submit(let transfer) in shut() { table.add(transfer) }
+        for transfer in table.removeAll() {
+            transfer.finish(failure?.error(server: transfer.server) ?? .shutDown(server: transfer.server))
+        }
+    }
+
+    /// Lets no further command in. - Returns: those that nobody saw.
+    private func shut() -> [Command] {
+        inbox.withLock { inbox in
             inbox.isStopped = true
             inbox.multi = nil
             defer { inbox.commands = [] }
             return inbox.commands
-        }
-        // Without a failure there is none: `stop` was the last command.
-        for case .submit(let transfer) in unseen { table.add(transfer) }
-        for transfer in table.removeAll() {
-            transfer.finish(failure?.error(server: transfer.server) ?? .shutDown(server: transfer.server))
         }
     }
 

@@ -1,10 +1,11 @@
 import Foundation
+import Glibc
 import MusterTestSupport
 import Testing
 
 @testable import MusterTransfer
 
-@Suite("Cancelling and stopping", .timeLimit(.minutes(2)))
+@Suite("Cancelling and stopping", .timeLimit(.minutes(10)))
 struct CancellationTests {
     let server: TestServer
     let client: HTTPClient
@@ -84,9 +85,35 @@ struct CancellationTests {
         let result = await withCheckedContinuation { continuation in
             loop.submit(Transfer(id: 1, request: request, delivery: .whole(continuation)))
             // Had it been let in, the thread would now find it behind the command to stop.
-            loop.start()
+            #expect(throws: Never.self) { try loop.start() }
         }
         #expect(result == .failure(.shutDown(server: request.server)))
+    }
+
+    @Test func aLoopWithoutAThreadLetsNothingWait() async throws {
+        let loop = try TransferLoop(tls: TLSFiles(authority: server.authority.authority), settings: .init())
+        let request = HTTPRequest(.get, "\(server.url)/hello")
+        let result = await withCheckedContinuation { continuation in
+            loop.submit(Transfer(id: 1, request: request, delivery: .whole(continuation)))
+            // No machine has room for such a stack.
+            let error = #expect(throws: TransferError.self) { try loop.start(stackBytes: 1 << 50) }
+            #expect(error?.summary.hasPrefix("the HTTPS client cannot start (no thread: ") == true)
+        }
+        #expect(result == .failure(.shutDown(server: request.server)))
+    }
+
+    @Test func aClientThatGetsNoFilesIsRefused() async {
+        // In a process of its own, as the limit is the whole process's.
+        await #expect(processExitsWith: .success) {
+            var limit = rlimit(rlim_cur: 256, rlim_max: 256)
+            try #require(setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0)
+            var taken: [Int32] = []
+            while case let descriptor = open("/dev/null", O_RDONLY), descriptor >= 0 { taken.append(descriptor) }
+            let reason = await failure { _ = try HTTPClient(tls: TLSFiles(authority: "/authority.pem")) }
+            #expect(reason == "exhausted")
+            for descriptor in taken { close(descriptor) }
+            _ = try HTTPClient(tls: TLSFiles(authority: "/authority.pem"))
+        }
     }
 
     @Test func aClientThatIsDroppedEndsItsThread() async throws {
@@ -105,11 +132,13 @@ struct CancellationTests {
         print("seed \(seed)")
         var random = SeededGenerator(seed: seed)
         let (client, url) = (client, server.url)
-        let tasks = (0..<2000).map { _ in
-            let path = ["hello", "echo", "big?bytes=200000", "cut", "nothing"].randomElement(using: &random) ?? ""
+        let paths = ["hello", "echo", "big?bytes=200000", "cut", "nothing"]
+        // Every hundredth is not answered, so that some are under way or in line when they are cancelled.
+        let tasks = (0..<2000).map { number in
+            let path = number % 100 == 0 ? "hold/storm" : paths.randomElement(using: &random) ?? ""
             return Task { await failure { _ = try await client.get("\(url)/\(path)") } }
         }
-        for task in tasks where Bool.random(using: &random) {
+        for (number, task) in tasks.enumerated() where number % 100 == 0 || Bool.random(using: &random) {
             if Int.random(in: 0..<4, using: &random) == 0 { await Task.yield() }
             task.cancel()
         }

@@ -123,6 +123,7 @@ struct RetryPolicyTests {
             (.tooLarge(server: "s", limitBytes: 1), false), (.protocolFailed(server: "s", code: 1, detail: ""), false),
             (.overloaded(server: "s", waiting: 1), true), (.cancelled(server: "s"), false),
             (.shutDown(server: "s"), false),
+            (.exhausted(detail: "a thread for server s"), true),
         ]
 
     @Test(arguments: errors)

@@ -84,6 +84,7 @@ func failure(_ body: () async throws -> Void) async -> String {
         case .tooLarge: "too large"
         case .protocolFailed: "protocol"
         case .overloaded: "overloaded"
+        case .exhausted: "exhausted"
         case .cancelled: "cancelled"
         case .shutDown: "shut down"
         }
