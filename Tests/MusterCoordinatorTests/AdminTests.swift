@@ -25,7 +25,7 @@ struct AdminTests {
         let _: Muster_V1_ReportResponse = try await server.peer(node).post(.agent, "/v1/report", request)
     }
 
-    @Test(.timeLimit(.minutes(1))) func aJobWakesTheNodeThatWaits() async throws {
+    @Test(.timeLimit(.minutes(10))) func aJobWakesTheNodeThatWaits() async throws {
         try await Rig.serve { server in
             let node = try await server.makeNode()
             try await Self.report(node, server)

@@ -217,7 +217,7 @@ struct PinnedCaptureTests {
         try capture.finish()
     }
 
-    @Test("the page with the lock byte is captured as the file has it", .timeLimit(.minutes(2)))
+    @Test("the page with the lock byte is captured as the file has it", .timeLimit(.minutes(10)))
     func theLockBytePageIsCaptured() throws {
         let path = folder.path("large.db")
         let application = try ApplicationProcess(path: path)

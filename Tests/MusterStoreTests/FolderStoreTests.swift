@@ -128,7 +128,7 @@ struct FolderStoreTests {
         #expect(try String(contentsOfFile: secret, encoding: .utf8) == "secret")
     }
 
-    @Test(.timeLimit(.minutes(1)))
+    @Test(.timeLimit(.minutes(10)))
     func aPipeInAnObjectsPlaceDoesNotHang() async throws {
         let fixture = try await FolderFixture()
         let name = try #require(ObjectName("packs/pipe"))

@@ -4,7 +4,7 @@ import MusterModel
 import MusterTestSupport
 import Testing
 
-@Suite("Programs that tests run", .timeLimit(.minutes(2)))
+@Suite("Programs that tests run", .timeLimit(.minutes(10)))
 struct ChildProcessTests {
     @Test func itEndsAsItSaysAndPrintsWhatItPrints() throws {
         let ending = try ChildProcess.run("sh", ["-c", "echo out; echo err >&2; exit 3"])

@@ -5,7 +5,7 @@ import Testing
 
 @testable import MusterTransfer
 
-@Suite("A server that is not there or breaks off", .timeLimit(.minutes(2)))
+@Suite("A server that is not there or breaks off", .timeLimit(.minutes(10)))
 struct BrokenServerTests {
     @Test func aRefusedPortIsUnreachable() async throws {
         let server = try TestServer()

@@ -4,7 +4,7 @@ import Testing
 
 @testable import MusterTransfer
 
-@Suite("A download", .timeLimit(.minutes(2)))
+@Suite("A download", .timeLimit(.minutes(10)))
 struct DownloadTests {
     let server: TestServer
     let client: HTTPClient

@@ -6,7 +6,7 @@ import Testing
 
 @testable import MusterTransfer
 
-@Suite("The HTTPS client", .timeLimit(.minutes(2)))
+@Suite("The HTTPS client", .timeLimit(.minutes(10)))
 struct HTTPClientTests {
     let server: TestServer
     let client: HTTPClient

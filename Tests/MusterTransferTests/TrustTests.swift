@@ -3,7 +3,7 @@ import MusterTestSupport
 import MusterTransfer
 import Testing
 
-@Suite("Whom the client trusts, and who trusts it", .timeLimit(.minutes(2)))
+@Suite("Whom the client trusts, and who trusts it", .timeLimit(.minutes(10)))
 struct TrustTests {
     private func reason(_ server: TestServer, _ client: HTTPClient, host: String = "localhost") async -> String {
         await failure { _ = try await client.get("https://\(host):\(server.port)/hello") }
