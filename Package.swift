@@ -109,6 +109,10 @@ let package = Package(
         .executableTarget(
             name: "stress-workload", dependencies: ["MusterModel", "MusterSQLite"], path: "Tests/StressWorkload",
             swiftSettings: house),
+        .executableTarget(
+            name: "receipt-load",
+            dependencies: ["MusterModel", "MusterFormat", "MusterTransfer", "MusterAPI", "MusterAgent"],
+            path: "Tests/ReceiptLoad", swiftSettings: house),
         .testTarget(
             name: "MusterSQLiteTests",
             dependencies: ["MusterSQLite", "MusterModel", "MusterTestSupport", "StressRig", "stress-workload"],

@@ -97,19 +97,35 @@ extension Catalog {
         case notOwned
     }
 
+    package struct Preview: Sendable {
+        package let outcome: CommitOutcome
+        /// Of the packs that come with the commit: replicas that are known already.
+        package let held: [PackReplica]
+    }
+
     /// What a commit would be answered without a change: a cheap refusal before anything is stored.
-    package func preview(_ commit: Commit) async throws(CatalogError) -> CommitOutcome {
+    ///
+    /// - Parameter incoming: packs that come with the commit, and so need not be there yet.
+    package func preview(_ commit: Commit, incoming: [PackID] = []) async throws(CatalogError) -> Preview {
         try await read { database in
-            switch try CommitCheck(commit, in: database).run() {
-            case .refused(let outcome): outcome
-            case .fits: .committed
-            }
+            let held = try incoming.flatMap { try Self.replicas(of: $0, in: commit.scope, in: database) }
+            let outcome =
+                switch try CommitCheck(commit, incoming: Set(incoming), in: database).run() {
+                case .refused(let outcome): outcome
+                case .fits: CommitOutcome.committed
+                }
+            return Preview(outcome: outcome, held: held)
         }
     }
 
     /// Commits the snapshot if the lineage's head is its parent.
-    package func commit(_ commit: Commit) async throws(CatalogError) -> CommitOutcome {
-        try await write { try Self.commit(commit, in: $0) }
+    ///
+    /// - Parameter packs: durable packs that came with it; they are registered whatever becomes of the commit.
+    package func commit(_ commit: Commit, packs: [NewPack] = []) async throws(CatalogError) -> CommitOutcome {
+        try await write { database in
+            for pack in packs { try Self.add(pack, now: commit.receivedAt, in: database) }
+            return try Self.commit(commit, in: database)
+        }
     }
 
     package func head(of lineage: LineageID) async throws(CatalogError) -> Head? {

@@ -32,7 +32,7 @@ extension Catalog {
         package var id: PackID
         package var scope: ScopeID
         package var sizeBytes: Int64
-        /// Store number and generation of each durable copy.
+        /// Store number and generation of each durable copy; none for a pack that was sent again and is there.
         package var replicas: [(store: Int64, generation: String)]
         /// Extent chunks only.
         package var chunks: [ChunkPlace]
@@ -71,35 +71,36 @@ extension Catalog {
     /// A pack that is known gets the new replicas in place of the old ones: the bytes are the same,
     /// and the newest copy is the one that was just checked.
     package func add(_ pack: NewPack, now: Timestamp) async throws(CatalogError) {
-        try await write { database in
-            let lease = (now + Self.leaseDuration).microseconds
-            try database.execute(
-                sql: """
-                    INSERT INTO pack(id, scope, size_bytes, received_at, leased_until) VALUES (?, ?, ?, ?, ?)
-                    ON CONFLICT(id, scope) DO UPDATE
-                    SET received_at = excluded.received_at, leased_until = excluded.leased_until
-                    """,
-                arguments: [pack.id.blob, pack.scope.blob, pack.sizeBytes, now.microseconds, lease])
-            let number = try Int64.fetchOne(
-                database, sql: "SELECT number FROM pack WHERE id = ? AND scope = ?",
-                arguments: [pack.id.blob, pack.scope.blob])
-            guard let number else { throw CatalogError.damaged(column: "pack.id") }
-            for replica in pack.replicas {
-                try database.execute(
-                    sql: """
-                        INSERT INTO pack_replica(pack, store, generation, state, checked_at)
-                        VALUES (?, ?, ?, 'present', ?)
-                        ON CONFLICT(pack, store) DO UPDATE SET generation = excluded.generation,
-                            state = excluded.state, checked_at = excluded.checked_at
-                        """,
-                    arguments: [number, replica.store, replica.generation, now.microseconds])
-            }
-            try Self.count(wanting: number, in: database)
-            let insert = try database.cachedStatement(
-                sql: "INSERT INTO chunk(id, pack, offset, length) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING")
-            for chunk in pack.chunks {
-                try insert.execute(arguments: [chunk.id.blob, number, chunk.offset, chunk.length])
-            }
+        try await write { try Self.add(pack, now: now, in: $0) }
+    }
+
+    static func add(_ pack: NewPack, now: Timestamp, in database: GRDB.Database) throws {
+        let lease = (now + leaseDuration).microseconds
+        try database.run(
+            """
+            INSERT INTO pack(id, scope, size_bytes, received_at, leased_until) VALUES (?, ?, ?, ?, ?)
+            ON CONFLICT(id, scope) DO UPDATE
+            SET received_at = excluded.received_at, leased_until = excluded.leased_until
+            """,
+            [pack.id.blob, pack.scope.blob, pack.sizeBytes, now.microseconds, lease])
+        let number: Int64? = try database.value(
+            "SELECT number FROM pack WHERE id = ? AND scope = ?", [pack.id.blob, pack.scope.blob])
+        guard let number else { throw CatalogError.damaged(column: "pack.id") }
+        for replica in pack.replicas {
+            try database.run(
+                """
+                INSERT INTO pack_replica(pack, store, generation, state, checked_at)
+                VALUES (?, ?, ?, 'present', ?)
+                ON CONFLICT(pack, store) DO UPDATE SET generation = excluded.generation,
+                    state = excluded.state, checked_at = excluded.checked_at
+                """,
+                [number, replica.store, replica.generation, now.microseconds])
+        }
+        try count(wanting: number, in: database)
+        for chunk in pack.chunks {
+            try database.run(
+                "INSERT INTO chunk(id, pack, offset, length) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                [chunk.id.blob, number, chunk.offset, chunk.length])
         }
     }
 
@@ -119,19 +120,18 @@ extension Catalog {
 
     /// All replicas of one pack, for whoever may read it; nil scope means any.
     package func replicas(of id: PackID, in scope: ScopeID?) async throws(CatalogError) -> [PackReplica] {
-        try await read { database in
-            let rows = try Row.fetchAll(
-                database,
-                sql: """
-                    SELECT p.number, p.id, p.size_bytes, r.* FROM pack p JOIN pack_replica r ON r.pack = p.number
-                    WHERE p.id = ? ORDER BY p.number, r.store
-                    """, arguments: [id.blob])
-            guard let scope else { return try rows.map(Self.packReplica) }
-            let own = try Int64.fetchOne(
-                database, sql: "SELECT number FROM pack WHERE id = ? AND scope = ?",
-                arguments: [id.blob, scope.blob])
-            return try rows.filter { $0["number"] == own }.map(Self.packReplica)
-        }
+        try await read { try Self.replicas(of: id, in: scope, in: $0) }
+    }
+
+    static func replicas(
+        of id: PackID, in scope: ScopeID?, in database: GRDB.Database
+    ) throws -> [PackReplica] {
+        try database.rows(
+            """
+            SELECT p.id, p.size_bytes, r.* FROM pack p JOIN pack_replica r ON r.pack = p.number
+            WHERE p.id = ?1 AND (?2 IS NULL OR p.scope = ?2) ORDER BY p.number, r.store
+            """, [id.blob, scope?.blob]
+        ).map(packReplica)
     }
 
     /// Records what an inspection of a replica found.

@@ -165,13 +165,17 @@ extension Catalog {
         }
     }
 
-    package func receiptIsStored(_ snapshot: SnapshotID) async throws(CatalogError) {
-        try await write { database in
-            try database.execute(
-                sql: "UPDATE receipt SET stored = 1 WHERE snapshot = (SELECT number FROM snapshot WHERE id = ?)",
-                arguments: [snapshot.blob])
+    /// Notes that the receipt is in the store: with the next write, as whoever does not know it finds it there.
+    package func receiptIsStored(_ snapshot: SnapshotID) {
+        note { database in
+            try database.run(
+                "UPDATE receipt SET stored = 1 WHERE snapshot = (SELECT number FROM snapshot WHERE id = ?)",
+                [snapshot.blob])
         }
     }
+
+    /// Writes what was only noted so far.
+    package func settle() async throws(CatalogError) { try await write { _ in } }
 
     package func receipt(of snapshot: SnapshotID) async throws(CatalogError) -> [UInt8]? {
         try await read { database in

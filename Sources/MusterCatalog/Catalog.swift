@@ -8,9 +8,9 @@ import MusterModel
 /// here may be the only copy of anything but work under way (jobs, tokens, runs).
 ///
 /// - One writer, many readers: GRDB's pool holds one writing connection and lets readers
-///   see the last commit (WAL). A writing method is one transaction, and it returns only
-///   after the transaction is durable (`synchronous=FULL`, asserted when a connection opens:
-///   with NORMAL a power cut loses acknowledged commits).
+///   see the last commit (WAL). A writing method happens as a whole or not at all, and it returns only
+///   after it is durable (`synchronous=FULL`, asserted when a connection opens:
+///   with NORMAL a power cut loses acknowledged commits). Those that come together share what that costs: `SharedWriter`.
 /// - Every question has an index; `QueryPlanTests` holds the lists to that.
 /// - This is the only target with SQL on the catalog. Values go in and out as plain structs.
 /// - It reads no clock and draws no chance: times, ids and hashes are given by the caller.
@@ -20,6 +20,7 @@ package struct Catalog: Sendable {
     package static let leaseDuration = Duration.seconds(24 * 3600)
 
     let pool: DatabasePool
+    private let writer: SharedWriter
     let sha256: @Sendable ([UInt8]) -> [UInt8]
 
     /// Opens the catalog at `path`, making or migrating it if need be.
@@ -31,6 +32,7 @@ package struct Catalog: Sendable {
         do {
             pool = try DatabasePool(path: path, configuration: Self.configuration())
             try Self.migrator().migrate(pool)
+            writer = SharedWriter(pool)
         } catch {
             throw CatalogError(error)
         }
@@ -65,12 +67,15 @@ package struct Catalog: Sendable {
         return migrator
     }
 
-    /// Runs `body` in one durable transaction.
+    /// Runs `body` as a whole or not at all, and returns after it is durable.
     func write<Value: Sendable>(
         _ body: @escaping @Sendable (GRDB.Database) throws -> Value
     ) async throws(CatalogError) -> Value {
-        do { return try await pool.write(body) } catch { throw CatalogError(error) }
+        do { return try await writer.write(body) } catch { throw CatalogError(error) }
     }
+
+    /// Writes `body` along with the next write; see `SharedWriter.note`.
+    func note(_ body: @escaping @Sendable (GRDB.Database) throws -> Void) { writer.note(body) }
 
     /// Runs `body` on one consistent view of the last commit.
     func read<Value: Sendable>(

@@ -24,6 +24,8 @@ struct CommitCheck {
     static let longestChain: Int64 = 63
     /// The most missing packs that one answer names.
     private static let namedPacks = 10_000
+    /// Of a pack that is about to come: nothing is written with it.
+    private static let unnumbered: Int64 = 0
 
     struct StandingHead {
         let head: Catalog.Head
@@ -47,9 +49,11 @@ struct CommitCheck {
     private let scope: Data
     private let addedSinceParent: Set<PackID>
     private let droppedSinceParent: Set<PackID>
+    /// Packs that are about to come, so that they are not missing.
+    private let incoming: Set<PackID>
 
-    init(_ commit: Catalog.Commit, in database: GRDB.Database) {
-        (self.commit, self.database) = (commit, database)
+    init(_ commit: Catalog.Commit, incoming: Set<PackID> = [], in database: GRDB.Database) {
+        (self.commit, self.incoming, self.database) = (commit, incoming, database)
         (lineage, scope) = (commit.lineage.blob, commit.scope.blob)
         addedSinceParent = Set(commit.packsSinceParent.added)
         droppedSinceParent = Set(commit.packsSinceParent.dropped)
@@ -99,13 +103,18 @@ struct CommitCheck {
     private func checkChanges(_ change: inout LineageChange, liveBefore: Int64) throws -> Catalog.CommitOutcome? {
         var missing = try wantingPacks()
         for id in commit.packsSinceParent.added {
-            guard let pack = try pack(id), !pack.isWanting else {
+            let pack = try pack(id)
+            if let pack, try isLive(pack.number) {
+                return .inconsistent("pack \(id) is added and was needed before")
+            }
+            if let pack, !pack.isWanting || incoming.contains(id) {
+                change.added.append(pack.number)
+            } else if incoming.contains(id) {
+                change.added.append(Self.unnumbered)
+            } else {
                 missing.insert(id)
                 guard missing.count < Self.namedPacks else { break }
-                continue
             }
-            if try isLive(pack.number) { return .inconsistent("pack \(id) is added and was needed before") }
-            change.added.append(pack.number)
         }
         guard missing.isEmpty else { return .packsMissing(missing.sorted()) }
         for id in commit.packsSinceParent.dropped {
@@ -122,7 +131,7 @@ struct CommitCheck {
     private func wantingPacks() throws -> Set<PackID> {
         let wanting: [PackID] = try database.rows(Self.wantingQuery, [scope, lineage, Self.namedPacks])
             .map { try $0.digest("id") }
-        return Set(wanting).subtracting(droppedSinceParent)
+        return Set(wanting).subtracting(droppedSinceParent).subtracting(incoming)
     }
 
     // MARK: - Against the base

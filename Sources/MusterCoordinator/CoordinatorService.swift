@@ -76,6 +76,7 @@ package struct CoordinatorService: Service {
         ]
         let group = ServiceGroup(configuration: .init(services: services, logger: coordinator.logger))
         try await group.run()
+        try await coordinator.catalog.settle()
         withExtendedLifetime(lock) {}
     }
 

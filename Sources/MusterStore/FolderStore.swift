@@ -33,6 +33,22 @@ package final class FolderStore: Store {
         return try await folder.run { [folder] in try FolderObjectWriter(folder: folder) }
     }
 
+    package func put(_ name: ObjectName, _ bytes: [UInt8]) async throws(StoreError) {
+        try requireWritable()
+        try await folder.run(name) { [folder] in
+            try FolderObjectWriter(folder: folder, holding: bytes).finish(as: name)
+        }
+    }
+
+    package func prepare(_ bytes: [UInt8]) async throws(StoreError) -> any ObjectWriter {
+        try requireWritable()
+        return try await folder.run { [folder] in
+            let writer = try FolderObjectWriter(folder: folder, holding: bytes)
+            try writer.makeDurable()
+            return writer
+        }
+    }
+
     package func read(_ name: ObjectName, maximumBytes: Int, fresh: Bool) async throws(StoreError) -> [UInt8] {
         try await folder.run(name) { [folder] in
             let file = try folder.open(name)

@@ -9,6 +9,13 @@ package protocol Store: Sendable {
     /// Begins an object that nobody sees until it is committed.
     func beginPut() async throws(StoreError) -> any ObjectWriter
 
+    /// Puts a small object in one step.
+    func put(_ name: ObjectName, _ bytes: [UInt8]) async throws(StoreError)
+
+    /// Begins a small object with all its bytes, as far as can be done before it has a name: a store that can
+    /// makes them durable now, so that its commit takes less time.
+    func prepare(_ bytes: [UInt8]) async throws(StoreError) -> any ObjectWriter
+
     /// Reads a whole object.
     ///
     /// - Parameter maximumBytes: a larger object is an error.
@@ -74,16 +81,25 @@ extension ObjectWriter {
 }
 
 extension Store {
-    /// Puts a small object in one step.
     package func put(_ name: ObjectName, _ bytes: [UInt8]) async throws(StoreError) {
-        let writer = try await beginPut()
+        let writer = try await prepare(bytes)
         do {
-            try await writer.write(bytes)
             try await writer.commit(as: name)
         } catch {
             await writer.abort()
             throw error
         }
+    }
+
+    package func prepare(_ bytes: [UInt8]) async throws(StoreError) -> any ObjectWriter {
+        let writer = try await beginPut()
+        do {
+            try await writer.write(bytes)
+        } catch {
+            await writer.abort()
+            throw error
+        }
+        return writer
     }
 
     package func read(_ name: ObjectName, maximumBytes: Int) async throws(StoreError) -> [UInt8] {

@@ -7,7 +7,9 @@ final class StoreFolder: Sendable {
     let storeName: String
     let root: Descriptor
     private let random: RandomSource
-    private let pool = BlockingPool(label: "muster-store", width: 4)
+    /// Wide, because most of the time its threads wait for the disk, and what is made durable at the same time
+    /// shares a flush.
+    private let pool = BlockingPool(label: "muster-store", width: 16)
     /// What this process knows of folders' entries in their parents.
     private let entries = Mutex<[String: Entry]>([:])
 

@@ -49,6 +49,24 @@ extension StoreConformance {
             }
             try require(try await store.byteCount(of: name) == nil, "an aborted object has a size")
         },
+        StoreConformance("a prepared object is not there before its commit, nor after an abort") { store, random in
+            let (name, bytes) = (try random.objectName(), random.bytes(5000))
+            let writer = try await store.prepare(bytes)
+            try require(try await store.allNames().isEmpty, "an unnamed object is listed")
+            try require(try await writer.readBack(0..<5000) == bytes, "its bytes are not there")
+            try await writer.commit(as: name)
+            try require(try await store.read(name, maximumBytes: 5000) == bytes, "the bytes differ")
+            let (longer, second) = (try await store.prepare(bytes), try random.objectName())
+            try await longer.write([7])
+            try await longer.commit(as: second)
+            try require(try await store.read(second, maximumBytes: 5001) == bytes + [7], "what came later is not there")
+            let other = try await store.prepare(bytes)
+            try await requireError("a commit under a name that is taken", \.isAlreadyExists) { () throws(StoreError) in
+                try await other.commit(as: name)
+            }
+            await (try await store.prepare(bytes)).abort()
+            try require(try await store.allNames() == [name, second], "an aborted object is listed")
+        },
         StoreConformance("a committed writer takes no more") { store, random in
             let (writer, name) = (try await store.beginPut(), try random.objectName())
             try await writer.commit(as: name)

@@ -16,7 +16,8 @@ struct CommitTests {
         let receipt = commit.receipt
         commit.receipt = [1, 2, 3]
         #expect(try await fixture.catalog.commit(commit) == .repeated(receipt: receipt, isStored: false))
-        try await fixture.catalog.receiptIsStored(commit.snapshot)
+        fixture.catalog.receiptIsStored(commit.snapshot)
+        try await fixture.catalog.settle()
         #expect(try await fixture.catalog.commit(commit) == .repeated(receipt: receipt, isStored: true))
         #expect(try await fixture.catalog.totals().snapshots == 1)
     }
@@ -129,7 +130,8 @@ struct CommitTests {
         let unstored = try await fixture.catalog.unstoredReceipts(limit: 10)
         #expect(unstored.map(\.bytes) == [commit.receipt])
         #expect(unstored.first?.snapshot.replicas.first?.receiptGeneration == "00000000000000cc")
-        try await fixture.catalog.receiptIsStored(commit.snapshot)
+        fixture.catalog.receiptIsStored(commit.snapshot)
+        try await fixture.catalog.settle()
         #expect(try await fixture.catalog.unstoredReceipts(limit: 10).isEmpty)
     }
 }

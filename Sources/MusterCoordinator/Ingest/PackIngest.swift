@@ -59,27 +59,13 @@ extension Coordinator {
         }
     }
 
-    /// Takes a small pack that travelled inside a commit.
-    func ingest(_ bytes: [UInt8], scope: ScopeID) async throws {
-        let id: PackID = SHA256Hasher.hash(bytes)
-        try await packLanes.pass(PackLane(id: id, scope: scope)) {
-            if try await isStored(id, scope) { return try await catalog.refresh(id, in: scope, now: clock.now()) }
-            let writer = try await store.store.beginPut()
-            do {
-                let hash = PackHash(id)
-                try await take(bytes, writer, hash)
-                try await finish(id, scope, bytes.count, writer, hash)
-            } catch {
-                await writer.abort()
-                throw error
-            }
-        }
-    }
-
     /// Whether a copy counts as good and is still there: else what was sent again is the way to heal it.
     private func isStored(_ id: PackID, _ scope: ScopeID) async throws -> Bool {
-        for replica in try await catalog.replicas(of: id, in: scope)
-        where replica.store == store.number && replica.state == .present {
+        try await isStored(try await catalog.replicas(of: id, in: scope))
+    }
+
+    func isStored(_ replicas: [Catalog.PackReplica]) async throws -> Bool {
+        for replica in replicas where replica.store == store.number && replica.state == .present {
             return try await isThere(replica)
         }
         return false
@@ -148,7 +134,7 @@ extension Coordinator {
         return try PackDirectory(try await writer.readBack(range), trailer: trailer, pack: id)
     }
 
-    private static func check(
+    static func check(
         _ entries: ArraySlice<PackEntry>, in bytes: [UInt8], of directory: PackDirectory
     ) throws -> [Catalog.ChunkPlace] {
         let start = entries.first?.offset ?? 0
@@ -161,7 +147,7 @@ extension Coordinator {
     }
 
     /// The first bytes of a pack (proto/format.md).
-    private static let magic = Array("MUSTPACK".utf8)
+    static let magic = Array("MUSTPACK".utf8)
 }
 
 /// The hash of a pack under way. Pieces come one after the other; the lock lets them come from any thread.

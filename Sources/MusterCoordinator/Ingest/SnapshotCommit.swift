@@ -7,50 +7,126 @@ import MusterStore
 
 /// The commit of a snapshot, in the one order that survives a crash at any point.
 ///
-/// 1. The manifest is durable in the store; without a receipt it is nothing.
+/// 1. The manifest and the packs that came with it are durable in the store; without a receipt they are nothing.
+///    So are the receipt's bytes, but without a name: nobody can find them.
 /// 2. The catalog's transaction: the lineage's head moves, and the receipt's exact bytes are kept. From
-///    here on the snapshot is committed.
-/// 3. The receipt is durable in the store, and 4. the catalog knows that it is.
-/// 5. Only then the answer. A crash after 2 is completed at the next start, or by the next try.
+///    here on the snapshot is committed. It may refuse, and then there must be no receipt in the store.
+/// 3. The receipt gets its name in the store, durably.
+/// 4. Only then the answer. A crash after 2 is completed at the next start, or by the next try; so is a receipt of which
+///    the catalog does not know yet that it is stored.
+///
+/// Each step is made durable for all commits under way at once: 1 and 3 by the file system, 2 by `SharedWriter`.
 extension Coordinator {
     /// - Returns: the receipt; the same bytes for the same manifest.
-    func commit(_ manifest: Manifest) async throws -> [UInt8] {
+    func commit(_ manifest: Manifest, bringing packs: [InlinePack] = []) async throws -> [UInt8] {
         try await lineageLanes.pass(manifest.publicPart.lineage) {
-            var commit = try entry(of: manifest)
-            if let receipt = try await receipt(for: try await catalog.preview(commit), commit) { return receipt }
-            let generations = (Generation(from: random), Generation(from: random))
-            let place = SnapshotPlace(commit)
-            try await store.store.put(.manifest(place, generations.0), manifest.bytes)
-            commit.receivedAt = clock.now()
-            commit.receipt = try Receipt(
-                manifest: manifest, receivedAt: commit.receivedAt, stores: [store.name],
-                coordinatorEpoch: Self.epoch
-            ).signed(by: receiptKey)
-            commit.places = [(store.number, generations.0.description, generations.1.description)]
-            let outcome = try await catalog.commit(commit)
-            if let receipt = try await receipt(for: outcome, commit) { return receipt }
-            try await store.store.put(.receipt(place, generations.1), commit.receipt)
-            try await catalog.receiptIsStored(commit.snapshot)
-            logger.info(
-                "snapshot received",
-                metadata: [
-                    "snapshot": "\(commit.snapshot)", "database": "\(commit.databaseName)",
-                    "sequence": "\(commit.sequence)", "bytes": "\(commit.sizeBytes)",
-                ])
-            return commit.receipt
+            try await inPackLanes(packs[...], of: manifest.publicPart.scope) {
+                try await commitInTurn(manifest, packs)
+            }
         }
+    }
+
+    private func commitInTurn(_ manifest: Manifest, _ packs: [InlinePack]) async throws -> [UInt8] {
+        var commit = try entry(of: manifest)
+        let preview = try await catalog.preview(commit, incoming: packs.map(\.id))
+        if let receipt = try await receipt(for: preview.outcome, commit) { return receipt }
+        commit.receivedAt = clock.now()
+        commit.receipt = try Receipt(
+            manifest: manifest, receivedAt: commit.receivedAt, stores: [store.name], coordinatorEpoch: Self.epoch
+        ).signed(by: receiptKey)
+        let generations = (Generation(from: random), Generation(from: random))
+        commit.places = [(store.number, generations.0.description, generations.1.description)]
+        let place = SnapshotPlace(commit)
+
+        let (stored, unnamed) = try await makeDurable(
+            manifest, as: .manifest(place, generations.0), packs, held: preview.held, receipt: commit.receipt)
+        do {
+            let outcome = try await catalog.commit(commit, packs: stored)
+            if let receipt = try await receipt(for: outcome, commit) {
+                await unnamed.abort()
+                return receipt
+            }
+            try await unnamed.commit(as: .receipt(place, generations.1))
+        } catch {
+            await unnamed.abort()
+            throw error
+        }
+        catalog.receiptIsStored(commit.snapshot)
+        logger.info(
+            "snapshot received",
+            metadata: [
+                "snapshot": "\(commit.snapshot)", "database": "\(commit.databaseName)",
+                "sequence": "\(commit.sequence)", "bytes": "\(commit.sizeBytes)",
+            ])
+        return commit.receipt
+    }
+
+    /// One pack of one scope is stored once at a time. In order of their ids, so that two commits never wait for each other.
+    private func inPackLanes<Value: Sendable>(
+        _ packs: ArraySlice<InlinePack>, of scope: ScopeID, _ body: @Sendable () async throws -> Value
+    ) async throws -> Value {
+        guard let first = packs.first else { return try await body() }
+        return try await packLanes.pass(PackLane(id: first.id, scope: scope)) {
+            try await inPackLanes(packs.dropFirst(), of: scope, body)
+        }
+    }
+
+    /// Brings to the store what must be there before the catalog decides, all at the same time.
+    ///
+    /// - Parameter held: replicas of the packs that the catalog knows.
+    /// - Returns: the packs, for the catalog; and the receipt, which has no name yet.
+    private func makeDurable(
+        _ manifest: Manifest, as name: ObjectName, _ packs: [InlinePack], held: [Catalog.PackReplica],
+        receipt: [UInt8]
+    ) async throws -> ([Catalog.NewPack], any ObjectWriter) {
+        async let unnamed = store.store.prepare(receipt)
+        async let named: Void = store.store.put(name, manifest.bytes)
+        do {
+            let stored = try await withThrowingTaskGroup(of: Catalog.NewPack.self) { group in
+                for pack in packs {
+                    group.addTask {
+                        try await makeDurable(
+                            pack, of: manifest.publicPart.scope, held: held.filter { $0.id == pack.id })
+                    }
+                }
+                return try await group.reduce(into: []) { $0.append($1) }
+            }
+            try await named
+            return (stored, try await unnamed)
+        } catch {
+            // Where it did not fail itself, it leaves nothing.
+            if let unnamed = try? await unnamed { await unnamed.abort() }
+            throw error
+        }
+    }
+
+    private func makeDurable(
+        _ pack: InlinePack, of scope: ScopeID, held: [Catalog.PackReplica]
+    ) async throws -> Catalog.NewPack {
+        var entry = Catalog.NewPack(
+            id: pack.id, scope: scope, sizeBytes: Int64(pack.bytes.count), replicas: [], chunks: pack.extents)
+        if try await isStored(held) { return entry }
+        let generation = Generation(from: random)
+        try await store.store.put(.pack(pack.id, generation), pack.bytes)
+        entry.replicas = [(store.number, generation.description)]
+        return entry
     }
 
     /// Brings receipts to the store that a crash, or a store that was away, kept from it.
     func completeReceipts() async throws {
+        // What the catalog was not told yet would be done again.
+        try await catalog.settle()
         var (last, completed): (Int64, Int) = (0, 0)
         while true {
             let unstored = try await catalog.unstoredReceipts(after: last, limit: 100)
             guard let end = unstored.last else { break }
             for receipt in unstored {
                 do {
-                    try await complete(receipt.snapshot, receipt.bytes)
-                    completed += 1
+                    // Not beside the commit that is just bringing it.
+                    let wasMissing = try await lineageLanes.pass(receipt.snapshot.lineage) {
+                        try await complete(receipt.snapshot, receipt.bytes)
+                    }
+                    if wasMissing { completed += 1 }
                 } catch {
                     // The snapshot is committed all the same; housekeeping comes back to its receipt.
                     logger.error(
@@ -89,7 +165,7 @@ extension Coordinator {
         case .committed: return nil
         case .repeated(let receipt, let isStored):
             if !isStored, let snapshot = try await catalog.snapshot(commit.snapshot) {
-                try await complete(snapshot, receipt)
+                _ = try await complete(snapshot, receipt)
             }
             return receipt
         case .stale(let head): throw Refusal.forked(head)
@@ -103,7 +179,9 @@ extension Coordinator {
         }
     }
 
-    private func complete(_ snapshot: Catalog.Snapshot, _ receipt: [UInt8]) async throws {
+    /// - Returns: false where it was there, and only the catalog did not know.
+    private func complete(_ snapshot: Catalog.Snapshot, _ receipt: [UInt8]) async throws -> Bool {
+        var wasMissing = false
         for replica in snapshot.replicas where replica.store == store.number {
             guard let generation = Generation(replica.receiptGeneration) else {
                 throw CatalogError.damaged(column: "receipt_generation")
@@ -111,6 +189,7 @@ extension Coordinator {
             let name = ObjectName.receipt(SnapshotPlace(snapshot), generation)
             do {
                 try await store.store.put(name, receipt)
+                wasMissing = true
             } catch StoreError.alreadyExists {
                 // The crash came between the object and the flag. The name is this receipt's alone.
                 let stored = try await store.store.read(name, maximumBytes: Format.maximumRecordBytes)
@@ -119,7 +198,8 @@ extension Coordinator {
                 }
             }
         }
-        try await catalog.receiptIsStored(snapshot.id)
+        catalog.receiptIsStored(snapshot.id)
+        return wasMissing
     }
 }
 

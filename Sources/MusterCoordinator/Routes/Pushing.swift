@@ -52,8 +52,7 @@ extension Coordinator {
                 packs.reduce(0, { $0 + $1.count }) <= Self.maximumInlineBytes
             else { throw Refusal.tooLarge("a pack inside the commit", limitBytes: Self.maximumInlinePack) }
             let manifest = try await checkedManifest(Array(request.manifest), node: node, scope: scope)
-            for pack in packs { try await ingest(pack, scope: scope) }
-            return try await commit(manifest)
+            return try await commit(manifest, bringing: try await checked(packs))
         }
         var answer = Muster_V1_CommitResponse()
         answer.receipt = .init(receipt)
@@ -70,6 +69,15 @@ extension Coordinator {
             }
         }
         return try await bodyShares.pass(node) { try await bodies.pass(weight: byteCount, body) }
+    }
+
+    /// - Returns: each pack once, in the order of their ids.
+    private func checked(_ packs: [[UInt8]]) async throws -> [InlinePack] {
+        guard !packs.isEmpty else { return [] }
+        return try await hashing.run {
+            var known: Set<PackID> = []
+            return try packs.map(InlinePack.init).filter { known.insert($0.id).inserted }.sorted { $0.id < $1.id }
+        }
     }
 
     static func node(_ call: Call) throws -> (NodeID, ScopeID) {
