@@ -77,8 +77,12 @@ final class StoreFleet: PackSink {
         let place = SnapshotPlace(
             database: request.database, lineage: request.lineage, sequence: request.sequence,
             snapshot: request.snapshot)
-        try await store.put(.manifest(place, Generation(from: random)), prepared.manifest)
-        let manifest = try Manifest.parse(prepared.manifest).verified(by: signingKey.verifyingKey)
+        try await commit(try Manifest.parse(prepared.manifest).verified(by: signingKey.verifyingKey), place)
+    }
+
+    /// Lays a manifest and its receipt into the store.
+    func commit(_ manifest: Manifest, _ place: SnapshotPlace) async throws {
+        try await store.put(.manifest(place, Generation(from: random)), manifest.bytes)
         let receipt = Receipt(
             manifest: manifest, receivedAt: Timestamp(microseconds: 1), stores: [store.name], coordinatorEpoch: 1)
         try await store.put(.receipt(place, Generation(from: random)), try receipt.signed(by: receiptKey))

@@ -3,125 +3,136 @@ import MusterModel
 
 /// Rebuilds one group (256 extents): its map, then its extents in few ranged reads, each checked before it is written.
 struct GroupAssembler: Sendable {
-    /// Sealed bytes read at a time.
-    private static let spanBytes = 4 << 20
+    /// Pages of scatter and difference chunks held at a time, as bytes.
+    private static let mostPayloadBytes = 4 << 20
 
-    let snapshot: SnapshotID
-    let source: any SnapshotSource
-    let decoder: MapDecoder
     let geometry: DatabaseGeometry
-    let lanes: OpeningLanes
-    let pool: BlockingPool
+    let maps: MapReader
+    let pageChunks: PageChunks
+    let reader: PackReader
     let file: RestoredFile?
-    let onBytes: @Sendable (UInt64) -> Void
+
+    private struct Extent: Sendable {
+        let extent: Int
+        let row: GroupState.Row
+        let supplied: [(page: UInt32, supply: GroupState.Supply)]
+    }
 
     /// - Returns: the group's hash over what was really written.
-    func run(_ reference: MapGroupReference) async throws -> GroupHash {
-        let group = try await map(reference)
-        guard group.scatter.isEmpty else {
-            throw RestoreError.tooNew(snapshot: snapshot, what: "scatter or difference chunks")
-        }
-        var hashes: [ExtentHash?] = Array(repeating: nil, count: group.extents.count)
-        let first = geometry.extents(ofGroup: reference.index).lowerBound
-        for span in Self.spans(group.extents) {
-            let bytes = try await read(span.pack, span.range)
-            let written = try await pool.run { try write(span.entries, from: bytes, start: span.range.lowerBound) }
-            for (extent, hash) in written { hashes[extent - first] = hash }
-            onBytes(UInt64(bytes.count))
+    func run(_ group: Int) async throws -> GroupHash {
+        let state = try await maps.state(ofGroup: group)
+        let numbers = geometry.extents(ofGroup: group)
+        let extents = try numbers.map { try extent($0, state) }
+        for span in ReadSpan.cut(extents, place: \.row.place) {
+            let bytes = try await reader.read(span.pack, span.range)
+            for batch in Self.batches(span.items, pageSize: geometry.pageSize) {
+                let payloads = try await pageChunks.payloads(Self.needs(batch, state))
+                try await reader.pool.run {
+                    for extent in batch { try write(extent, from: bytes, of: span, payloads) }
+                }
+            }
         }
         var hasher = TreeHasher()
-        let found = hasher.groupHash(of: hashes.compactMap { $0 })
-        guard hashes.allSatisfy({ $0 != nil }), found == reference.hash else {
-            throw damaged(reference.place.pack, "group \(reference.index) does not hash to what the manifest says")
-        }
-        return found
+        return hasher.groupHash(of: extents.map(\.row.hash))
     }
 
-    private func map(_ reference: MapGroupReference) async throws -> MapGroup {
-        let place = reference.place
-        let sealed = try await read(place.pack, UInt64(place.range.lowerBound)..<UInt64(place.range.upperBound))
-        return try await pool.run {
-            do {
-                let plain = try lanes.with(keyEpoch: place.keyEpoch) { lane in
-                    try lane.opener.open(
-                        sealed.span.bytes, as: .map, expecting: place.chunk, plainByteCount: reference.plainByteCount)
-                }
-                return try decoder.group(from: plain, of: reference)
-            } catch let error as FormatError {
-                throw damaged(place.pack, error.summary)
+    private func extent(_ number: Int, _ state: GroupState) throws -> Extent {
+        guard let row = state.rows[number] else {
+            throw reader.damagedManifest("its map has no chunk for extent \(number)")
+        }
+        let pageCount = geometry.pageCount(ofExtent: number)
+        let supplied = state.supplied(number, pageCount: pageCount)
+        let first = UInt64(number) * UInt64(geometry.pagesPerExtent) + 1
+        let others = supplied.count { UInt64($0.page) >= first + UInt64(row.suppliedPageCount) }
+        guard row.suppliedPageCount + others == pageCount else {
+            throw reader.damagedManifest("its map has no chunk for a page of extent \(number)")
+        }
+        return Extent(extent: number, row: row, supplied: supplied)
+    }
+
+    private static func batches(_ extents: [Extent], pageSize: Int) -> [ArraySlice<Extent>] {
+        var (batches, start, bytes) = ([ArraySlice<Extent>](), 0, 0)
+        for (index, extent) in extents.enumerated() {
+            let more = extent.supplied.count * pageSize
+            if index > start, bytes + more > mostPayloadBytes {
+                batches.append(extents[start..<index])
+                (start, bytes) = (index, 0)
+            }
+            bytes += more
+        }
+        return batches + [extents[start...]]
+    }
+
+    private static func needs(
+        _ extents: ArraySlice<Extent>, _ state: GroupState
+    ) -> [GroupState.PageChunk: [PageChunks.Need]] {
+        var needs: [GroupState.PageChunk: [PageChunks.Need]] = [:]
+        for extent in extents {
+            for (page, supply) in extent.supplied {
+                needs[state.chunks[supply.chunk], default: []].append(
+                    PageChunks.Need(page: page, position: supply.position))
             }
         }
+        return needs
     }
-
-    // MARK: - Spans
-
-    private struct Span {
-        let pack: PackID
-        var range: Range<UInt64>
-        var entries: [ExtentEntry]
-    }
-
-    /// Chunks that stand close together in one pack are fetched by one read.
-    private static func spans(_ extents: [ExtentEntry]) -> [Span] {
-        let ordered = extents.sorted { ($0.place.pack, $0.place.offset) < ($1.place.pack, $1.place.offset) }
-        var spans: [Span] = []
-        for entry in ordered {
-            let range = UInt64(entry.place.range.lowerBound)..<UInt64(entry.place.range.upperBound)
-            if let last = spans.indices.last, spans[last].pack == entry.place.pack,
-                range.lowerBound <= spans[last].range.upperBound + 64 << 10,
-                range.upperBound - spans[last].range.lowerBound <= spanBytes
-            {
-                let end = max(spans[last].range.upperBound, range.upperBound)
-                spans[last].range = spans[last].range.lowerBound..<end
-                spans[last].entries.append(entry)
-            } else {
-                spans.append(Span(pack: entry.place.pack, range: range, entries: [entry]))
-            }
-        }
-        return spans
-    }
-
-    private func read(_ pack: PackID, _ range: Range<UInt64>) async throws -> [UInt8] {
-        do {
-            let bytes = try await source.read(pack, range)
-            guard bytes.count == range.count else {
-                throw ObjectUnavailable(reason: "it is truncated: \(bytes.count) bytes came of \(range.count)")
-            }
-            return bytes
-        } catch let error as ObjectUnavailable {
-            throw damaged(pack, error.reason)
-        }
-    }
-
-    // MARK: - Extents
 
     private func write(
-        _ entries: [ExtentEntry], from bytes: [UInt8], start: UInt64
-    ) throws -> [(extent: Int, hash: ExtentHash)] {
-        var written: [(extent: Int, hash: ExtentHash)] = []
-        for entry in entries {
-            let offset = entry.place.offset - Int(start)
-            let sealed = bytes.span.bytes.extracting(offset..<offset + entry.place.byteCount)
-            do {
-                let (plain, hash) = try lanes.with(keyEpoch: entry.place.keyEpoch) { lane in
-                    let plain = try lane.opener.open(
-                        sealed, as: .extent, expecting: entry.place.chunk,
-                        plainByteCount: geometry.byteCount(ofExtent: entry.extent))
-                    return (plain, lane.hasher.extentHash(of: plain.span.bytes, pageSize: geometry.pageSize))
+        _ extent: Extent, from bytes: [UInt8], of span: ReadSpan<Extent>, _ payloads: [UInt32: PagePayload]
+    ) throws {
+        let place = extent.row.place
+        let sealed = bytes.span.bytes.extracting(span.indices(of: place))
+        try reader.inPack(place.pack) {
+            try reader.lanes.with(keyEpoch: place.keyEpoch) { lane in
+                let base = try lane.opener.open(
+                    sealed, as: .extent, expecting: place.chunk,
+                    plainByteCount: extent.row.chunkPageCount * geometry.pageSize)
+                let plain = try apply(payloads, to: base, extent, lane.differencer)
+                guard lane.hasher.extentHash(of: plain.span.bytes, pageSize: geometry.pageSize) == extent.row.hash
+                else {
+                    throw reader.damaged(place.pack, "extent \(extent.extent) does not hash to what the map says")
                 }
-                guard hash == entry.hash else {
-                    throw damaged(entry.place.pack, "extent \(entry.extent) does not hash to what the map says")
-                }
-                try file?.write(plain, at: geometry.byteOffset(ofExtent: entry.extent))
-                written.append((entry.extent, hash))
-            } catch let error as FormatError {
-                throw damaged(entry.place.pack, error.summary)
+                try file?.write(plain, at: geometry.byteOffset(ofExtent: extent.extent))
             }
         }
-        return written
     }
 
-    private func damaged(_ pack: PackID, _ reason: String) -> RestoreError {
-        .damaged(snapshot: snapshot, store: source.name, object: "pack \(pack)", reason: reason)
+    /// The extent as it is now, from its chunk and what other chunks say of its pages.
+    private func apply(
+        _ payloads: [UInt32: PagePayload], to base: [UInt8], _ extent: Extent, _ differencer: PageDifferencer
+    ) throws -> [UInt8] {
+        let (pageSize, byteCount) = (geometry.pageSize, geometry.byteCount(ofExtent: extent.extent))
+        if extent.supplied.isEmpty, base.count == byteCount { return base }
+        var plain = Array(base.prefix(byteCount))
+        if plain.count < byteCount { plain += [UInt8](repeating: 0, count: byteCount - plain.count) }
+        let first = extent.extent * geometry.pagesPerExtent + 1
+        for (page, _) in extent.supplied {
+            let start = (Int(page) - first) * pageSize
+            guard let payload = payloads[page] else { preconditionFailure("a page was asked for and did not come") }
+            let bytes: [UInt8] =
+                switch payload.kind {
+                case .scatter: payload.bytes
+                case .difference:
+                    try reader.inPack(payload.pack) {
+                        try pageAfter(payload.bytes, of: base, at: start..<start + pageSize, differencer)
+                    }
+                }
+            plain.replaceSubrange(start..<start + pageSize, with: bytes)
+        }
+        return plain
+    }
+
+    private func pageAfter(
+        _ frame: [UInt8], of base: [UInt8], at place: Range<Int>, _ differencer: PageDifferencer
+    ) throws -> [UInt8] {
+        var page = [UInt8](repeating: 0, count: place.count)
+        var span = page.mutableSpan
+        var target = span.mutableBytes
+        // Where the chunk has no such page the difference is from nothing.
+        if place.upperBound <= base.count {
+            try differencer.apply(frame.span.bytes, to: base.span.bytes.extracting(place), into: &target)
+        } else {
+            try differencer.apply(frame.span.bytes, to: nil, into: &target)
+        }
+        return page
     }
 }

@@ -8,6 +8,7 @@ import MusterModel
 final class OpeningLanes: @unchecked Sendable {
     final class Lane {
         let opener: ChunkOpener
+        let differencer = PageDifferencer()
         var hasher = TreeHasher()
 
         init(keys: ScopeKeys) { opener = ChunkOpener(keys: keys) }

@@ -9,7 +9,6 @@ package enum RestoreError: ActionableError {
     case noKey(snapshot: SnapshotID, keyEpoch: UInt32)
     case targetExists(path: String)
     case targetRefused(path: String, reason: String)
-    case tooNew(snapshot: SnapshotID, what: String)
 
     package var summary: String {
         switch self {
@@ -21,7 +20,6 @@ package enum RestoreError: ActionableError {
             "no key at hand opens snapshot \(snapshot) (key epoch \(keyEpoch))"
         case .targetExists(let path): "'\(path)' exists"
         case .targetRefused(let path, let reason): "'\(path)' cannot be written: \(reason)"
-        case .tooNew(let snapshot, let what): "snapshot \(snapshot) holds \(what), which this version cannot read"
         }
     }
 
@@ -34,7 +32,6 @@ package enum RestoreError: ActionableError {
         case .noKey: "Give the node's --agent-dir or the fleet's --recovery-key FILE."
         case .targetExists: "Choose a path where nothing stands, or move that file away."
         case .targetRefused: "Check the folder's permissions and free space."
-        case .tooNew: "Use a muster at least as new as the one that wrote it."
         }
     }
 
@@ -49,7 +46,7 @@ package enum RestoreError: ActionableError {
             Failing(
                 snapshot: snapshot.description, store: store, object: "",
                 reason: "integrity_check: \(problems.prefix(3).joined(separator: "; "))")
-        case .noKey, .targetExists, .targetRefused, .tooNew: nil
+        case .noKey, .targetExists, .targetRefused: nil
         }
     }
 }

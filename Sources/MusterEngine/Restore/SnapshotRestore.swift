@@ -5,7 +5,8 @@ import Synchronization
 
 /// Rebuilds a snapshot into a file, checking everything before the file has its name.
 ///
-/// Manifest signature ▶ sealed part ▶ for each group: map chunk, extents (id, seal, hash) ▶ content root ▶
+/// Manifests of the base chain (signature, hash, sealed part) ▶ for each group: map chunks, extents with what other
+/// chunks say of their pages (id, seal, hash) ▶ content root ▶
 /// fsync ▶ `integrity_check` ▶ name. What fails on the way leaves no file.
 package struct SnapshotRestore: Sendable {
     private static let mostGroupsUnderWay = 8
@@ -29,26 +30,7 @@ package struct SnapshotRestore: Sendable {
 
     /// What a restore would do; nothing is written and no pack is read.
     package func plan(_ snapshot: SnapshotID) async throws -> RestorePlan {
-        let bytes: [UInt8]
-        do {
-            bytes = try await source.manifest(of: snapshot)
-        } catch let error as ObjectUnavailable {
-            throw damagedManifest(snapshot, error.reason)
-        }
-        do {
-            let manifest = try Manifest.parse(bytes).verified(by: verifyingKey)
-            let part = manifest.publicPart
-            guard part.snapshot == snapshot else {
-                throw damagedManifest(snapshot, "it is the manifest of snapshot \(part.snapshot)")
-            }
-            guard part.isFull else { throw RestoreError.tooNew(snapshot: snapshot, what: "a delta manifest") }
-            guard let key = keys.first(where: { $0.epoch == part.keyEpoch && $0.scope == part.scope }) else {
-                throw RestoreError.noKey(snapshot: snapshot, keyEpoch: part.keyEpoch)
-            }
-            return RestorePlan(publicPart: part, sealedPart: try manifest.openSealedPart(with: key))
-        } catch let error as FormatError {
-            throw damagedManifest(snapshot, error.summary)
-        }
+        try await BaseChain(snapshot: snapshot, source: source, keys: keys, verifyingKey: verifyingKey).plan()
     }
 
     /// Restores into a new file at `target`.
@@ -82,23 +64,24 @@ package struct SnapshotRestore: Sendable {
     ) async throws {
         let total = plan.publicPart.storedBytes
         let read = ByteMeter()
-        let assembler = GroupAssembler(
-            snapshot: plan.publicPart.snapshot, source: source, decoder: MapDecoder(plan.publicPart),
-            geometry: plan.publicPart.geometry, lanes: OpeningLanes(keys: keys, snapshot: plan.publicPart.snapshot),
-            pool: pool, file: file
+        let reader = PackReader(
+            snapshot: plan.publicPart.snapshot, source: source, packs: plan.packs,
+            lanes: OpeningLanes(keys: keys, snapshot: plan.publicPart.snapshot), pool: pool
         ) { bytes in
             onProgress(read.add(bytes), total)
         }
-        guard case .groups(let groups) = plan.sealedPart.map else {
-            throw RestoreError.tooNew(snapshot: plan.publicPart.snapshot, what: "a delta map")
-        }
-        var hashes: [GroupHash?] = Array(repeating: nil, count: groups.count)
+        let geometry = plan.publicPart.geometry
+        let assembler = GroupAssembler(
+            geometry: geometry, maps: MapReader(plan: plan, reader: reader),
+            pageChunks: PageChunks(reader: reader, pageSize: geometry.pageSize), reader: reader, file: file)
+        var hashes: [GroupHash?] = Array(repeating: nil, count: geometry.groupCount)
         try await withThrowingTaskGroup(of: (Int, GroupHash).self) { tasks in
-            // Twice the lanes: while half of them compute, the others wait for the network. Each may hold 4 MiB.
+            // Twice the lanes: while half of them compute, the others wait for the network. Each may hold 4 MiB
+            // sealed and as much of single pages.
             let underWay = min(lanes * 2, Self.mostGroupsUnderWay)
-            for (started, reference) in groups.enumerated() {
-                if started >= underWay, let (index, hash) = try await tasks.next() { hashes[index] = hash }
-                tasks.addTask { (reference.index, try await assembler.run(reference)) }
+            for group in hashes.indices {
+                if group >= underWay, let (index, hash) = try await tasks.next() { hashes[index] = hash }
+                tasks.addTask { (group, try await assembler.run(group)) }
             }
             for try await (index, hash) in tasks { hashes[index] = hash }
         }
@@ -139,12 +122,4 @@ private final class ByteMeter: Sendable {
     private let sum = Atomic<UInt64>(0)
 
     func add(_ bytes: UInt64) -> UInt64 { sum.wrappingAdd(bytes, ordering: .relaxed).newValue }
-}
-
-/// What a restore needs, read from the manifest alone.
-package struct RestorePlan: Sendable {
-    package let publicPart: ManifestPublicPart
-    package let sealedPart: ManifestSealedPart
-
-    package var packs: Set<PackID> { publicPart.packs.added }
 }

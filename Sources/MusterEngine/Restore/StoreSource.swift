@@ -4,7 +4,8 @@ package import MusterStore
 /// One store, read without any coordinator: what names an object there is its listing.
 ///
 /// A manifest counts as a snapshot only with a receipt beside it: one without was
-/// never acknowledged. Where copies of one object stand under several generations
+/// never acknowledged, or its snapshot has expired; then others may still be based
+/// on it, so it is read all the same. Where copies of one object stand under several generations
 /// the first that is listed is read; its bytes are checked by whoever asked.
 package struct StoreSource: SnapshotSource {
     private let store: any Store
@@ -18,18 +19,20 @@ package struct StoreSource: SnapshotSource {
     /// Lists the store once: memory is O(objects).
     package init(_ store: any Store) async throws {
         self.store = store
-        var received: Set<SnapshotID> = []
+        var received: Set<SnapshotPlace> = []
         try await Self.each(store, .receipts) { _, item in
-            if case .receipt(let place, _) = item { received.insert(place.snapshot) }
+            if case .receipt(let place, _) = item { received.insert(place) }
         }
         var manifests: [SnapshotID: ObjectName] = [:]
-        var places: [SnapshotPlace] = []
+        var places: Set<SnapshotPlace> = []
         try await Self.each(store, .manifests) { name, item in
-            guard case .manifest(let place, _) = item, received.contains(place.snapshot),
-                manifests[place.snapshot] == nil
-            else { return }
-            manifests[place.snapshot] = name
-            places.append(place)
+            guard case .manifest(let place, _) = item, !places.contains(place) else { return }
+            if received.contains(place) {
+                manifests[place.snapshot] = name
+                places.insert(place)
+            } else if manifests[place.snapshot] == nil {
+                manifests[place.snapshot] = name
+            }
         }
         var packs: [PackID: ObjectName] = [:]
         try await Self.each(store, .packs) { name, item in

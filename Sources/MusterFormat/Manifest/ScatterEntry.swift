@@ -1,3 +1,5 @@
+import MusterModel
+
 /// A chunk of pages listed by number, as one map speaks of it.
 package struct ScatterEntry: Sendable, Hashable {
     package enum Kind: Sendable, Hashable {
@@ -41,13 +43,17 @@ package struct ScatterEntry: Sendable, Hashable {
     }
 
     /// Calls `body` with each page that is supplied, ascending, and its position in the chunk.
-    package func forEachLive(_ body: (_ page: UInt32, _ position: Int) -> Void) {
-        var nextDead = dead.startIndex
-        for (index, page) in pages.enumerated() {
+    package func forEachLive(
+        in range: ClosedRange<UInt32> = 0...UInt32.max, _ body: (_ page: UInt32, _ position: Int) -> Void
+    ) {
+        let first = pages.firstIndexOfSorted { $0 >= range.lowerBound }
+        var nextDead = dead.firstIndexOfSorted { $0 >= first }
+        let end = pages.firstIndexOfSorted { $0 > range.upperBound }
+        for index in first..<end {
             if nextDead < dead.endIndex, dead[nextDead] == index {
                 nextDead += 1
             } else {
-                body(page, firstPosition + index)
+                body(pages[index], firstPosition + index)
             }
         }
     }
@@ -57,8 +63,7 @@ package struct ScatterEntry: Sendable, Hashable {
     /// - Returns: nil where the entry supplies no page of the range.
     package func restricted(to range: ClosedRange<UInt32>) -> ScatterEntry? {
         var live: ClosedRange<Int>?
-        forEachLive { page, position in
-            guard range.contains(page) else { return }
+        forEachLive(in: range) { _, position in
             let index = position - firstPosition
             live = (live?.lowerBound ?? index)...index
         }
