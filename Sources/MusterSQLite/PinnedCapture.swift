@@ -31,6 +31,9 @@ package final class PinnedCapture: Sendable {
     package let pageCount: UInt64
     /// Taken before the transaction began: a later write may make it differ, none can hide behind it.
     package let fingerprint: SourceFingerprint
+    /// Names the state of a closed file to a later `Follower.attach`, if the file's times lie far enough back to
+    /// prove by themselves that it was not written since; nil in the other methods.
+    package let closedCursor: FollowCursor?
 
     private enum Reader: ~Copyable {
         case live(LiveReader)
@@ -70,6 +73,7 @@ package final class PinnedCapture: Sendable {
     ) {
         (self.path, method, self.fingerprint) = (path, .closedFile, fingerprint)
         (pageSize, pageCount) = (direct.pageSize, direct.pageCount)
+        closedCursor = FollowCursor(closed: direct.state, pageSize: direct.pageSize, pageCount: direct.pageCount)
         unsafe reader = .direct(direct)
         unsafe self.lease = .some(lease)
     }
@@ -79,6 +83,7 @@ package final class PinnedCapture: Sendable {
     ) {
         (self.path, method, self.fingerprint) = (path, live.isWAL ? .wal : .rollback, fingerprint)
         (pageSize, pageCount) = (live.pageSize, live.pageCount)
+        closedCursor = nil
         unsafe reader = .live(live)
         unsafe self.lease = .some(lease)
     }

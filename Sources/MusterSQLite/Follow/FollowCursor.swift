@@ -35,6 +35,14 @@ package struct FollowCursor: Sendable, Hashable {
         self.bytes = bytes
     }
 
+    /// Of a database that nobody has open: all of it is in its file, and no WAL exists.
+    init(closed file: FileState, pageSize: Int, pageCount: UInt64) {
+        let position = WALPosition(
+            salt: [UInt8](repeating: 0, count: 8), frame: 0, sum: WALChecksum(first: 0, second: 0), changeCount: 0,
+            isCountKnown: false, pageCount: UInt32(clamping: pageCount))
+        self.init(position, pageSize: pageSize, identity: file.identity, file: file)
+    }
+
     private func number(at offset: Int, count: Int) -> UInt64 {
         bytes[offset..<offset + count].reduce(0) { $0 << 8 | UInt64($1) }
     }
