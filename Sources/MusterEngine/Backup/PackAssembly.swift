@@ -1,57 +1,41 @@
 import MusterFormat
 import MusterModel
 
-/// Where a chunk went: into a pack that is known by id, or into one that is still filled.
-enum ChunkLocation: Hashable {
-    case known(ChunkPlace)
-    /// `ordinal` counts the packs of this snapshot from 0.
-    case fresh(ordinal: Int, PackEntry)
-}
-
 /// The third stage: fills packs up to the target size.
 struct PackAssembly {
-    /// Kept free at the end of a pack, so that a group's map chunk always fits behind its last extent.
-    private static let mapReserveBytes = 256 << 10
-
     private let targetBytes: Int
-    private let keyEpoch: UInt32
+    private let draft: LedgerDraft
     private var builder = PackBuilder()
-    /// Ids of the finished packs, by ordinal.
-    private(set) var ids: [PackID] = []
+    /// The ledger's number of the pack that is filled now; nil while it is empty.
+    private var number: UInt32?
     private(set) var addedBytes: UInt64 = 0
 
-    init(targetBytes: Int, keyEpoch: UInt32) { (self.targetBytes, self.keyEpoch) = (targetBytes, keyEpoch) }
+    init(targetBytes: Int, draft: LedgerDraft) { (self.targetBytes, self.draft) = (targetBytes, draft) }
 
-    /// Adds an extent's chunk.
+    /// Bytes of the pack that is filled now.
+    var byteCount: Int { builder.byteCount }
+
+    /// Adds a chunk.
     ///
     /// - Returns: where it went, and the pack that had to be finished to make room.
-    mutating func append(_ chunk: SealedChunk) -> (location: ChunkLocation, finished: Pack?) {
-        let needed = builder.byteCount + chunk.bytes.count + Self.mapReserveBytes
-        let finished = needed > targetBytes ? finish() : nil
-        return (appendHere(chunk), finished)
+    mutating func append(_ chunk: SealedChunk) -> (entry: PackEntry, pack: UInt32, finished: Pack?) {
+        let finished = makeRoom(for: chunk.bytes.count)
+        let number = self.number ?? draft.beginPack()
+        self.number = number
+        return (builder.append(chunk), number, finished)
     }
 
-    /// Adds a chunk to the pack that is filled now: for map chunks, which name that pack as their own.
-    mutating func appendHere(_ chunk: SealedChunk) -> ChunkLocation {
-        .fresh(ordinal: ids.count, builder.append(chunk))
-    }
+    /// Finishes the pack if it would pass the target: what is added next stands in one with what follows.
+    mutating func makeRoom(for bytes: Int) -> Pack? { builder.byteCount + bytes > targetBytes ? finish() : nil }
 
     /// Finishes the pack that is filled now; nil where it is empty.
     mutating func finish() -> Pack? {
-        guard !builder.isEmpty else { return nil }
+        guard let number else { return nil }
         let pack = builder.finish()
         builder = PackBuilder()
-        ids.append(pack.id)
+        self.number = nil
+        draft.finishPack(number, pack)
         addedBytes += UInt64(pack.bytes.count)
         return pack
-    }
-
-    /// The place as a map chunk that goes into the pack filled now has to name it.
-    func place(_ location: ChunkLocation) -> ChunkPlace {
-        switch location {
-        case .known(let place): place
-        case .fresh(let ordinal, let entry):
-            ChunkPlace(entry, in: ordinal < ids.count ? ids[ordinal] : MapGroup.ownPack, keyEpoch: keyEpoch)
-        }
     }
 }

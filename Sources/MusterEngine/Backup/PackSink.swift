@@ -21,4 +21,7 @@ package protocol PackSink: Sendable {
     ///
     /// - Parameter onBytesSent: bytes of this pack given to the network so far.
     func put(_ pack: PackID, bytes: [UInt8], onBytesSent: @escaping @Sendable (Int) -> Void) async throws
+
+    /// Bytes of a pack that this node pushed before; nil where they are not to be had now.
+    func read(_ pack: PackID, _ range: Range<Int>) async throws -> [UInt8]?
 }

@@ -6,6 +6,10 @@ import Synchronization
 struct PushStage<Sink: PackSink>: Sendable {
     let sink: Sink
     let progress: ProgressMeter
+    let cache: PackCache?
+
+    /// Keeps a finished pack near, for the differences of snapshots to come and of this one.
+    func keep(_ pack: Pack) { cache?.keep(pack.id, pack.bytes) }
 
     func put(_ pack: Pack) async throws {
         let progress = progress
@@ -20,18 +24,30 @@ final class ProgressMeter: Sendable {
         var progress: SnapshotProgress
         /// Counted apart, since a broken connection makes a pack's count fall.
         var sentByPack: [PackID: Int] = [:]
+        var pagesPerExtent: UInt64 = 1
     }
 
     private let state: Mutex<State>
     private let onProgress: @Sendable (SnapshotProgress) -> Void
 
-    init(pageCount: UInt64, _ onProgress: @escaping @Sendable (SnapshotProgress) -> Void) {
-        state = Mutex(State(progress: SnapshotProgress(pagesSealed: 0, pageCount: pageCount, bytesSent: 0)))
+    init(_ onProgress: @escaping @Sendable (SnapshotProgress) -> Void) {
+        state = Mutex(State(progress: SnapshotProgress(pagesSealed: 0, pageCount: 0, bytesSent: 0)))
         self.onProgress = onProgress
     }
 
-    func sealed(through extent: Int, _ geometry: DatabaseGeometry) {
-        update { $0.progress.pagesSealed = min(geometry.pageCount, UInt64(extent * geometry.pagesPerExtent)) }
+    /// A round over the database begins.
+    func begin(_ geometry: DatabaseGeometry) {
+        update { state in
+            (state.progress.pagesSealed, state.progress.pageCount) = (0, geometry.pageCount)
+            state.pagesPerExtent = UInt64(geometry.pagesPerExtent)
+        }
+    }
+
+    func sealed(through extent: Int) {
+        update { state in
+            let pages = UInt64(extent + 1) * state.pagesPerExtent
+            state.progress.pagesSealed = min(state.progress.pageCount, pages)
+        }
     }
 
     func sent(_ bytes: Int, of pack: PackID) {

@@ -12,15 +12,17 @@ package struct SnapshotRequest: Sendable {
     package var sequence: UInt64
     /// The previous snapshot of the lineage; nil at sequence 0.
     package var parent: Ancestor?
-    /// Packs that the parent needs, for O(changes) bookkeeping on the other side; empty at sequence 0.
-    package var parentPacks: Set<PackID>
+    /// Packs that the parent needs; nil where the ledger describes the parent and so knows what changed since.
+    package var parentPacks: Set<PackID>?
     /// The head that this lineage left, in its first snapshot after a fork.
     package var forkedFrom: ForkOrigin?
     package var labels: [String: String]
+    /// Makes no snapshot where every page is found to be as the ledger has it.
+    package var skipsUnchanged = false
 
     package init(
         snapshot: SnapshotID, node: NodeID, database: DatabaseID, databaseName: String, path: String,
-        lineage: LineageID, sequence: UInt64, parent: Ancestor?, parentPacks: Set<PackID>,
+        lineage: LineageID, sequence: UInt64, parent: Ancestor?, parentPacks: Set<PackID>?,
         forkedFrom: ForkOrigin?, labels: [String: String]
     ) {
         (self.snapshot, self.node, self.database) = (snapshot, node, database)
@@ -61,9 +63,11 @@ package struct SealingSettings: Sendable {
     package static let packsInFlight = 3
     /// A last pack up to this size travels inside the commit.
     package var inlinePackBytes = 256 << 10
+    /// Where pushed packs are kept near; nil keeps none.
+    package var cache: PackCache?
 
-    package init(keys: ScopeKeys, signingKey: SigningKey, lanes: Int) {
-        (self.keys, self.signingKey, self.lanes) = (keys, signingKey, max(1, lanes))
+    package init(keys: ScopeKeys, signingKey: SigningKey, lanes: Int, cache: PackCache? = nil) {
+        (self.keys, self.signingKey, self.lanes, self.cache) = (keys, signingKey, max(1, lanes), cache)
     }
 }
 
@@ -73,8 +77,7 @@ package struct PreparedSnapshot: Sendable {
     package let manifestHash: ManifestHash
     /// Packs that the manifest names and that travel inside the commit.
     package let inlinePacks: [[UInt8]]
-    /// Every pack that the snapshot needs.
-    package let packs: Set<PackID>
+    package let packsSinceParent: PackChanges
     package let geometry: DatabaseGeometry
     /// Device, inode and page size of the source.
     package let identity: String
@@ -82,6 +85,29 @@ package struct PreparedSnapshot: Sendable {
     package let fingerprint: String
     package let capturedAt: Timestamp
     package let figures: SnapshotFigures
+    /// To be settled together with the receipt.
+    package let ledger: LedgerChange
+}
+
+/// A database that was read and found to be as its newest snapshot has it.
+package struct UnchangedSource: Sendable {
+    package let fingerprint: String
+    package let readAt: Timestamp
+    package let cursor: [UInt8]?
+}
+
+/// What became of a request.
+package enum SnapshotOutcome: Sendable {
+    case prepared(PreparedSnapshot)
+    case unchanged(UnchangedSource)
+}
+
+/// Device, inode or page size are not those of the lineage: another file stands under the name.
+package struct SourceReplaced: Error {
+    package let before: String
+    package let now: String
+
+    package init(before: String, now: String) { (self.before, self.now) = (before, now) }
 }
 
 /// What a snapshot cost.

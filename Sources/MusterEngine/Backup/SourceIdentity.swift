@@ -8,6 +8,14 @@ package enum SourceIdentity {
         try SourceFingerprint.read(path: path).description
     }
 
+    /// - Throws: `SourceReplaced` if the file is not the one of `identity`, which may be "" for "not known".
+    package static func check(_ path: String, is identity: String) throws {
+        guard !identity.isEmpty else { return }
+        let now = try SourceFingerprint.read(path: path)
+        let file = "\(now.device):\(now.inode):"
+        guard identity.hasPrefix(file) else { throw SourceReplaced(before: identity, now: file) }
+    }
+
     /// Bytes of the file; 0 where it cannot be looked at.
     package static func byteCount(of path: String) -> UInt64 {
         // Only a weight for the turnstile: the capture itself reports what is wrong.

@@ -39,3 +39,17 @@ package final class ChunkSealer {
         }
     }
 }
+
+extension SealedChunk {
+    /// A chunk that was sealed before, for another pack.
+    ///
+    /// - Throws: `FormatError`, `wrongHash`, where the bytes are not the chunk's.
+    package init(copying bytes: [UInt8], id: ChunkID) throws(FormatError) {
+        let actual: ChunkID = SHA256Hasher.hash(bytes)
+        guard actual == id else {
+            throw FormatError("chunk \(id)", .wrongHash(expected: id.description, actual: actual.description))
+        }
+        // What it opens to stands in the map, which knows.
+        self.init(id: id, bytes: bytes, plainByteCount: 0)
+    }
+}
