@@ -133,8 +133,8 @@ let package = Package(
         .testTarget(
             name: "MusterEngineTests",
             dependencies: [
-                "MusterEngine", "MusterFormat", "MusterModel", "MusterSQLite", "MusterStore", "MusterTestSupport",
-                "StressRig", "stress-workload",
+                "MusterAgent", "MusterEngine", "MusterFormat", "MusterModel", "MusterSQLite", "MusterStore",
+                "MusterTestSupport", "StressRig", "stress-workload",
             ], swiftSettings: house),
         .testTarget(
             name: "MusterCoordinatorTests",

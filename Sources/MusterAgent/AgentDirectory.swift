@@ -12,6 +12,7 @@ import MusterModel
 /// | `state.db` | see `AgentState` |
 /// | `agent.applied` | the version of `agent.yaml` that the running agent works by |
 /// | `agent.lock` | held, with the process id inside, while an agent runs |
+/// | `packs/` | packs that were pushed, as sealed; see `PackCache` |
 /// | `scratch/` | databases being verified; emptied at start |
 package struct AgentDirectory: Sendable {
     package let path: String
@@ -26,6 +27,7 @@ package struct AgentDirectory: Sendable {
     package var lockFile: String { file("agent.lock") }
     var appliedFile: String { file("agent.applied") }
     package var scratch: String { file("scratch") }
+    var packCache: String { file("packs") }
     var signingKeyFile: String { file("signing.key") }
     var scopeKeyFile: String { file("scope.key") }
     var receiptKeyFile: String { file("receipt.pub") }

@@ -72,7 +72,7 @@ package final class AgentService: Service {
                 try await crew.jobs.run()
                 return .taking
             }
-            for serve in [crew.reporter.run, crew.renewal.run, { await self.reload(crew) }]
+            for serve in [crew.reporter.run, crew.renewal.run, crew.park, { await self.reload(crew) }]
                 as [@Sendable () async throws -> Void]
             {
                 group.addTask {
@@ -86,6 +86,7 @@ package final class AgentService: Service {
             }
             group.cancelAll()
         }
+        await crew.leave()
     }
 
     private func reload(_ crew: AgentCrew) async {
@@ -121,6 +122,7 @@ struct AgentCrew: Sendable {
     let reporter: Reporter
     let renewal: Renewal
     private let board: DatabaseBoard
+    private let sessions: SourceSessions
     private let coordinator: CoordinatorClient
 
     init(directory: AgentDirectory, configuration: AgentConfiguration, environment: AgentEnvironment) throws {
@@ -132,20 +134,25 @@ struct AgentCrew: Sendable {
         try directory.emptyScratch()
         let state = try AgentState(path: directory.stateFile)
         coordinator = try Self.client(directory: directory, configuration: configuration, environment: environment)
-        board = DatabaseBoard(configuration.databases) { _ in }
 
         let lanes = configuration.cores > 0 ? configuration.cores : environment.cores
+        let cache = try PackCache(folder: directory.packCache, quotaBytes: configuration.cacheBytes)
         let pipeline = SnapshotPipeline(
-            settings: SealingSettings(keys: identity.keys, signingKey: identity.signingKey, lanes: lanes),
+            settings: SealingSettings(
+                keys: identity.keys, signingKey: identity.signingKey, lanes: lanes, cache: cache),
             clock: environment.clock, monotonic: environment.monotonic)
+        let files = BlockingPool(label: "muster-sources", width: 4)
+        let sessions = SourceSessions(state: state, files: files, environment: environment)
+        self.sessions = sessions
+        board = DatabaseBoard(configuration.databases) { await sessions.leave($0) }
         let taker = SnapshotTaker(
             identity: identity, receiptKey: receiptKey, state: state, coordinator: coordinator, pipeline: pipeline,
-            environment: environment)
-        let files = BlockingPool(label: "muster-sources", width: 4)
+            sessions: sessions, files: files, environment: environment)
         reporter = Reporter(
             board: board, state: state, coordinator: coordinator, files: files, environment: environment)
         let snapshots = Snapshots(
-            board: board, taker: taker, state: state, turnstile: Turnstile(room: Snapshots.room), reporter: reporter,
+            board: board, taker: taker, sessions: sessions, state: state, turnstile: Turnstile(room: Snapshots.room),
+            reporter: reporter,
             files: files, environment: environment)
         schedule = ScheduleLoop(board: board, snapshots: snapshots, state: state, environment: environment)
         let verifier = NodeVerification(
@@ -167,6 +174,12 @@ struct AgentCrew: Sendable {
 
     /// Takes up no new snapshot; those under way are finished.
     func stopTaking() { schedule.stop() }
+
+    /// Parks databases that have been quiet.
+    func park() async throws { try await sessions.run(board) }
+
+    /// Gives every lock back.
+    func leave() async { await sessions.leaveAll() }
 
     func shutdown() { coordinator.shutdown() }
 

@@ -12,6 +12,9 @@ package struct AgentConfiguration: Equatable, Sendable {
     package var cores = 0
     /// Bytes a second over all uploads; 0 means no limit.
     package var uploadLimitBytes = 0
+    /// How much of the packs it pushed the agent keeps near, for short differences; 0 keeps none.
+    package var cacheBytes = AgentConfiguration.defaultCacheBytes
+    static let defaultCacheBytes = 2 << 30
     package var databases: [ProtectedDatabase] = []
 
     package init(coordinatorURL: String, nodeName: String, nodeID: NodeID) {
@@ -29,6 +32,7 @@ package struct AgentConfiguration: Equatable, Sendable {
         self.nodeID = nodeID
         cores = try reader.optionalInt("cores", in: 0...1024) ?? 0
         uploadLimitBytes = try reader.optionalInt("upload_limit_bytes", in: 0...Int.max) ?? 0
+        cacheBytes = try reader.optionalInt("cache_bytes", in: 0...Int.max) ?? Self.defaultCacheBytes
         var databases: [ProtectedDatabase] = []
         for var entry in try reader.list("databases") {
             databases.append(try ProtectedDatabase(reader: &entry))
@@ -62,6 +66,7 @@ package struct AgentConfiguration: Equatable, Sendable {
         ]
         if cores != 0 { lines.append("cores: \(cores)") }
         if uploadLimitBytes != 0 { lines.append("upload_limit_bytes: \(uploadLimitBytes)") }
+        if cacheBytes != Self.defaultCacheBytes { lines.append("cache_bytes: \(cacheBytes)") }
         lines.append(databases.isEmpty ? "databases: []" : "databases:")
         for database in databases {
             lines += [

@@ -1,6 +1,7 @@
 import Foundation
 import GRDB
 package import MusterEngine
+import MusterFormat
 package import MusterModel
 
 /// The agent's memory between starts: `state.db` in its directory.
@@ -10,7 +11,7 @@ package import MusterModel
 /// before it is sent. After a crash the same bytes are sent again first, so a
 /// commit whose answer was lost is never made twice.
 package final class AgentState: Sendable {
-    private let queue: DatabaseQueue
+    let queue: DatabaseQueue
 
     /// Opens or makes the file; every change is durable when the call returns.
     package init(path: String) throws {
@@ -21,7 +22,9 @@ package final class AgentState: Sendable {
         queue = try DatabaseQueue(path: path, configuration: configuration)
         var migrator = DatabaseMigrator()
         migrator.registerMigration("v1") { db in try db.execute(sql: Self.schema) }
+        migrator.registerMigration("ledger") { db in try db.execute(sql: Self.ledgerSchema) }
         try migrator.migrate(queue)
+        try dropUnfinishedLedgers()
     }
 
     private static let schema = """
@@ -36,7 +39,7 @@ package final class AgentState: Sendable {
             captured_at INTEGER NOT NULL,
             received_at INTEGER NOT NULL,
             receipt BLOB NOT NULL,
-            packs BLOB
+            packs_known INTEGER NOT NULL
         ) STRICT;
         CREATE TABLE pending (
             database BLOB PRIMARY KEY,
@@ -48,7 +51,8 @@ package final class AgentState: Sendable {
             identity TEXT NOT NULL,
             fingerprint TEXT NOT NULL,
             captured_at INTEGER NOT NULL,
-            packs BLOB NOT NULL
+            packs_added BLOB NOT NULL,
+            packs_dropped BLOB NOT NULL
         ) STRICT;
         CREATE TABLE pending_pack (
             database BLOB NOT NULL REFERENCES pending ON DELETE CASCADE,
@@ -89,9 +93,16 @@ package final class AgentState: Sendable {
         }
     }
 
-    /// The receipt has come: the head moves and the pending commit goes, in one transaction.
-    package func settle(_ pending: PendingCommit, receipt: [UInt8], receivedAt: Timestamp) throws {
+    /// The receipt has come: the head moves, the ledger follows and the pending commit goes, in one transaction.
+    ///
+    /// - Parameter change: nil where an earlier life of the agent made the snapshot; the ledger then stays behind.
+    package func settle(
+        _ pending: PendingCommit, receipt: [UInt8], receivedAt: Timestamp,
+        change: (ledger: LedgerStore, change: LedgerChange)? = nil
+    ) throws {
         try queue.write { db in
+            let known = try Bool.fetchOne(
+                db, sql: "SELECT packs_known FROM head WHERE database = ?", arguments: [pending.database.blob])
             try db.execute(
                 sql: """
                     INSERT OR REPLACE INTO head VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -99,9 +110,22 @@ package final class AgentState: Sendable {
                 arguments: [
                     pending.database.blob, pending.lineage.blob, Int64(pending.sequence), pending.snapshot.blob,
                     pending.manifestHash.blob, pending.identity, pending.fingerprint,
-                    pending.capturedAt.microseconds, receivedAt.microseconds, Data(receipt),
-                    pending.packIDs.blob,
+                    pending.capturedAt.microseconds, receivedAt.microseconds, Data(receipt), known ?? true,
                 ])
+            for pack in pending.packs.dropped {
+                try db.execute(
+                    sql: "DELETE FROM live_pack WHERE database = ? AND pack = ?",
+                    arguments: [pending.database.blob, pack.blob])
+            }
+            for pack in pending.packs.added {
+                try db.execute(
+                    sql: "INSERT OR IGNORE INTO live_pack VALUES (?, ?)",
+                    arguments: [pending.database.blob, pack.blob])
+            }
+            if let change {
+                try change.change.write(
+                    to: change.ledger, of: pending.database, manifest: pending.manifestHash, in: db)
+            }
             try db.execute(sql: "DELETE FROM pending WHERE database = ?", arguments: [pending.database.blob])
             try db.execute(sql: "DELETE FROM fork_origin WHERE database = ?", arguments: [pending.database.blob])
         }
@@ -115,6 +139,8 @@ package final class AgentState: Sendable {
         try queue.write { db in
             try db.execute(sql: "DELETE FROM head WHERE database = ?", arguments: [database.blob])
             try db.execute(sql: "DELETE FROM pending WHERE database = ?", arguments: [database.blob])
+            try db.execute(sql: "DELETE FROM live_pack WHERE database = ?", arguments: [database.blob])
+            try Self.dropLedgers(of: database, in: db)
             guard let origin else { return }
             try db.execute(
                 sql: "INSERT OR REPLACE INTO fork_origin VALUES (?, ?, ?, ?)",
@@ -140,10 +166,10 @@ package final class AgentState: Sendable {
                 let row = try Row.fetchOne(
                     db, sql: "SELECT * FROM pending WHERE database = ?", arguments: [database.blob])
             else { return nil }
-            let packs = try Data.fetchAll(
+            let inline = try Data.fetchAll(
                 db, sql: "SELECT bytes FROM pending_pack WHERE database = ? ORDER BY position",
                 arguments: [database.blob])
-            return try PendingCommit(row: row, packs: packs.map { [UInt8]($0) })
+            return try PendingCommit(row: row, inlinePacks: inline.map { [UInt8]($0) })
         }
     }
 
@@ -152,13 +178,13 @@ package final class AgentState: Sendable {
         try queue.write { db in
             try db.execute(sql: "DELETE FROM pending WHERE database = ?", arguments: [pending.database.blob])
             try db.execute(
-                sql: "INSERT INTO pending VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                sql: "INSERT INTO pending VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 arguments: [
                     pending.database.blob, pending.lineage.blob, Int64(pending.sequence), pending.snapshot.blob,
                     Data(pending.manifest), pending.manifestHash.blob, pending.identity, pending.fingerprint,
-                    pending.capturedAt.microseconds, pending.packIDs.blob,
+                    pending.capturedAt.microseconds, pending.packs.added.blob, pending.packs.dropped.blob,
                 ])
-            for (position, pack) in pending.packs.enumerated() {
+            for (position, pack) in pending.inlinePacks.enumerated() {
                 try db.execute(
                     sql: "INSERT INTO pending_pack VALUES (?, ?, ?)",
                     arguments: [pending.database.blob, position, Data(pack)])
@@ -190,7 +216,7 @@ package final class AgentState: Sendable {
             try db.execute(
                 sql: """
                     INSERT OR REPLACE INTO head
-                    SELECT database, lineage, sequence, snapshot, manifest_hash, '', '', 0, 0, x'', NULL
+                    SELECT database, lineage, sequence, snapshot, manifest_hash, '', '', 0, 0, x'', 0
                     FROM own_manifest WHERE manifest_hash = ? AND database = ?
                     """, arguments: [hash.blob, database.blob])
             return db.changesCount == 1

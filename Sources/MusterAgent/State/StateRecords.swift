@@ -1,6 +1,7 @@
 import Foundation
 import GRDB
 import MusterEngine
+package import MusterFormat
 package import MusterModel
 
 /// The newest acknowledged snapshot of one database.
@@ -15,8 +16,8 @@ package struct LineageHead: Equatable, Sendable {
     package let fingerprint: String
     package let capturedAt: Timestamp
     package let receivedAt: Timestamp
-    /// Packs that it needs; nil where only the coordinator knows.
-    package let packs: Set<PackID>?
+    /// False where only the coordinator knows which packs it needs.
+    package let arePacksKnown: Bool
 }
 
 /// A signed manifest that no receipt has answered yet, with the small packs that travel beside it.
@@ -27,12 +28,23 @@ package struct PendingCommit: Equatable, Sendable {
     package let snapshot: SnapshotID
     package let manifest: [UInt8]
     package let manifestHash: ManifestHash
-    package let packs: [[UInt8]]
-    /// Every pack that the manifest names.
-    package let packIDs: Set<PackID>
+    package let inlinePacks: [[UInt8]]
+    /// Since the parent.
+    package let packs: PackChanges
     package let identity: String
     package let fingerprint: String
     package let capturedAt: Timestamp
+
+    package init(
+        database: DatabaseID, lineage: LineageID, sequence: UInt64, snapshot: SnapshotID, manifest: [UInt8],
+        manifestHash: ManifestHash, inlinePacks: [[UInt8]], packs: PackChanges, identity: String, fingerprint: String,
+        capturedAt: Timestamp
+    ) {
+        (self.database, self.lineage, self.sequence, self.snapshot) = (database, lineage, sequence, snapshot)
+        (self.manifest, self.manifestHash) = (manifest, manifestHash)
+        (self.inlinePacks, self.packs) = (inlinePacks, packs)
+        (self.identity, self.fingerprint, self.capturedAt) = (identity, fingerprint, capturedAt)
+    }
 }
 
 /// How the last try at a snapshot ended.
@@ -64,20 +76,21 @@ extension LineageHead {
         fingerprint = row["fingerprint"]
         capturedAt = Timestamp(microseconds: row["captured_at"])
         receivedAt = Timestamp(microseconds: row["received_at"])
-        packs = try (row["packs"] as Data?).map { try PackID.set(blob: $0) }
+        arePacksKnown = row["packs_known"]
     }
 }
 
 extension PendingCommit {
-    init(row: Row, packs: [[UInt8]]) throws {
+    init(row: Row, inlinePacks: [[UInt8]]) throws {
         database = try row.identifier("database")
         lineage = try row.identifier("lineage")
         sequence = UInt64(clamping: row["sequence"] as Int64)
         snapshot = try row.identifier("snapshot")
         manifest = [UInt8](row["manifest"] as Data)
         manifestHash = try row.digest("manifest_hash")
-        self.packs = packs
-        packIDs = try PackID.set(blob: row["packs"])
+        self.inlinePacks = inlinePacks
+        packs = PackChanges(
+            added: try PackID.set(blob: row["packs_added"]), dropped: try PackID.set(blob: row["packs_dropped"]))
         identity = row["identity"]
         fingerprint = row["fingerprint"]
         capturedAt = Timestamp(microseconds: row["captured_at"])
@@ -101,14 +114,14 @@ extension Attempt {
 }
 
 extension Row {
-    fileprivate func identifier<Kind>(_ column: String) throws -> Identifier<Kind> {
+    func identifier<Kind>(_ column: String) throws -> Identifier<Kind> {
         guard let id = Identifier<Kind>(bytes: [UInt8](self[column] as Data)) else {
             throw DamagedState(column: column)
         }
         return id
     }
 
-    fileprivate func digest<Kind>(_ column: String) throws -> Digest<Kind> {
+    func digest<Kind>(_ column: String) throws -> Digest<Kind> {
         guard let digest = Digest<Kind>(bytes: [UInt8](self[column] as Data)) else {
             throw DamagedState(column: column)
         }

@@ -25,6 +25,15 @@ struct CoordinatorSink: PackSink {
         return places
     }
 
+    func read(_ pack: PackID, _ range: Range<Int>) async throws -> [UInt8]? {
+        do {
+            return try await coordinator.bytes(of: pack, in: UInt64(range.lowerBound)..<UInt64(range.upperBound))
+        } catch {
+            // Only copies are made of it: what is out of reach now is copied another time.
+            return nil
+        }
+    }
+
     func put(_ pack: PackID, bytes: [UInt8], onBytesSent: @escaping @Sendable (Int) -> Void) async throws {
         _ = try await coordinator.put(pack, bytes: bytes, onBytesSent: onBytesSent)
     }

@@ -9,42 +9,56 @@ import MusterSQLite
 ///
 /// The order is what makes a crash harmless: packs are durable on the other side, then
 /// the signed manifest is durable here, then it is sent, then the receipt is checked, then
-/// the state moves. Whatever is cut off is taken up again by sending the same bytes.
+/// the state moves, the ledger with it. Whatever is cut off is taken up again by sending the
+/// same bytes; the ledger then stays behind, and the next snapshot compares everything.
 struct SnapshotTaker: Sendable {
     let identity: NodeIdentity
     let receiptKey: VerifyingKey
     let state: AgentState
     let coordinator: CoordinatorClient
     let pipeline: SnapshotPipeline
+    let sessions: SourceSessions
+    /// For looking at source files and attaching to them: a dead disk blocks these threads and no others.
+    let files: BlockingPool
     let environment: AgentEnvironment
 
     /// Capture again after the source moved away under it, or after the head turned out to be another one.
-    private static let maximumRounds = 4
+    private static let maximumRounds = 6
+    /// From here on a rollback-journal database is held for the whole read.
+    private static let firstHoldingRound = 4
 
-    /// - Returns: the acknowledged snapshot.
-    func take(_ database: ProtectedDatabase, labels: [String: String]) async throws -> SnapshotID {
+    /// - Parameters:
+    ///   - labels: with any, a snapshot is made even where nothing changed.
+    ///   - onChange: called when a commit comes after the database was quiet.
+    /// - Returns: the acknowledged snapshot; nil if nothing changed and `skipsUnchanged`.
+    func take(
+        _ database: ProtectedDatabase, labels: [String: String], skipsUnchanged: Bool,
+        onChange: @escaping @Sendable () -> Void
+    ) async throws -> SnapshotID? {
         try await settlePending(database)
+        let session = sessions.session(of: database.id)
         for round in 1... {
             do {
-                let pending = try await prepare(database, labels: labels)
-                environment.reach(.packsPut)
-                try state.keep(pending)
-                environment.reach(.manifestKept)
-                return try await commit(pending, database)
+                let attempt = Attempting(
+                    database: database, labels: labels, skipsUnchanged: skipsUnchanged, session: session,
+                    holdsThroughout: round >= Self.firstHoldingRound, onChange: onChange)
+                return try await attempt.run(self)
             } catch let refusal as HeadMoved where round < Self.maximumRounds {
                 try adopt(refusal, database)
-            } catch let replaced as FileReplaced where round < Self.maximumRounds {
+                session.giveUp()
+            } catch let replaced as SourceReplaced where round < Self.maximumRounds {
                 environment.logger.warning(
                     "the file was replaced: a new lineage begins",
                     metadata: [
                         "database": "\(database.name)", "before": "\(replaced.before)", "now": "\(replaced.now)",
                     ])
+                try await letGo(session)
                 try state.forgetHead(of: database.id)
             } catch let error as any ActionableError where isWorthAnotherRound(error) && round < Self.maximumRounds {
                 environment.logger.warning(
                     "capture starts again", metadata: ["database": "\(database.name)", "reason": "\(error.summary)"])
-                try state.dropPending(for: database.id)
-                try await environment.sleep(.milliseconds(200))
+                try await recover(error, database, session)
+                try await environment.sleep(.milliseconds(Int64(20 * round * round)))
             }
         }
         preconditionFailure("the last round returns or throws")
@@ -55,22 +69,26 @@ struct SnapshotTaker: Sendable {
     /// Sends the stored bytes of an unanswered commit again, before anything else.
     func settlePending(_ database: ProtectedDatabase) async throws {
         guard let pending = try state.pending(for: database.id) else { return }
+        let session = sessions.session(of: database.id)
         do {
-            let snapshot = try await commit(pending, database)
+            let snapshot = try await commit(pending, database, session)
             environment.logger.info(
                 "unanswered commit settled", metadata: ["database": "\(database.name)", "snapshot": "\(snapshot)"])
         } catch is HeadMoved {
             // Somebody else committed in between; the next capture finds out what that means.
+            session.giveUp()
             try state.dropPending(for: database.id)
         } catch let error as CoordinatorError where isFinal(error) {
             // It can never be committed: its packs were dropped, or the coordinator does not know its lineage
             // or does not take its form. A fresh capture is tried, and its error is the one to report.
             environment.logger.warning(
                 "unanswered commit given up", metadata: ["database": "\(database.name)", "reason": "\(error.summary)"])
+            session.giveUp()
             if case .refused(409, _, _) = error {
                 try state.forgetHead(of: database.id)
             } else {
                 try state.dropPending(for: database.id)
+                try state.dropLedger(of: database.id)
             }
         }
     }
@@ -80,52 +98,14 @@ struct SnapshotTaker: Sendable {
         return [400, 409, 412, 413, 422].contains(status)
     }
 
-    // MARK: - A new snapshot
-
-    private func prepare(
-        _ database: ProtectedDatabase, labels: [String: String]
-    ) async throws -> PendingCommit {
-        let head = try state.head(of: database.id)
-        let forkedFrom = head == nil ? try state.forkOrigin(of: database.id) : nil
-        let parentPacks = try await packs(of: head)
-        let request = request(database, after: head, parentPacks, labels: labels, forkedFrom: forkedFrom)
-        let prepared = try await pipeline.run(request, sink: CoordinatorSink(coordinator: coordinator))
-        if let head, !head.identity.isEmpty, head.identity != prepared.identity {
-            throw FileReplaced(before: head.identity, now: prepared.identity)
-        }
-        return PendingCommit(
-            database: database.id, lineage: request.lineage, sequence: request.sequence, snapshot: request.snapshot,
-            manifest: prepared.manifest, manifestHash: prepared.manifestHash, packs: prepared.inlinePacks,
-            packIDs: prepared.packs, identity: prepared.identity, fingerprint: prepared.fingerprint,
-            capturedAt: prepared.capturedAt)
-    }
-
-    private func request(
-        _ database: ProtectedDatabase, after head: LineageHead?, _ parentPacks: Set<PackID>,
-        labels: [String: String], forkedFrom: ForkOrigin?
-    ) -> SnapshotRequest {
-        SnapshotRequest(
-            snapshot: SnapshotID(from: environment.random), node: identity.node, database: database.id,
-            databaseName: database.name, path: database.path,
-            lineage: head?.lineage ?? LineageID(from: environment.random), sequence: head.map { $0.sequence + 1 } ?? 0,
-            parent: head.map { Ancestor(snapshot: $0.snapshot, manifestHash: $0.manifestHash) },
-            parentPacks: parentPacks, forkedFrom: forkedFrom, labels: labels)
-    }
-
-    /// The coordinator is asked where this agent took a head over without having kept its packs.
-    private func packs(of head: LineageHead?) async throws -> Set<PackID> {
-        guard let head else { return [] }
-        if let packs = head.packs { return packs }
-        let bytes = try await coordinator.manifest(of: head.snapshot)
-        return try Manifest.parse(bytes).verified(by: identity.signingKey.verifyingKey).publicPart.packs.added
-    }
-
     // MARK: - The commit
 
-    private func commit(_ pending: PendingCommit, _ database: ProtectedDatabase) async throws -> SnapshotID {
+    func commit(
+        _ pending: PendingCommit, _ database: ProtectedDatabase, _ session: SourceSession
+    ) async throws -> SnapshotID {
         var request = Muster_V1_CommitRequest()
         request.manifest = .init(pending.manifest)
-        request.packs = pending.packs.map { .init($0) }
+        request.packs = pending.inlinePacks.map { .init($0) }
         let answer: Muster_V1_CommitResponse
         do {
             answer = try await coordinator.commit(request)
@@ -137,7 +117,12 @@ struct SnapshotTaker: Sendable {
             throw WrongReceipt(snapshot: pending.snapshot)
         }
         environment.reach(.commitAnswered)
-        try state.settle(pending, receipt: [UInt8](answer.receipt), receivedAt: receipt.receivedAt)
+        let unsettled = session.change(for: pending.manifestHash)
+        try state.settle(
+            pending, receipt: [UInt8](answer.receipt), receivedAt: receipt.receivedAt,
+            change: unsettled.map { ($0.ledger, $0.change) })
+        session.settled(unsettled)
+        try state.sweepLedgers()
         return pending.snapshot
     }
 
@@ -157,18 +142,37 @@ struct SnapshotTaker: Sendable {
         try state.forgetHead(of: database.id, forkedFrom: ForkOrigin(lineage: refusal.lineage, head: refusal.head))
     }
 
+    // MARK: - What can be mended
+
     private func isWorthAnotherRound(_ error: any ActionableError) -> Bool {
         if let error = error as? CoordinatorError { return error.code == "packs_missing" }
+        if error is LedgerError || error is FormatError { return true }
         switch error as? CaptureError {
         // The second is our own report looking at the file: it is done in a moment.
-        case .changedDuringCapture, .alreadyBeingCaptured: return true
+        case .changedDuringCapture, .alreadyBeingCaptured, .followBroken: return true
         default: return false
         }
+    }
+
+    private func recover(
+        _ error: any ActionableError, _ database: ProtectedDatabase, _ session: SourceSession
+    ) async throws {
+        try state.dropPending(for: database.id)
+        session.giveUp()
+        if error is CoordinatorError || error is LedgerError || error is FormatError {
+            // It names packs that are gone, or contradicts itself.
+            try state.dropLedger(of: database.id)
+        }
+        if case .followBroken? = error as? CaptureError { try await letGo(session) }
+    }
+
+    private func letGo(_ session: SourceSession) async throws {
+        try await files.run { session.letGo(leavingAsLast: true) }
     }
 }
 
 /// 409: the coordinator's head of the lineage is another one.
-private struct HeadMoved: Error {
+struct HeadMoved: Error {
     let lineage: LineageID
     let head: Ancestor
 
@@ -179,12 +183,6 @@ private struct HeadMoved: Error {
         else { return nil }
         (self.lineage, head) = (lineage, Ancestor(snapshot: snapshot, manifestHash: hash))
     }
-}
-
-/// Device, inode or page size are not those of the head: another file stands under the name.
-private struct FileReplaced: Error {
-    let before: String
-    let now: String
 }
 
 /// The coordinator signed a receipt for something else.

@@ -11,6 +11,7 @@ struct Snapshots: Sendable {
 
     let board: DatabaseBoard
     let taker: SnapshotTaker
+    let sessions: SourceSessions
     let state: AgentState
     let turnstile: Turnstile
     let reporter: Reporter
@@ -26,7 +27,9 @@ struct Snapshots: Sendable {
             try await board.exclusively(database.id) {
                 // A commit that a crash cut off may be all that there is to do.
                 try await taker.settlePending(database)
-                if try await !isUnchanged(database) { _ = try await takeInTurn(database, labels: [:]) }
+                if try await !isUnchanged(database) {
+                    _ = try await takeInTurn(database, labels: [:], skipsUnchanged: true)
+                }
             }
         }
         return attempt
@@ -35,22 +38,26 @@ struct Snapshots: Sendable {
     /// Takes a snapshot now and records how it went.
     func take(_ database: ProtectedDatabase, labels: [String: String]) async throws -> SnapshotID {
         let (_, result) = await recorded(database) {
-            try await board.exclusively(database.id) { try await takeInTurn(database, labels: labels) }
+            try await board.exclusively(database.id) {
+                try await takeInTurn(database, labels: labels, skipsUnchanged: false)
+            }
         }
-        return try result.get()
+        guard let snapshot = try result.get() else { preconditionFailure("a snapshot asked for is made") }
+        return snapshot
     }
 
     // MARK: - One at a time, and not too many at once
 
-    private func takeInTurn(_ database: ProtectedDatabase, labels: [String: String]) async throws -> SnapshotID {
-        let path = database.path
-        let bytes = try await files.run { SourceIdentity.byteCount(of: path) }
-        let weight = min(Self.mostForOne, 1 + Int(bytes / (8 << 20)))
-        return try await turnstile.pass(weight: weight) {
+    private func takeInTurn(
+        _ database: ProtectedDatabase, labels: [String: String], skipsUnchanged: Bool
+    ) async throws -> SnapshotID? {
+        try await turnstile.pass(weight: try await weight(of: database)) {
             // Who stood in line when the agent was told to stop does not begin any more.
             if Task.isShuttingDownGracefully { throw CancellationError() }
             let began = environment.monotonic()
-            let snapshot = try await taker.take(database, labels: labels)
+            let snapshot = try await taker.take(
+                database, labels: labels, skipsUnchanged: skipsUnchanged, onChange: {})
+            guard let snapshot else { return nil }
             environment.logger.info(
                 "snapshot acknowledged",
                 metadata: [
@@ -61,7 +68,16 @@ struct Snapshots: Sendable {
         }
     }
 
+    /// Whoever is followed reads little; all others may read everything.
+    private func weight(of database: ProtectedDatabase) async throws -> Int {
+        if sessions.existing(of: database.id)?.isFollowing == true { return 1 }
+        let path = database.path
+        let bytes = try await files.run { SourceIdentity.byteCount(of: path) }
+        return min(Self.mostForOne, 1 + Int(bytes / (8 << 20)))
+    }
+
     private func isUnchanged(_ database: ProtectedDatabase) async throws -> Bool {
+        if let session = sessions.existing(of: database.id), session.isFollowing { return session.isUnchanged }
         guard let head = try state.head(of: database.id), !head.fingerprint.isEmpty else { return false }
         let path = database.path
         return try await files.run { try SourceIdentity.fingerprint(of: path) } == head.fingerprint
