@@ -1,4 +1,5 @@
 import MusterEngine
+import MusterFormat
 import MusterModel
 import MusterTestSupport
 import Testing
@@ -14,8 +15,9 @@ struct AgentStateTests {
             database: database, lineage: LineageID(from: random), sequence: sequence,
             snapshot: SnapshotID(from: random), manifest: random.bytes(500),
             manifestHash: try #require(ManifestHash(bytes: random.bytes(32))),
-            packs: [random.bytes(40), random.bytes(70)],
-            packIDs: [try #require(PackID(bytes: random.bytes(32))), try #require(PackID(bytes: random.bytes(32)))],
+            inlinePacks: [random.bytes(40), random.bytes(70)],
+            packs: PackChanges(
+                added: [try #require(PackID(bytes: random.bytes(32))), try #require(PackID(bytes: random.bytes(32)))]),
             identity: "1:2:4096", fingerprint: "f", capturedAt: Timestamp(microseconds: 7))
     }
 
@@ -39,7 +41,8 @@ struct AgentStateTests {
         #expect(try state.pending(for: database) == nil)
         let head = try #require(try state.head(of: database))
         #expect(head.manifestHash == kept.manifestHash)
-        #expect(head.packs == kept.packIDs)
+        #expect(head.arePacksKnown)
+        #expect(try state.livePacks(of: database) == kept.packs.added)
         #expect(head.receivedAt == Timestamp(microseconds: 9))
     }
 
@@ -70,7 +73,7 @@ struct AgentStateTests {
         #expect(try state.adoptOwnManifest(own.manifestHash, of: database))
         let head = try #require(try state.head(of: database))
         #expect(head.sequence == 4)
-        #expect(head.packs == nil)
+        #expect(!head.arePacksKnown)
         let stranger = try #require(ManifestHash(bytes: random.bytes(32)))
         #expect(try state.adoptOwnManifest(stranger, of: database) == false)
         #expect(try state.head(of: database) == head)

@@ -1,5 +1,6 @@
 import Foundation
 import MusterEngine
+import MusterFormat
 import MusterModel
 import MusterSQLite
 import MusterStore
@@ -55,7 +56,7 @@ struct RoundTripTests {
         let fleet = StoreFleet(store: MemoryStore(name: "memory", capacityBytes: 1 << 20), seed: 2)
         let (id, prepared) = try await fleet.snapshot(path)
         #expect(prepared.geometry.pageCount == 0)
-        #expect(prepared.packs.isEmpty)
+        #expect(prepared.packsSinceParent.added.isEmpty)
         try await fleet.restore(id, to: folder.file("restored.db"))
         #expect(try Data(contentsOf: URL(filePath: folder.file("restored.db"))).isEmpty)
     }
@@ -87,7 +88,7 @@ struct RoundTripTests {
         let fleet = StoreFleet(store: MemoryStore(name: "memory", capacityBytes: 1 << 20), seed: 4)
         let (_, prepared) = try await fleet.snapshot(path)
         #expect(prepared.inlinePacks.count == 1)
-        #expect(prepared.packs.count == 1)
+        #expect(prepared.packsSinceParent.added.count == 1)
     }
 
     @Test func aLargeOneFillsPacksToTheirTargetAndComesBack() async throws {
@@ -104,7 +105,7 @@ struct RoundTripTests {
         var settings = fleet.settings()
         settings.targetPackBytes = 2 << 20
         let (id, prepared) = try await fleet.snapshot(path, settings: settings)
-        #expect(prepared.packs.count > 10)
+        #expect(prepared.packsSinceParent.added.count > 10)
         try await fleet.restore(id, to: folder.file("restored.db"))
         let same =
             try Data(contentsOf: URL(filePath: path)) == Data(contentsOf: URL(filePath: folder.file("restored.db")))

@@ -1,4 +1,5 @@
 import Foundation
+import MusterAgent
 import MusterEngine
 import MusterFormat
 import MusterModel
@@ -25,6 +26,11 @@ final class StoreFleet: PackSink {
         signingKey = SigningKey(from: random)
         receiptKey = SigningKey(from: random)
         keys = ScopeKeys(secret: ScopeSecret(from: random), scope: ScopeID(from: random), epoch: 1)
+    }
+
+    func read(_ pack: PackID, _ range: Range<Int>) async throws -> [UInt8]? {
+        let source = try await StoreSource(store)
+        return try await source.read(pack, UInt64(range.lowerBound)..<UInt64(range.upperBound))
     }
 
     var packsPut: [PackID] { puts.withLock { $0 } }
@@ -67,12 +73,17 @@ final class StoreFleet: PackSink {
             settings: settings ?? self.settings(), clock: ManualClock(at: Timestamp(microseconds: 0)),
             monotonic: steadyTime, observe: observe)
         let request = request(path)
-        let prepared = try await pipeline.run(request, sink: self)
+        let folder = try TemporaryDirectory()
+        let state = try AgentState(path: folder.file("state.db"))
+        let known = SnapshotPipeline.Known(ledger: try state.buildLedger(of: request.database), state: nil)
+        guard case .prepared(let prepared) = try await pipeline.run(request, .pinned, known, sink: self) else {
+            preconditionFailure("a first snapshot is never unchanged")
+        }
         try await commit(request, prepared)
         return (request.snapshot, prepared)
     }
 
-    private func commit(_ request: SnapshotRequest, _ prepared: PreparedSnapshot) async throws {
+    func commit(_ request: SnapshotRequest, _ prepared: PreparedSnapshot) async throws {
         for pack in prepared.inlinePacks { try await put(SHA256Hasher.hash(pack), bytes: pack) { _ in } }
         let place = SnapshotPlace(
             database: request.database, lineage: request.lineage, sequence: request.sequence,
