@@ -133,7 +133,11 @@ struct Peer: Sendable {
         _ plane: Plane, _ method: HTTPRequest.Method, _ path: String, _ body: [UInt8]? = nil,
         headers: [String: String] = ["accept": "application/x-protobuf", "content-type": "application/x-protobuf"]
     ) async throws -> Answer {
-        let http = try HTTPClient(tls: TLSFiles(authority: server.rig.admin.authority, identity: identity))
+        var settings = HTTPClient.Settings()
+        // A machine that runs all tests at once may keep the server from a handshake for longer than 10 seconds.
+        settings.connectTimeout = .seconds(120)
+        let tls = TLSFiles(authority: server.rig.admin.authority, identity: identity)
+        let http = try HTTPClient(tls: tls, settings: settings)
         defer { http.shutdown() }
         let response = try await http.send(
             HTTPRequest(

@@ -52,8 +52,8 @@ final class LineageRig {
         var settings = fleet.settings()
         settings.cache = cache
         let pipeline = SnapshotPipeline(
-            settings: settings, clock: ManualClock(at: Timestamp(microseconds: 0)), monotonic: steadyTime,
-            observe: observe)
+            settings: settings, options: StoreFleet.patient, clock: ManualClock(at: Timestamp(microseconds: 0)),
+            monotonic: steadyTime, observe: observe)
         let outcome = try await pipeline.run(
             request, way, .init(ledger: ledger, state: stored?.state), sink: fleet)
         guard case .prepared(let prepared) = outcome else { return nil }

@@ -64,14 +64,21 @@ final class StoreFleet: PackSink {
             labels: [:])
     }
 
+    /// No application waits here, and a loaded machine may need longer than one may be kept waiting.
+    static let patient: CaptureOptions = {
+        var options = CaptureOptions()
+        options.maximumRollbackHold = .seconds(600)
+        return options
+    }()
+
     /// Takes a snapshot and lays it into the store as a committed one.
     func snapshot(
         _ path: String, settings: SealingSettings? = nil,
         observe: @escaping @Sendable (PinnedCapture) throws -> Void = { _ in }
     ) async throws -> (id: SnapshotID, prepared: PreparedSnapshot) {
         let pipeline = SnapshotPipeline(
-            settings: settings ?? self.settings(), clock: ManualClock(at: Timestamp(microseconds: 0)),
-            monotonic: steadyTime, observe: observe)
+            settings: settings ?? self.settings(), options: Self.patient,
+            clock: ManualClock(at: Timestamp(microseconds: 0)), monotonic: steadyTime, observe: observe)
         let request = request(path)
         let folder = try TemporaryDirectory()
         let state = try AgentState(path: folder.file("state.db"))

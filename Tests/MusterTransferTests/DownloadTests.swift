@@ -75,7 +75,7 @@ struct DownloadTests {
     }
 
     @Test func oneOfACancelledTaskEnds() async throws {
-        let (client, request) = (client, HTTPRequest(.get, "\(server.url)/hold/x"))
+        let (client, request) = (client, HTTPRequest.patient("\(server.url)/hold/x"))
         let task = Task { await failure { for try await _ in try await client.download(request) {} } }
         while try await server.stats(client).requests["/hold/x"] == nil { await Task.yield() }
         task.cancel()

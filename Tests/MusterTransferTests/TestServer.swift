@@ -33,6 +33,8 @@ final class TestServer {
         identity: TLSFiles.Identity? = nil, _ adjust: (inout HTTPClient.Settings) -> Void = { _ in }
     ) throws -> HTTPClient {
         var settings = HTTPClient.Settings()
+        // A machine that runs all tests at once may keep the server from a handshake for longer than 10 seconds.
+        settings.connectTimeout = .seconds(120)
         adjust(&settings)
         return try HTTPClient(
             tls: TLSFiles(authority: authority.authority, identity: identity), settings: settings)
@@ -46,7 +48,7 @@ final class TestServer {
     }
 
     func stats(_ client: HTTPClient) async throws -> Stats {
-        let response = try await client.send(HTTPRequest(.get, "\(url)/stats"))
+        let response = try await client.send(.patient("\(url)/stats"))
         return try JSONDecoder().decode(Stats.self, from: Data(response.body))
     }
 
@@ -62,11 +64,18 @@ final class TestServer {
     }
 }
 
+extension HTTPRequest {
+    /// Limits are for tests that ask for them: a loaded machine needs longer than one in production may take.
+    static func patient(_ url: String) -> HTTPRequest {
+        HTTPRequest(.get, url, timeout: .seconds(500), stallTimeout: .seconds(300))
+    }
+}
+
 extension HTTPClient {
     func get(_ url: String, _ adjust: (inout HTTPRequest) -> Void = { _ in }) async throws(TransferError)
         -> HTTPResponse
     {
-        var request = HTTPRequest(.get, url)
+        var request = HTTPRequest.patient(url)
         adjust(&request)
         return try await send(request)
     }
