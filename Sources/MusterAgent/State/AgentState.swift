@@ -3,6 +3,7 @@ import GRDB
 package import MusterEngine
 import MusterFormat
 package import MusterModel
+import Synchronization
 
 /// The agent's memory between starts: `state.db` in its directory.
 ///
@@ -12,6 +13,9 @@ package import MusterModel
 /// commit whose answer was lost is never made twice.
 package final class AgentState: Sendable {
     let queue: DatabaseQueue
+    private static let quietRecordPeriod = Duration.seconds(10)
+    /// What was recorded in this life, and when it was last written down.
+    private let attempts = Mutex<[DatabaseID: (newest: Attempt, writtenAt: Timestamp)]>([:])
 
     /// Opens or makes the file; every change is durable when the call returns.
     package init(path: String) throws {
@@ -226,13 +230,27 @@ package final class AgentState: Sendable {
     // MARK: - Attempts
 
     package func attempt(of database: DatabaseID) throws -> Attempt? {
-        try queue.read { db in
+        if let known = attempts.withLock({ $0[database] }) { return known.newest }
+        return try queue.read { db in
             try Row.fetchOne(db, sql: "SELECT * FROM attempt WHERE database = ?", arguments: [database.blob])
                 .map(Attempt.init(row:))
         }
     }
 
+    /// Written down at once where something went wrong or well again, otherwise now and then: a snapshot every
+    /// second must not cost a flush of its own for the time of the last one.
     package func record(_ attempt: Attempt, for database: DatabaseID) throws {
+        let isNews = attempts.withLock { attempts in
+            let known = attempts[database]
+            let isNews =
+                known.map { known in
+                    attempt.failuresInARow > 0 || known.newest.failuresInARow > 0
+                        || attempt.at - known.writtenAt >= Self.quietRecordPeriod
+                } ?? true
+            attempts[database] = (attempt, isNews ? attempt.at : known?.writtenAt ?? attempt.at)
+            return isNews
+        }
+        guard isNews else { return }
         try queue.write { db in
             try db.execute(
                 sql: "INSERT OR REPLACE INTO attempt VALUES (?, ?, ?, ?, ?)",
