@@ -1,0 +1,98 @@
+import Foundation
+import MusterModel
+import MusterTestSupport
+import Testing
+
+@testable import MusterEngine
+
+@Suite("The pack cache")
+struct PackCacheTests {
+    private let folder: TemporaryDirectory
+    private let random = RandomSource.seeded(11)
+
+    init() throws { folder = try TemporaryDirectory() }
+
+    private func cache(quota: Int, reserve: UInt64 = 0) throws -> PackCache {
+        try PackCache(folder: folder.file("packs"), quotaBytes: quota, reserveBytes: reserve)
+    }
+
+    private func pack(_ byteCount: Int) throws -> (id: PackID, bytes: [UInt8]) {
+        (try #require(PackID(bytes: random.bytes(32))), random.bytes(byteCount))
+    }
+
+    @Test func whatIsKeptIsReadInRangesAfterARestartToo() throws {
+        let pack = try pack(5000)
+        try cache(quota: 10_000).keep(pack.id, pack.bytes)
+        let cache = try cache(quota: 10_000)
+        #expect(cache.read(pack.id, 100..<300) == Array(pack.bytes[100..<300]))
+        #expect(cache.read(pack.id, 4990..<5010) == nil)
+        #expect(cache.byteCount == 5000)
+    }
+
+    @Test func theLeastUsedGoesFirst() throws {
+        let (first, second, third) = (try pack(4000), try pack(4000), try pack(4000))
+        let cache = try cache(quota: 9000)
+        cache.keep(first.id, first.bytes)
+        cache.keep(second.id, second.bytes)
+        _ = cache.read(first.id, 0..<1)
+        cache.keep(third.id, third.bytes)
+        #expect(cache.read(second.id, 0..<1) == nil)
+        #expect(cache.read(first.id, 0..<4000) == first.bytes)
+        #expect(cache.read(third.id, 0..<4000) == third.bytes)
+        #expect(cache.byteCount == 8000)
+    }
+
+    @Test func itKeepsNothingThatIsTooLargeOrThatWouldFillTheDisk() throws {
+        let pack = try pack(4000)
+        let small = try cache(quota: 3000)
+        small.keep(pack.id, pack.bytes)
+        #expect(small.read(pack.id, 0..<1) == nil)
+        let careful = try cache(quota: 10_000, reserve: .max / 2)
+        careful.keep(pack.id, pack.bytes)
+        #expect(careful.read(pack.id, 0..<1) == nil)
+    }
+
+    @Test func aWriteThatWasCutOffIsGoneAfterARestart() throws {
+        _ = try cache(quota: 10_000)
+        let torn = folder.file("packs") + "/\(try pack(1).id).new"
+        #expect(FileManager.default.createFile(atPath: torn, contents: Data([1, 2])))
+        _ = try cache(quota: 10_000)
+        #expect(!FileManager.default.fileExists(atPath: torn))
+    }
+
+    @Test func aFileThatSomebodyRemovedIsJustNotThere() throws {
+        let pack = try pack(100)
+        let cache = try cache(quota: 10_000)
+        cache.keep(pack.id, pack.bytes)
+        try FileManager.default.removeItem(atPath: folder.file("packs") + "/\(pack.id)")
+        #expect(cache.read(pack.id, 0..<1) == nil)
+        #expect(cache.byteCount == 0)
+    }
+}
+
+@Suite("Records of extents")
+struct ExtentRecordTests {
+    private let random = RandomSource.seeded(12)
+
+    private func record(_ pages: Int) throws -> ExtentRecord {
+        ExtentRecord(
+            extent: 7, changed: 1 << 40, placed: 1 << 33, pack: 9, offset: 8, byteCount: 4000,
+            chunk: try #require(ChunkID(bytes: random.bytes(32))), chunkPages: pages,
+            hash: try #require(ExtentHash(bytes: random.bytes(32))),
+            pageHashes: try (0..<pages).map { _ in try #require(PageHash(bytes: random.bytes(32))) },
+            supplies: [.init(page: 0, scatter: 3, byteCount: 12)])
+    }
+
+    @Test(arguments: [1, 16, 128]) func comeBackAsTheyWere(pages: Int) throws {
+        let record = try record(pages)
+        #expect(ExtentRecord(extent: 7, changed: 1 << 40, pack: 9, body: record.body) == record)
+    }
+
+    @Test func ofAnyOtherLengthAreRefused() throws {
+        let body = try record(16).body
+        for count in 0..<body.count {
+            #expect(ExtentRecord(extent: 7, changed: 1, pack: 9, body: Array(body[..<count])) == nil)
+        }
+        #expect(ExtentRecord(extent: 7, changed: 1, pack: 9, body: body + [0]) == nil)
+    }
+}
