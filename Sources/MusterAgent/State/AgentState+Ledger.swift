@@ -130,13 +130,6 @@ extension AgentState {
             sql: "UPDATE ledger SET state = 'dropped', cursor = NULL WHERE database = ?", arguments: [database.blob])
     }
 
-    /// The follower went: where it stood proves nothing any more.
-    package func dropCursor(of database: DatabaseID) throws {
-        try queue.write { db in
-            try db.execute(sql: "UPDATE ledger SET cursor = NULL WHERE database = ?", arguments: [database.blob])
-        }
-    }
-
     /// Keeps where a parked follower stood, for the attach that resumes it.
     package func keepCursor(_ cursor: [UInt8], of database: DatabaseID) throws {
         try queue.write { db in

@@ -19,9 +19,15 @@ struct Attempting: Sendable {
         defer { taker.sessions.rest(database) }
         let state = taker.state
         let head = try state.head(of: database.id)
-        let stored = head == nil ? nil : try state.ledger(of: database.id)
+        let stored = try head.flatMap { head in
+            // One that is newer than the head belongs to snapshots that the coordinator lost.
+            try state.ledger(of: database.id).flatMap { stored in
+                stored.manifestHash == head.manifestHash || stored.state.sequence < head.sequence ? stored : nil
+            }
+        }
         let isOfHead = stored.map { $0.manifestHash == head?.manifestHash } ?? false
         let way = try await way(head, isOfHead ? stored?.cursor : nil, taker)
+        session.lend()
         let known = SnapshotPipeline.Known(
             ledger: try stored?.ledger ?? state.buildLedger(of: database.id), state: stored?.state)
         guard let ledger = known.ledger as? LedgerStore else { preconditionFailure("a ledger of the state's own") }

@@ -44,8 +44,8 @@ struct SnapshotTaker: Sendable {
                     holdsThroughout: round >= Self.firstHoldingRound, onChange: onChange)
                 return try await attempt.run(self)
             } catch let refusal as HeadMoved where round < Self.maximumRounds {
-                try adopt(refusal, database)
                 session.giveUp()
+                try adopt(refusal, database)
             } catch let replaced as SourceReplaced where round < Self.maximumRounds {
                 environment.logger.warning(
                     "the file was replaced: a new lineage begins",
@@ -122,8 +122,17 @@ struct SnapshotTaker: Sendable {
             pending, receipt: [UInt8](answer.receipt), receivedAt: receipt.receivedAt,
             change: unsettled.map { ($0.ledger, $0.change) })
         session.settled(unsettled)
-        try state.sweepLedgers()
+        sweep()
         return pending.snapshot
+    }
+
+    /// The snapshot is acknowledged whether this succeeds or not; the next one tries again.
+    private func sweep() {
+        do {
+            try state.sweepLedgers()
+        } catch {
+            environment.logger.warning("old ledgers not removed", metadata: ["reason": "\(error)"])
+        }
     }
 
     /// The coordinator's head is not the parent we named. A head that this agent signed is taken over
@@ -157,8 +166,8 @@ struct SnapshotTaker: Sendable {
     private func recover(
         _ error: any ActionableError, _ database: ProtectedDatabase, _ session: SourceSession
     ) async throws {
-        try state.dropPending(for: database.id)
         session.giveUp()
+        try state.dropPending(for: database.id)
         if error is CoordinatorError || error is LedgerError || error is FormatError {
             // It names packs that are gone, or contradicts itself.
             try state.dropLedger(of: database.id)

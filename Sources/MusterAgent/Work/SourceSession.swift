@@ -68,6 +68,9 @@ final class SourceSession: Sendable {
         state.withLock { state in state.follower.map { ($0, state.isProven) } }
     }
 
+    /// A snapshot takes what was collected: until it is settled, or finds nothing, the rest proves nothing.
+    func lend() { state.withLock { $0.isProven = false } }
+
     /// The manifest is kept and about to be sent.
     func expect(_ unsettled: Unsettled) { state.withLock { $0.unsettled = unsettled } }
 

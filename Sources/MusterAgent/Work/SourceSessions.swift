@@ -46,7 +46,10 @@ final class SourceSessions: Sendable {
 
     /// A snapshot ended: who is not followed is watched.
     func rest(_ database: ProtectedDatabase) {
-        guard existing(of: database.id)?.isFollowing != true else { return }
+        guard existing(of: database.id)?.isFollowing != true else {
+            watch?.forget(database.id)
+            return
+        }
         watch?.watch(database.id, path: database.path)
     }
 
@@ -88,6 +91,10 @@ final class SourceSessions: Sendable {
                 } catch is CancellationError {
                     // It left the board meanwhile, or the agent stops: then it is let go there.
                     continue
+                } catch {
+                    // Without its cursor the database is compared when it wakes.
+                    environment.logger.warning(
+                        "parked without a cursor", metadata: ["database": "\(database.name)", "reason": "\(error)"])
                 }
             }
         }
@@ -101,9 +108,10 @@ final class SourceSessions: Sendable {
     private func park(_ database: ProtectedDatabase, _ session: SourceSession) async throws {
         guard isQuiet(session) else { return }
         let cursor = try await files.run { session.park(leavingAsLast: session.status?.othersAttached == false) }
-        if let cursor { try state.keepCursor(cursor.bytes, of: database.id) }
         sessions.withLock { $0[database.id] = nil }
+        watch?.forget(database.id)
         watch?.watch(database.id, path: database.path)
+        if let cursor { try state.keepCursor(cursor.bytes, of: database.id) }
         environment.logger.debug("database parked", metadata: ["database": "\(database.name)"])
     }
 

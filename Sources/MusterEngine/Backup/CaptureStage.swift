@@ -85,9 +85,10 @@ struct CaptureStage: Sendable {
         defer { capture.abandon() }
         try observe(capture)
         let source = try OpenedSource(capture, beganAt: beganAt, pagesPerExtent: draft.pagesPerExtent(capture.pageSize))
-        try begin(source.geometry, handoff)
+        try begin(source.geometry, handoff, capture)
         try handoff.send(.pinned(source))
-        try emit(0..<source.geometry.extentCount, dirty: nil, source.geometry, handoff, capture) {
+        let all = 0..<source.geometry.extentCount
+        try emit(all, dirty: nil, isFirst: draft.isBuilding, source.geometry, handoff, capture) {
             try capture.readPages($0, count: $1, into: &$2)
         }
         try capture.finish()
@@ -100,16 +101,18 @@ struct CaptureStage: Sendable {
         _ follower: Follower, isProven: Bool, _ taken: inout PageSet, _ handoff: Handoff<Event>
     ) throws {
         var work = PageSet()
+        // Pages behind these were not compared: the file did not have them.
+        var compared: UInt64?
         if draft.isBuilding {
             taken.formUnion(try follower.beginRound())
             let geometry = try geometry(follower)
             try begin(geometry, handoff)
-            try emit(0..<geometry.extentCount, dirty: nil, geometry, handoff, nil) {
+            try emit(0..<geometry.extentCount, dirty: nil, isFirst: true, geometry, handoff, nil) {
                 try follower.readFile($0, count: $1, into: &$2)
             }
         } else if !isProven {
             taken.formUnion(try follower.beginRound())
-            work = try differing(follower, handoff)
+            (work, compared) = try differing(follower, handoff)
         }
         for round in 0... {
             let beganAt = clock.now()
@@ -117,6 +120,9 @@ struct CaptureStage: Sendable {
             defer { pin.capture.abandon() }
             work.formUnion(pin.dirty)
             taken.formUnion(pin.dirty)
+            if let compared {
+                work.insert(after: UInt32(clamping: compared), upTo: UInt32(clamping: pin.capture.pageCount))
+            }
             let source = try OpenedSource(
                 pin, beganAt: beganAt, pagesPerExtent: draft.pagesPerExtent(pin.capture.pageSize), isProven: isProven)
             let extents = extents(of: work, source.geometry)
@@ -126,9 +132,9 @@ struct CaptureStage: Sendable {
                 continue
             }
             try observe(pin.capture)
-            try begin(source.geometry, handoff)
+            try begin(source.geometry, handoff, pin.capture)
             try handoff.send(.pinned(source))
-            try emit(extents, dirty: work, source.geometry, handoff, pin.capture) {
+            try emit(extents, dirty: work, isFirst: false, source.geometry, handoff, pin.capture) {
                 try pin.capture.readPages($0, count: $1, into: &$2)
             }
             try pin.capture.finish()
@@ -149,14 +155,19 @@ struct CaptureStage: Sendable {
         // Before the ledger is told of the new shape, which says what came and went.
         let extents = extents(of: work, geometry)
         try begin(geometry, handoff)
-        try emit(extents, dirty: work, geometry, handoff, nil) {
+        // Every page is hashed as it was read: what the record has of a page may be newer than the file.
+        try emit(extents, dirty: nil, isFirst: false, geometry, handoff, nil) {
             try follower.readFile($0, count: $1, into: &$2)
         }
         return PageSet()
     }
 
     /// Pages of the extents that do not hash as the ledger has them.
-    private func differing(_ follower: Follower, _ handoff: Handoff<Event>) throws -> PageSet {
+    ///
+    /// - Returns: the pages, and how many were compared.
+    private func differing(
+        _ follower: Follower, _ handoff: Handoff<Event>
+    ) throws -> (PageSet, compared: UInt64) {
         let geometry = try geometry(follower)
         var work = PageSet()
         try eachBatch(0..<geometry.extentCount, dirty: nil, geometry) {
@@ -168,7 +179,7 @@ struct CaptureStage: Sendable {
                 for page in 0..<geometry.pageCount(ofExtent: extent) { work.insert(first + UInt32(page)) }
             }
         }
-        return work
+        return (work, geometry.pageCount)
     }
 
     /// Hashes of pages of one size tell nothing of pages of another.
@@ -201,21 +212,27 @@ struct CaptureStage: Sendable {
     // MARK: - Batches
 
     /// Waits until the other side has settled what it was given, so that records can be read again.
-    private func begin(_ geometry: DatabaseGeometry, _ handoff: Handoff<Event>) throws {
+    private func begin(
+        _ geometry: DatabaseGeometry, _ handoff: Handoff<Event>, _ capture: PinnedCapture? = nil
+    ) throws {
         try checkPageSize(geometry.pageSize)
         let settlement = Settlement()
-        try handoff.send(.round(geometry, settled: settlement))
-        try settlement.wait { handoff.isCancelled }
+        try handoff.send(.round(geometry, settled: settlement)) { try capture?.checkBudget() }
+        try settlement.wait {
+            try capture?.checkBudget()
+            return handoff.isCancelled
+        }
     }
 
     private typealias Read = (_ first: UInt64, _ count: Int, _ into: inout [UInt8]) throws -> Void
 
     private func emit(
-        _ extents: some Collection<Int>, dirty: PageSet?, _ geometry: DatabaseGeometry, _ handoff: Handoff<Event>,
-        _ capture: PinnedCapture?, _ read: Read
+        _ extents: some Collection<Int>, dirty: PageSet?, isFirst: Bool, _ geometry: DatabaseGeometry,
+        _ handoff: Handoff<Event>, _ capture: PinnedCapture?, _ read: Read
     ) throws {
         try eachBatch(extents, dirty: dirty, geometry, read) { batch in
-            let records = draft.isBuilding && dirty == nil ? [:] : try draft.records(batch.extents)
+            // The first pass into a new ledger finds nothing there.
+            let records = isFirst ? [:] : try draft.records(batch.extents)
             let outcomes = try lanes.emit(batch, records, draft.state)
             // The lock is held while the network is waited for, so its budget counts then too.
             try handoff.send(.changed(outcomes, through: batch.extents.last ?? 0)) { try capture?.checkBudget() }

@@ -55,14 +55,10 @@ struct ManifestMaker {
 
     private func packs(since base: ChainBase?, _ live: Set<PackID>) -> PackChanges {
         guard let base else { return PackChanges(added: live) }
-        var changes = PackChanges(added: [], dropped: [])
-        for pack in draft.state.packs.values {
-            if let died = pack.died {
-                if pack.born <= base.sequence, died > base.sequence { changes.dropped.insert(pack.id) }
-            } else if pack.born > base.sequence {
-                changes.added.insert(pack.id)
-            }
-        }
-        return changes
+        // By id: sealing is deterministic, so a pack that died may have come back under another number.
+        let atBase = Set(
+            draft.state.packs.values.lazy.filter { $0.born <= base.sequence && ($0.died ?? .max) > base.sequence }
+                .map(\.id))
+        return PackChanges(added: live.subtracting(atBase), dropped: atBase.subtracting(live))
     }
 }

@@ -56,7 +56,11 @@ package final class PackCache: Sendable {
         guard bytes.count <= quotaBytes, content.withLock({ $0.sizes[id] == nil }) else { return }
         makeRoom(for: bytes.count)
         guard freeBytes() >= reserveBytes + UInt64(bytes.count) else { return }
-        let temporary = path(id) + ".new"
+        let number = content.withLock { content in
+            content.clock += 1
+            return content.clock
+        }
+        let temporary = path(id) + ".\(number).new"
         guard
             FileManager.default.createFile(
                 atPath: temporary, contents: Data(bytes), attributes: [.posixPermissions: 0o600]),
@@ -67,8 +71,9 @@ package final class PackCache: Sendable {
             return
         }
         content.withLock { content in
-            content.clock += 1
-            (content.sizes[id], content.uses[id]) = (bytes.count, content.clock)
+            // Another database of the node may have kept the same pack meanwhile.
+            guard content.sizes[id] == nil else { return }
+            (content.sizes[id], content.uses[id]) = (bytes.count, number)
             content.total += bytes.count
         }
     }

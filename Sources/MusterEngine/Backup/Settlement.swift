@@ -8,10 +8,11 @@ final class Settlement: Sendable {
 
     /// Blocks the calling thread.
     ///
+    /// - Parameter isCancelled: asked now and then meanwhile; what it throws ends the wait.
     /// - Throws: `CancellationError` once the task has left.
-    func wait(isCancelled: () -> Bool) throws {
+    func wait(isCancelled: () throws -> Bool) throws {
         while reached.wait(timeout: .now() + .milliseconds(200)) == .timedOut {
-            if isCancelled() { throw CancellationError() }
+            if try isCancelled() { throw CancellationError() }
         }
     }
 }

@@ -81,7 +81,7 @@ struct SnapshotAssembler<Sink: PackSink>: ~Copyable {
                 end,
                 SnapshotAssembled(
                     source: source, endedAt: endedAt, root: root, groups: groups, map: map,
-                    packs: assembler.draft.settleLives())
+                    packs: try assembler.draft.settleLives())
             )
         }
     }

@@ -232,10 +232,10 @@ extension LedgerDraft {
             list.removeLast(max(0, list.count - max(0, min(range.upperBound, end) - range.lowerBound)))
             for record in (byGroup[group] ?? []).sorted(by: { $0.extent < $1.extent }) {
                 let index = record.extent - range.lowerBound
-                precondition(index <= list.count, "an extent has no hash")
+                guard index <= list.count else { throw LedgerError.recordMissing(group: group) }
                 if index == list.count { list.append(record.hash) } else { list[index] = record.hash }
             }
-            precondition(list.count == range.count, "an extent has no hash")
+            guard list.count == range.count else { throw LedgerError.recordMissing(group: group) }
             hashes[group] = list
             let hash = hasher.groupHash(of: list)
             if group == groups.count { groups.append(hash) } else { groups[group] = hash }
@@ -248,15 +248,17 @@ extension LedgerDraft {
     /// Closes the books: what nobody needs any more dies with this snapshot.
     ///
     /// - Returns: packs that came and went since the snapshot that the ledger described.
-    func settleLives() -> PackChanges {
-        content.withLock { content in
+    func settleLives() throws -> PackChanges {
+        try content.withLock { content in
             for (number, scatter) in content.state.scatters where scatter.liveCount == 0 {
                 content.state.scatters[number] = nil
                 content.scatters.insert(number)
             }
+            let needed = Set(content.state.scatters.values.lazy.map(\.pack))
             var changes = PackChanges(added: [], dropped: [])
             for (number, pack) in content.state.packs where pack.died == nil {
                 guard pack.liveBytes + pack.mapBytes > 0 else {
+                    guard !needed.contains(number) else { throw LedgerError.damaged("a needed pack has no bytes") }
                     content.packs.insert(number)
                     if pack.born == sequence {
                         content.state.packs[number] = nil
@@ -268,7 +270,9 @@ extension LedgerDraft {
                 }
                 if pack.born == sequence { changes.added.insert(pack.id) }
             }
-            return changes
+            // Sealing is deterministic: what died may have come back under another number.
+            let both = changes.added.intersection(changes.dropped)
+            return PackChanges(added: changes.added.subtracting(both), dropped: changes.dropped.subtracting(both))
         }
     }
 

@@ -85,7 +85,9 @@ package struct LedgerScatter: Sendable, Equatable {
     package var liveCount: Int { pages.count - dead.count }
 
     /// The share of its sealed bytes that still counts.
-    var liveBytes: Int { pages.isEmpty ? 0 : byteCount * liveCount / pages.count }
+    ///
+    /// Never nothing while a page counts: a pack lives by it.
+    var liveBytes: Int { liveCount == 0 ? 0 : max(1, byteCount * liveCount / pages.count) }
 }
 
 /// A manifest that a delta may name as its base.
