@@ -2,7 +2,7 @@ import Glibc
 import MusterSQLite
 
 enum Role: String {
-    case initialise, writer, checkpointer, vacuumer, shell, capture
+    case initialise, writer, checkpointer, vacuumer, reader, shell, capture, follow, storm
 
     func run(path: String, options: Options) throws {
         switch self {
@@ -18,6 +18,15 @@ enum Role: String {
             try vacuumer.run()
         case .shell: try Shell.run(path: path)
         case .capture: CaptureOnce.run(path: path, options: options)
+        case .reader:
+            var reader = Reader(path: path, options: options)
+            try reader.run()
+        case .follow:
+            var captures = FollowCaptures(path: path, options: options)
+            try captures.run()
+        case .storm:
+            var storm = Storm(path: path, options: options)
+            try storm.run()
         }
     }
 }
@@ -67,6 +76,15 @@ struct Ledger {
     func store(_ value: Int64, in slot: Int) {
         var value = value
         guard pwrite(descriptor, &value, 8, off_t(8 * (first + slot))) == 8 else { exit(2) }
+    }
+
+    /// - Returns: what a process stored, or 0.
+    static func load(path: String, number: Int, slot: Int) -> Int64 {
+        var value: Int64 = 0
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { return 0 }
+        defer { close(descriptor) }
+        return pread(descriptor, &value, 8, off_t(8 * (number * slotsPerProcess + slot))) == 8 ? value : 0
     }
 }
 

@@ -26,12 +26,14 @@ enum Schedule {
     }
 
     /// Opens the database as an application does, with settings that differ from process to process.
-    static func open(path: String, dice: inout Dice) throws -> SQLiteConnection {
+    static func open(path: String, options: Options, dice: inout Dice) throws -> SQLiteConnection {
         let connection = try SQLiteConnection(path: path, access: .readWrite, busyTimeoutMilliseconds: 10_000)
         try connection.execute("PRAGMA synchronous=NORMAL")
         // A small cache spills uncommitted pages into the WAL or the file.
         if dice.happens(oneIn: 2) { try connection.execute("PRAGMA cache_size=16") }
-        try connection.execute("PRAGMA wal_autocheckpoint=\([1000, 1000, 200, 50][dice.roll(4)])")
+        let chosen = options.number("autocheckpoint", default: 0)
+        try connection.execute(
+            "PRAGMA wal_autocheckpoint=\(chosen > 0 ? chosen : [1000, 1000, 200, 50][dice.roll(4)])")
         return connection
     }
 }
@@ -41,6 +43,7 @@ struct Writer {
     private let path: String
     private let number: Int
     private let pauseMicroseconds: Int
+    private let options: Options
     private let ledger: Ledger
     private let leash = Leash()
     private var dice: Dice
@@ -53,8 +56,13 @@ struct Writer {
         self.path = path
         number = options.number("number", default: 1)
         pauseMicroseconds = options.number("pause", default: 3000)
-        ledger = Ledger(path: options.text("ledger", default: path + ".ledger"), number: number)
-        dice = Dice(seed: options.number("seed", default: 1) * 31 + number)
+        self.options = options
+        let ledgerPath = options.text("ledger", default: path + ".ledger")
+        ledger = Ledger(path: ledgerPath, number: number)
+        let committed = Ledger.load(path: ledgerPath, number: number, slot: 1)
+        commits = committed
+        // A process that was killed does not do the same again.
+        dice = Dice(seed: (options.number("seed", default: 1) * 31 + number) * 1_000_003 + Int(committed))
     }
 
     mutating func run() throws {
@@ -63,7 +71,7 @@ struct Writer {
 
     /// Opens the database, works for a while, closes it.
     private mutating func session() throws {
-        let connection = try Schedule.open(path: path, dice: &dice)
+        let connection = try Schedule.open(path: path, options: options, dice: &dice)
         if try connection.text("PRAGMA journal_mode") != "wal" {
             // The rollback modes are each connection's own choice.
             try connection.execute("PRAGMA journal_mode=\(["DELETE", "TRUNCATE", "PERSIST"][dice.roll(3)])")
@@ -132,6 +140,7 @@ struct Checkpointer {
     private let path: String
     private let ledger: Ledger
     private let pauseMicroseconds: Int
+    private let mode: String
     private let leash = Leash()
     private var dice: Dice
     private var done: Int64 = 0
@@ -142,6 +151,7 @@ struct Checkpointer {
         ledger = Ledger(
             path: options.text("ledger", default: path + ".ledger"), number: options.number("number", default: 5))
         pauseMicroseconds = options.number("pause", default: 30_000)
+        mode = options.text("mode", default: "any")
         dice = Dice(seed: options.number("seed", default: 1) * 31 + 5)
     }
 
@@ -153,7 +163,8 @@ struct Checkpointer {
         let connection = try SQLiteConnection(path: path, access: .readWrite, busyTimeoutMilliseconds: 200)
         for _ in 0..<(10 + dice.roll(40)) where leash.isHeld {
             usleep(UInt32(dice.roll(pauseMicroseconds + 1)))
-            let mode = ["PASSIVE", "FULL", "RESTART", "TRUNCATE", "PASSIVE", "PASSIVE"][dice.roll(6)]
+            let roll = dice.roll(6)
+            let mode = mode == "any" ? ["PASSIVE", "FULL", "RESTART", "TRUNCATE", "PASSIVE", "PASSIVE"][roll] : mode
             // A checkpoint that is refused is part of the game.
             let answer = try? connection.integer("PRAGMA wal_checkpoint(\(mode))")
             done += 1

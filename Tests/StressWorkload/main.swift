@@ -1,14 +1,14 @@
 /// An application for tests: a process of its own that uses one database hard, until it is killed or orphaned.
 ///
-/// Roles: `initialise`, `writer`, `checkpointer`, `vacuumer` keep one invariant (see `Schedule`); `shell` runs
-/// SQL that comes line by line, so that a test decides what another process holds and when; `capture` captures once,
-/// as another user if asked.
+/// Roles: `initialise`, `writer`, `checkpointer`, `vacuumer`, `reader` keep one invariant (see `Schedule`); `shell`
+/// runs SQL that comes line by line, so that a test decides what another process holds and when; `capture` captures
+/// once, as another user if asked; `follow` captures again and again; `storm` starts and kills all of them.
 import Glibc
 import MusterSQLite
 
 let arguments = Array(CommandLine.arguments.dropFirst())
 guard arguments.count >= 2, let role = Role(rawValue: arguments[0]) else {
-    complain("usage: stress-workload initialise|writer|checkpointer|vacuumer|shell|capture DATABASE [OPTION=VALUE ...]")
+    complain("usage: stress-workload ROLE DATABASE [OPTION=VALUE ...]")
     exit(64)
 }
 do {
