@@ -107,7 +107,8 @@ let package = Package(
             path: "Tests/StressRig",
             swiftSettings: house),
         .executableTarget(
-            name: "stress-workload", dependencies: ["MusterModel", "MusterSQLite"], path: "Tests/StressWorkload",
+            name: "stress-workload", dependencies: ["CSQLite", "MusterModel", "MusterSQLite"],
+            path: "Tests/StressWorkload",
             swiftSettings: house),
         .executableTarget(
             name: "receipt-load",
@@ -115,8 +116,9 @@ let package = Package(
             path: "Tests/ReceiptLoad", swiftSettings: house),
         .testTarget(
             name: "MusterSQLiteTests",
-            dependencies: ["MusterSQLite", "MusterModel", "MusterTestSupport", "StressRig", "stress-workload"],
-            swiftSettings: house),
+            dependencies: [
+                "CSQLite", "MusterSQLite", "MusterModel", "MusterTestSupport", "StressRig", "stress-workload",
+            ], swiftSettings: house),
         .testTarget(
             name: "StressTests", dependencies: ["MusterSQLite", "StressRig", "stress-workload"], swiftSettings: house),
         .testTarget(

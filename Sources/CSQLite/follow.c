@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -140,4 +141,30 @@ int csqlite_start_thread(void *(*run)(void *), void *context, int stackBytes) {
     }
     pthread_attr_destroy(&attributes);
     return code;
+}
+
+int csqlite_watch_directory(const char *path) {
+    int watch = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+    if (watch < 0) return -errno;
+    if (inotify_add_watch(watch, path, IN_CREATE | IN_MOVED_TO | IN_ONLYDIR) < 0) {
+        int code = -errno;
+        close(watch);
+        return code;
+    }
+    return watch;
+}
+
+int csqlite_watch_saw(int watch, const char *name) {
+    char events[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
+    while (1) {
+        ssize_t count = read(watch, events, sizeof events);
+        if (count <= 0) return count < 0 && errno == EAGAIN ? 0 : 1;
+        for (char *place = events; place < events + count;) {
+            const struct inotify_event *event = (const struct inotify_event *)place;
+            /* IN_Q_OVERFLOW: some were dropped. IN_IGNORED: the directory itself is gone. */
+            if (event->mask & (IN_Q_OVERFLOW | IN_IGNORED)) return 1;
+            if (event->len > 0 && strcmp(event->name, name) == 0) return 1;
+            place += sizeof *event + event->len;
+        }
+    }
 }

@@ -15,20 +15,29 @@ struct Presence {
     /// Does what SQLite's last connection does when it closes: checkpoint, and remove `-wal`.
     ///
     /// While we held SHARED the application's own last close could not; a `-wal` that outlives it would be
-    /// replayed over a file that somebody copies into its place. A `-wal` that lay there before us, untouched
-    /// since, belongs to a crashed application: every byte of it stays.
+    /// replayed over a file that somebody copies into its place.
     func leaveAsLast(_ files: SourceFiles) {
-        guard let left = FileState(path: files.walPath) else { return }
+        guard isOursToClose(files), !files.isAttachedElsewhere() else { return }
+        // If this fails, -wal stays as after a crash: nothing is lost and the next opener recovers it.
+        try? closeAsLast(files) {}
+    }
+
+    /// False for a `-wal` that lay there before us, untouched since: it belongs to a crashed application, and every
+    /// byte of it stays.
+    func isOursToClose(_ files: SourceFiles) -> Bool {
+        guard let left = FileState(path: files.walPath) else { return false }
         // Not the change time: SQLite running as root sets the owner of -wal at every open (os_unix.c, unixOpen).
         let isUntouched =
             left.identity == wal?.identity && left.sizeBytes == wal?.sizeBytes
             && left.modifiedNanoseconds == wal?.modifiedNanoseconds
-        guard wasAttachedElsewhere || !isUntouched, !files.isAttachedElsewhere() else { return }
-        // If this fails, -wal stays as after a crash: nothing is lost and the next opener recovers it.
-        try? {
-            () throws(SQLiteError) in
-            let last = try SQLiteConnection(path: files.path, access: .lastToLeave)
-            try last.execute("SELECT 1 FROM sqlite_schema LIMIT 1")
-        }()
+        return wasAttachedElsewhere || !isUntouched
+    }
+
+    /// - Parameter beforeClosing: lets go of locks that kept the database from being closed until now.
+    func closeAsLast(_ files: SourceFiles, beforeClosing: () -> Void) throws(SQLiteError) {
+        let last = try SQLiteConnection(path: files.path, access: .lastToLeave)
+        try last.execute("SELECT 1 FROM sqlite_schema LIMIT 1")
+        beforeClosing()
+        _ = consume last
     }
 }

@@ -68,3 +68,22 @@ func problems(of image: [UInt8], in folder: TemporaryFolder) throws -> [String] 
 func sidecars(of path: String) -> [String] {
     [path + "-wal", path + "-shm", path + "-journal"].filter { FileManager.default.fileExists(atPath: $0) }
 }
+
+/// Stores another version of the wal-index in both copies of its header, with a right checksum.
+func storeVersion(_ version: UInt32, in path: String) throws {
+    var words = [UInt32](repeating: 0, count: 12)
+    let file = try #require(FileHandle(forUpdatingAtPath: path))
+    let old = try #require(try file.read(upToCount: 48))
+    words.withUnsafeMutableBytes { $0.copyBytes(from: old) }
+    words[0] = version
+    var (first, second): (UInt32, UInt32) = (0, 0)
+    for index in stride(from: 0, to: 10, by: 2) {
+        first = first &+ words[index] &+ second
+        second = second &+ words[index + 1] &+ first
+    }
+    (words[10], words[11]) = (first, second)
+    let header = words.withUnsafeBytes { Data($0) }
+    try file.seek(toOffset: 0)
+    try file.write(contentsOf: header + header)
+    try file.close()
+}

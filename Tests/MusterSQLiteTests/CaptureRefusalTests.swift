@@ -105,27 +105,8 @@ struct CaptureRefusalTests {
         let application = try ApplicationProcess(path: path)
         try application.run("PRAGMA journal_mode=WAL")
         try application.run("CREATE TABLE t(a)")
-        try futureIndex(path + "-shm")
+        try storeVersion(3_021_000, in: path + "-shm")
         #expect(try refusal(path) == .unsupportedWAL(path: path, version: 3_021_000))
-    }
-
-    /// Stores a header of a version to come in both copies, with a right checksum.
-    private func futureIndex(_ path: String) throws {
-        var words = [UInt32](repeating: 0, count: 12)
-        let file = try #require(FileHandle(forUpdatingAtPath: path))
-        let old = try #require(try file.read(upToCount: 48))
-        words.withUnsafeMutableBytes { $0.copyBytes(from: old) }
-        words[0] = 3_021_000
-        var (first, second): (UInt32, UInt32) = (0, 0)
-        for index in stride(from: 0, to: 10, by: 2) {
-            first = first &+ words[index] &+ second
-            second = second &+ words[index + 1] &+ first
-        }
-        (words[10], words[11]) = (first, second)
-        let header = words.withUnsafeBytes { Data($0) }
-        try file.seek(toOffset: 0)
-        try file.write(contentsOf: header + header)
-        try file.close()
     }
 
     @Test("two captures of one file at once")

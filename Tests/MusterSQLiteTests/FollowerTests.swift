@@ -1,42 +1,21 @@
 import Foundation
 import Glibc
 import StressRig
+import Synchronization
 import Testing
 
 @testable import MusterSQLite
 
 @Suite("A follower")
 struct FollowerTests {
-    private let folder: TemporaryFolder
-    private let path: String
+    private let source: FollowedSource
 
-    init() throws {
-        folder = try TemporaryFolder()
-        path = folder.path("app.db")
-    }
-
-    private func application(pageSize: Int = 4096) throws -> ApplicationProcess {
-        let application = try ApplicationProcess(path: path)
-        try application.run("PRAGMA page_size=\(pageSize)")
-        try application.run("PRAGMA journal_mode=WAL")
-        try application.run("PRAGMA wal_autocheckpoint=0")
-        try application.run("CREATE TABLE t(a INTEGER PRIMARY KEY, b BLOB)")
-        try application.run(
-            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<300) "
-                + "INSERT INTO t SELECT i, randomblob(700) FROM n")
-        return application
-    }
-
-    private func attach(
-        _ options: FollowOptions = FollowOptions(), after cursor: FollowCursor? = nil
-    ) throws -> Follower {
-        try Follower.attach(path: path, after: cursor, options: options, elapsed: steadyClock)
-    }
+    init() throws { source = try FollowedSource() }
 
     @Test("sees what changes, and only that", arguments: [512, 4096, 65_536])
     func seesWhatChanges(pageSize: Int) throws {
-        let application = try application(pageSize: pageSize)
-        let follower = try attach()
+        let application = try source.application(pageSize: pageSize)
+        let follower = try source.follow()
         #expect(!follower.isContinuous && follower.status.hasChanges)
         var image = try FollowedImage(full: follower)
         #expect(!follower.status.hasChanges)
@@ -59,8 +38,8 @@ struct FollowerTests {
 
     @Test("a file that is read while it is written becomes exact")
     func aPlainReadBecomesExact() throws {
-        let application = try application()
-        let follower = try attach()
+        let application = try source.application()
+        let follower = try source.follow()
         var image = try FollowedImage(full: follower) { turn in
             try application.run("UPDATE t SET b = randomblob(700) WHERE a % 40 = \(turn % 40)")
             if turn % 5 == 4 { try application.run("PRAGMA wal_checkpoint(\(turn % 2 == 0 ? "PASSIVE" : "TRUNCATE"))") }
@@ -68,7 +47,107 @@ struct FollowerTests {
         try application.run("DELETE FROM t WHERE a > 100")
         try application.run("VACUUM")
         try image.update(follower)
-        #expect(try problems(of: image.bytes, in: folder).isEmpty)
+        #expect(try problems(of: image.bytes, in: source.folder).isEmpty)
+    }
+
+    @Test("pages that go and come back without a frame are not missed")
+    func pagesWithoutAFrameAreNotMissed() throws {
+        let application = try source.application()
+        let follower = try source.follow()
+        var image = try FollowedImage(full: follower)
+        let before = image.bytes.count
+        try application.run("DELETE FROM t WHERE a > 10")
+        try application.run("VACUUM")
+        try application.run("PRAGMA wal_checkpoint(TRUNCATE)")
+        // Pages that are taken and given back in one transaction are never written, but the file grows over them.
+        try application.run(
+            "BEGIN; WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<400) "
+                + "INSERT INTO t SELECT 1000 + i, zeroblob(3000) FROM n; DELETE FROM t WHERE a > 1000; COMMIT")
+        try image.update(follower)
+        #expect(image.bytes.count > before, "it did not grow, so this shows nothing")
+    }
+
+    @Test("pages that are given back count as changed again")
+    func pagesGivenBackCountAgain() throws {
+        let application = try source.application()
+        let follower = try source.follow()
+        var image = try FollowedImage(full: follower)
+        try application.run("UPDATE t SET b = randomblob(700) WHERE a % 90 = 1")
+        let failed = try follower.pin()
+        failed.capture.abandon()
+        #expect(!follower.status.hasChanges && failed.dirty.count > 0)
+        follower.giveBack(failed.dirty)
+        #expect(follower.status.hasChanges)
+        follower.giveBack(try follower.beginRound())
+        try image.update(follower)
+    }
+
+    @Test("tells that something was committed")
+    func tellsThatSomethingWasCommitted() throws {
+        let application = try source.application()
+        let calls = Mutex(0)
+        let follower = try source.follow { calls.withLock { $0 += 1 } }
+        _ = try FollowedImage(full: follower)
+        let before = follower.status.commits
+        try application.run("INSERT INTO t VALUES(NULL, 'x')")
+        try eventually("a call") { calls.withLock { $0 } > 0 }
+        let status = follower.status
+        #expect(status.commits == before + 1 && status.hasChanges && status.lastChange != nil && status.walBytes > 4096)
+    }
+
+    @Test("captures and fingerprints beside it take none of its locks away")
+    func othersTakeNoLocksAway() throws {
+        let application = try source.application()
+        let follower = try source.follow()
+        var image = try FollowedImage(full: follower)
+        try pinned(source.path).finish()
+        _ = try SourceFingerprint.read(path: source.path)
+        #expect(throws: ApplicationProcess.Refused.self) { try application.run("PRAGMA journal_mode=DELETE") }
+        try application.run("UPDATE t SET b = 'x' WHERE a = 3")
+        try application.run("PRAGMA wal_checkpoint(TRUNCATE)")
+        try image.update(follower)
         follower.detach(leavingAsLast: false)
+        #expect(try application.run("PRAGMA journal_mode=DELETE") == ["delete"])
+    }
+
+    @Test("a follower that is detached first does not take the locks of its pin away")
+    func aPinOutlivesItsFollower() throws {
+        let application = try source.application()
+        let follower = try source.follow()
+        let pin = try follower.pin()
+        try application.run("UPDATE t SET b = randomblob(700)")
+        follower.detach(leavingAsLast: true)
+        try application.run("PRAGMA busy_timeout=0")
+        #expect(try application.run("PRAGMA wal_checkpoint(RESTART)").first?.hasPrefix("1") == true)
+        #expect(try pin.capture.referenceImage() == wholeImage(pin.capture))
+        try pin.capture.finish()
+        #expect(try application.run("PRAGMA wal_checkpoint(RESTART)").first?.hasPrefix("0") == true)
+    }
+
+    @Test("one pin at a time")
+    func onePinAtATime() throws {
+        let application = try source.application()
+        let follower = try source.follow()
+        let pin = try follower.pin()
+        #expect(throws: CaptureError.alreadyBeingCaptured(path: follower.path)) { try follower.pin() }
+        try pin.capture.finish()
+        try application.run("DELETE FROM t WHERE a = 1")
+        try follower.pin().capture.finish()
+    }
+
+    @Test("a killed transaction is no commit, and what follows is seen")
+    func aKilledTransactionIsNoCommit() throws {
+        let application = try source.application()
+        let other = try ApplicationProcess(path: source.path)
+        let follower = try source.follow()
+        var image = try FollowedImage(full: follower)
+        try other.run("PRAGMA cache_size=2")
+        try other.run("BEGIN")
+        try other.run("UPDATE t SET b = randomblob(700)")
+        other.kill()
+        try image.update(follower)
+        try application.run("UPDATE t SET b = randomblob(699) WHERE a < 20")
+        #expect(try image.update(follower).dirty > 0)
+        #expect(follower.status.brokenReason == nil)
     }
 }

@@ -1,6 +1,7 @@
 package import Foundation
 import Glibc
 import MusterSQLite
+import MusterTestSupport
 
 /// A database under applications that are killed at random, with a follower that is killed too, each a process of its
 /// own; and the judge of every image that the follower makes.
@@ -40,9 +41,7 @@ package final class FollowStorm {
     package let path: String
     private let folder: URL
     private let ledgerPath: String
-    private let storm: Process
-    /// Its end is the end of the storm.
-    private let input = Pipe()
+    private let storm: ChildProcess
     private var next = 1
     private var lastSequence: Int64 = 0
     package private(set) var counts = Counts()
@@ -57,13 +56,12 @@ package final class FollowStorm {
             "initialise", path, "page_size=\(settings.pageSize)", "auto_vacuum=\(settings.autoVacuum)",
             "rows=\(settings.rows)",
         ])
-        start.waitUntilExit()
-        guard start.terminationStatus == 0 else { throw BrokenInvariant(reason: "the database was not made") }
+        guard try start.end() == 0 else { throw BrokenInvariant(reason: "the database was not made") }
         storm = try Workload.start(
             [
                 "storm", path, "folder=\(self.folder.path)", "ledger=\(ledgerPath)", "seed=\(settings.seed)",
                 "kills=\(settings.kills)",
-            ] + settings.more, input: input)
+            ] + settings.more, takesInput: true)
     }
 
     deinit { stop() }
@@ -71,9 +69,9 @@ package final class FollowStorm {
     /// Kills everybody and waits until all are gone.
     package func stop() {
         guard storm.isRunning else { return }
-        // A storm that ended by itself hears nothing any more.
-        try? input.fileHandleForWriting.close()
-        storm.waitUntilExit()
+        // A storm that is ending by itself hears nothing any more; one that does not end is killed.
+        try? storm.write("stop\n")
+        if (try? storm.end(within: .seconds(30))) == nil { storm.kill() }
         (counts.followerKills, counts.applicationKills) = (ledger(7, 0), ledger(7, 1))
         counts.commits = (1...4).reduce(0) { $0 + ledger($1, 1) }
         readLog()

@@ -3,7 +3,8 @@ import MusterSQLite
 
 /// Lets several applications and a follower loose on one database, kills them at random, and starts them again.
 ///
-/// It goes on until its standard input ends, and then kills them all and waits until they are gone.
+/// It goes on until something is written to its standard input, or that ends; then it kills them all and
+/// waits until they are gone.
 struct Storm {
     private struct Member {
         let arguments: [String]
@@ -64,7 +65,7 @@ struct Storm {
     mutating func run() throws {
         let kills = options.number("kills", default: 0)
         var (nextFollower, nextApplication) = (deadline(200, 3000), deadline(500, 4000))
-        while !inputEnds(withinMilliseconds: 5) {
+        while !isToldToStop(withinMilliseconds: 5) {
             for index in members.indices { try keepAlive(index) }
             if kills > 0, ContinuousClock().now > nextFollower {
                 followerKills += kill(where: \.isFollower)
@@ -84,7 +85,7 @@ struct Storm {
         for member in members where member.process > 0 { waitpid(member.process, nil, 0) }
     }
 
-    private func inputEnds(withinMilliseconds limit: Int32) -> Bool {
+    private func isToldToStop(withinMilliseconds limit: Int32) -> Bool {
         var input = pollfd(fd: 0, events: Int16(POLLIN), revents: 0)
         return poll(&input, 1, limit) > 0
     }

@@ -65,3 +65,8 @@ int csqlite_lock_holder(int descriptor, CSQLiteLock kind, int64_t start, int32_t
 
 /* Starts a thread that nobody waits for: 0, or the reason as errno has it. It blocks all signals. */
 int csqlite_start_thread(void *(*run)(void *), void *context, int stackBytes);
+
+/* Watches a directory for files that come into being: a descriptor, or -errno. */
+int csqlite_watch_directory(const char *path);
+/* 1 if a file of that name was made or moved there since, or if that cannot be known; 0 if not. */
+int csqlite_watch_saw(int watch, const char *name);

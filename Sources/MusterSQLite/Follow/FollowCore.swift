@@ -80,33 +80,28 @@ final class FollowCore: Sendable {
         }
     }
 
-    struct Left {
-        let identity: FileState.Identity
-        let cursor: FollowCursor?
-    }
-
     /// Releases everything; the thread ends at its next look.
     ///
-    /// - Returns: nil if it had ended before.
+    /// - Parameter presence: what was around before, to leave as the last one; nil to merely let go.
+    /// - Returns: a cursor of the last commit that was pinned, made now; nil where it was not the last one seen.
     @discardableResult
-    func end() -> Left? {
-        let left: Left? = phase.withLock { phase in
+    func end(leavingAsLast presence: Presence? = nil) -> FollowCursor? {
+        defer { files.withLock { $0 = nil } }
+        return phase.withLock { phase in
             defer { phase = .ended }
             switch phase {
             case .ended: return nil
             case .broken(_, let state):
-                // Closing the descriptors releases them anyhow.
-                try? state.files.releaseAll()
-                return Left(identity: state.files.identity, cursor: nil)
+                if let presence { _ = state.leaveAsLast(presence) } else { state.release() }
+                return nil
             case .following(let state):
-                let cursor = state.hasChanges ? nil : state.cursor(elapsed())
-                // Closing the descriptors releases them anyhow.
-                try? state.files.releaseAll()
-                return Left(identity: state.files.identity, cursor: cursor)
+                let now = elapsed()
+                let settled = state.settledFile(now)
+                let closed = presence.flatMap { state.leaveAsLast($0) }
+                if presence == nil { state.release() }
+                return state.hasChanges ? nil : state.cursor(closed ?? settled)
             }
         }
-        files.withLock { $0 = nil }
-        return left
     }
 
     // MARK: The thread

@@ -23,8 +23,7 @@ extension FollowState {
         let startedAt = elapsed()
         do throws(CaptureError) {
             let followed = try open(files, options, elapsed, since: startedAt)
-            var (state, isContinuous) = try begin(followed, after: cursor, options, elapsed, since: startedAt)
-            if !isContinuous { state.hasChanges = true }
+            let (state, isContinuous) = try begin(followed, after: cursor, options, elapsed, since: startedAt)
             _ = consume lease
             return Attached(state: state, isContinuous: isContinuous, presence: presence)
         } catch {
@@ -113,7 +112,9 @@ extension FollowState {
     /// The same generation of the WAL, with the cursor's commit in its place: every later commit is in it too.
     private func resumed(_ cursor: FollowCursor, _ header: WALIndexHeader, _ now: Duration) -> FollowState? {
         let position = cursor.position
-        guard position.frame > 0, position.salt == header.salt, header.lastFrame >= position.frame else { return nil }
+        guard position.frame > 0, position.salt == header.salt, header.lastFrame >= position.frame,
+            isInPlace(position, header)
+        else { return nil }
         var state = self
         (state.position, state.lowestPageCount) = (position, position.pageCount)
         return state.seesAll(header, now) ? state : nil
@@ -135,6 +136,14 @@ extension FollowState {
             state.commits == UInt64(header.changeCount &- cursor.position.changeCount)
             || state.commits == UInt64(header.changeCount)
         return isWhole ? state : nil
+    }
+
+    private func isInPlace(_ position: WALPosition, _ header: WALIndexHeader) -> Bool {
+        do throws(CaptureError) {
+            let reader = try WALFrameReader(
+                wal: files, path: files.files.path, header: header, pageSize: pageSize, startingAfter: position.frame)
+            return reader.sum == position.sum
+        } catch { return false }
     }
 
     private func isUncopied() -> Bool { files.sharedIndex()?.backfilledFrames() == 0 }
@@ -159,6 +168,8 @@ extension FollowState {
             position.frame = backfilled
         }
         try consume(header, now)
+        // They were there before us.
+        (commits, hasChanges) = (0, true)
     }
 }
 

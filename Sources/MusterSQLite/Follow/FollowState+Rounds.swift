@@ -74,12 +74,14 @@ extension FollowState {
         let capture = PinnedCapture(sources.path, live, fingerprint, lease)
         let dirty = takePages()
         hasChanges = false
-        return FollowedPin(capture: capture, dirty: dirty, cursor: cursor(now))
+        return FollowedPin(capture: capture, dirty: dirty, cursor: cursor(settledFile(now)))
     }
 
     /// Names the last commit that was seen.
-    func cursor(_ now: Duration) -> FollowCursor {
-        FollowCursor(position, pageSize: pageSize, identity: files.identity, file: settledFile(now))
+    ///
+    /// - Parameter file: the database file, if it holds that commit as a whole and a later write will show in it.
+    func cursor(_ file: FileState?) -> FollowCursor {
+        FollowCursor(position, pageSize: pageSize, identity: files.identity, file: file)
     }
 
     /// The database file, if all that was seen is in it and a later write cannot have the same times.

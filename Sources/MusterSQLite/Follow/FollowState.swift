@@ -45,7 +45,7 @@ struct FollowState {
     /// The smallest size of the database since then: a page beyond it may have gone and come back without a frame.
     var lowestPageCount: UInt32 = 0
     var hasChanges = false
-    private(set) var commits: UInt64 = 0
+    var commits: UInt64 = 0
     private(set) var lastChange: Duration?
     private(set) var walBytes: UInt64 = 0
     /// A checkpointer copies: the moment at which it ends is the one to take the zero lock.
@@ -191,7 +191,11 @@ struct FollowState {
             (position.salt, position.frame) = (header.salt, 0)
         }
         guard header.lastFrame >= position.frame else { throw broken("commits of its WAL are gone") }
-        let seen = try header.lastFrame > position.frame ? readFrames(header) : 0
+        let isSame = header.lastFrame == position.frame
+        guard !isSame || position.frame == 0 || header.frameChecksum == position.sum else {
+            throw broken("the last commit of its WAL is another one")
+        }
+        let seen = try isSame ? 0 : readFrames(header)
         mayHaveRestarted = holdsZero
         guard !position.isCountKnown || seen == header.changeCount &- position.changeCount else {
             throw broken(

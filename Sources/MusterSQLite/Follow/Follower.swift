@@ -109,19 +109,6 @@ package final class Follower: Sendable {
     ///   keep it in place of that one, for it proves more. nil: keep that one.
     @discardableResult
     package func detach(leavingAsLast: Bool) -> FollowCursor? {
-        guard let left = core.end() else { return nil }
-        guard leavingAsLast else { return left.cursor }
-        do throws(CaptureError) {
-            let lease = try CaptureLease(left.identity, path: path)
-            let files = try SourceFiles(resolving: path)
-            // A file that was put into the place of ours is another application's business.
-            guard try files.state().identity == left.identity else { return left.cursor }
-            presence.leaveAsLast(files)
-            _ = consume lease
-        } catch {
-            // Captured by somebody at this moment, or gone: nobody leaves as last then.
-            return left.cursor
-        }
-        return left.cursor
+        core.end(leavingAsLast: leavingAsLast ? presence : nil)
     }
 }
