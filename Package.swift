@@ -120,7 +120,8 @@ let package = Package(
                 "CSQLite", "MusterSQLite", "MusterModel", "MusterTestSupport", "StressRig", "stress-workload",
             ], swiftSettings: house),
         .testTarget(
-            name: "StressTests", dependencies: ["MusterSQLite", "StressRig", "stress-workload"], swiftSettings: house),
+            name: "StressTests", dependencies: ["MusterSQLite", "MusterTestSupport", "StressRig", "stress-workload"],
+            exclude: ["SlowCheckpoint.c"], swiftSettings: house),
         .testTarget(
             name: "MusterFormatTests", dependencies: ["MusterFormat", "MusterModel", "MusterTestSupport"],
             swiftSettings: house),

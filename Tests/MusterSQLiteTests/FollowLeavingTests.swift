@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import MusterTestSupport
 import StressRig
 import Testing
 

@@ -6,25 +6,13 @@ import MusterTestSupport
 /// A database under applications that are killed at random, with a follower that is killed too, each a process of its
 /// own; and the judge of every image that the follower makes.
 package final class FollowStorm {
-    package struct Settings: Sendable {
-        package var pageSize = 4096
-        package var autoVacuum = 0
-        package var rows = 2000
-        package var seed = 1
-        /// 0: nobody is killed, 1: the follower, 2: applications too.
-        package var kills = 2
-        /// Options of the role `storm`, as they are.
-        package var more: [String] = []
-        package init() {}
-    }
-
     package struct Counts: Sendable, CustomStringConvertible {
         package var kinds: [String: Int] = [:]
         package var captures = 0
         package var compared = 0
         package var bad: [String] = []
-        package var followerKills: Int64 = 0
-        package var applicationKills: Int64 = 0
+        package var followerKills = 0
+        package var applicationKills = 0
         package var commits: Int64 = 0
         package var resumed = 0
         package var anew = 0
@@ -41,13 +29,14 @@ package final class FollowStorm {
     package let path: String
     private let folder: URL
     private let ledgerPath: String
-    private let storm: ChildProcess
+    private let storm: Storm
+    private var isOver = false
     private var next = 1
     private var lastSequence: Int64 = 0
     package private(set) var counts = Counts()
 
     /// Makes the database in `folder` and starts everybody.
-    package init(folder: URL, settings: Settings) throws {
+    package init(folder: URL, settings: StormSettings) throws {
         self.folder = folder.appendingPathComponent("captures")
         path = folder.appendingPathComponent("stress.db").path
         ledgerPath = folder.appendingPathComponent("ledger").path
@@ -57,24 +46,28 @@ package final class FollowStorm {
             "rows=\(settings.rows)",
         ])
         guard try start.end() == 0 else { throw BrokenInvariant(reason: "the database was not made") }
-        storm = try Workload.start(
-            [
-                "storm", path, "folder=\(self.folder.path)", "ledger=\(ledgerPath)", "seed=\(settings.seed)",
-                "kills=\(settings.kills)",
-            ] + settings.more, takesInput: true)
+        storm = try Storm(path: path, ledger: ledgerPath, captures: self.folder.path, settings: settings)
+        try storm.goOn()
     }
 
     deinit { stop() }
 
-    /// Kills everybody and waits until all are gone.
     package func stop() {
-        guard storm.isRunning else { return }
-        // A storm that is ending by itself hears nothing any more; one that does not end is killed.
-        try? storm.write("stop\n")
-        if (try? storm.end(within: .seconds(30))) == nil { storm.kill() }
-        (counts.followerKills, counts.applicationKills) = (ledger(7, 0), ledger(7, 1))
+        guard !isOver else { return }
+        isOver = true
+        storm.stop()
+        (counts.followerKills, counts.applicationKills) = (storm.followerKills, storm.applicationKills)
         counts.commits = (1...4).reduce(0) { $0 + ledger($1, 1) }
         readLog()
+    }
+
+    /// Lets them go on for a while without judging anything.
+    package func rage(for span: Duration) throws {
+        let end = ContinuousClock.now + span
+        while .now < end {
+            try storm.goOn()
+            usleep(5000)
+        }
     }
 
     /// Judges the next image; throws if none comes.
@@ -108,7 +101,7 @@ package final class FollowStorm {
                 }
                 return Dictionary(pairs.map { ($0[0], $0.count > 1 ? $0[1] : "") }) { $1 }
             }
-            guard storm.isRunning else { throw BrokenInvariant(reason: "the storm has ended") }
+            try storm.goOn()
             usleep(1000)
         }
         throw BrokenInvariant(reason: "no capture in a minute; the log: \(log().suffix(5))")

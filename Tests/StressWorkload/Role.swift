@@ -2,7 +2,7 @@ import Glibc
 import MusterSQLite
 
 enum Role: String {
-    case initialise, writer, checkpointer, vacuumer, reader, shell, capture, follow, storm
+    case initialise, writer, checkpointer, vacuumer, reader, shell, capture, follow
 
     func run(path: String, options: Options) throws {
         switch self {
@@ -24,9 +24,6 @@ enum Role: String {
         case .follow:
             var captures = FollowCaptures(path: path, options: options)
             try captures.run()
-        case .storm:
-            var storm = Storm(path: path, options: options)
-            try storm.run()
         }
     }
 }

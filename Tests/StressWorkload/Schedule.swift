@@ -141,6 +141,8 @@ struct Checkpointer {
     private let ledger: Ledger
     private let pauseMicroseconds: Int
     private let mode: String
+    /// Reads before each checkpoint, from a mapped file: SQLite then unmaps it in the middle of the checkpoint.
+    private let maps: Bool
     private let leash = Leash()
     private var dice: Dice
     private var done: Int64 = 0
@@ -152,6 +154,7 @@ struct Checkpointer {
             path: options.text("ledger", default: path + ".ledger"), number: options.number("number", default: 5))
         pauseMicroseconds = options.number("pause", default: 30_000)
         mode = options.text("mode", default: "any")
+        maps = options.number("maps", default: 0) > 0
         dice = Dice(seed: options.number("seed", default: 1) * 31 + 5)
     }
 
@@ -161,7 +164,10 @@ struct Checkpointer {
 
     private mutating func session() throws {
         let connection = try SQLiteConnection(path: path, access: .readWrite, busyTimeoutMilliseconds: 200)
+        if maps { try connection.execute("PRAGMA mmap_size=268435456") }
         for _ in 0..<(10 + dice.roll(40)) where leash.isHeld {
+            // A read that is refused is tried again before the next checkpoint.
+            if maps { _ = try? connection.integer("SELECT sum(balance) FROM account") }
             usleep(UInt32(dice.roll(pauseMicroseconds + 1)))
             let roll = dice.roll(6)
             let mode = mode == "any" ? ["PASSIVE", "FULL", "RESTART", "TRUNCATE", "PASSIVE", "PASSIVE"][roll] : mode

@@ -2,7 +2,7 @@
 ///
 /// Roles: `initialise`, `writer`, `checkpointer`, `vacuumer`, `reader` keep one invariant (see `Schedule`); `shell`
 /// runs SQL that comes line by line, so that a test decides what another process holds and when; `capture` captures
-/// once, as another user if asked; `follow` captures again and again; `storm` starts and kills all of them.
+/// once, as another user if asked; `follow` captures again and again.
 import Glibc
 import MusterSQLite
 
