@@ -8,9 +8,6 @@ package struct CaptureOptions: Sendable {
     package var maximumRollbackHold: Duration = .seconds(60)
     /// How far the `-wal` file may grow while it cannot be restarted.
     package var maximumWALGrowthBytes: UInt64 = 1 << 30
-    /// Holds SHARED on a rollback-journal database for the whole read, and not slice by slice.
-    package var holdsThroughout = false
-
     package init() {}
 }
 

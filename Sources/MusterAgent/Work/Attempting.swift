@@ -11,7 +11,6 @@ struct Attempting: Sendable {
     let labels: [String: String]
     let skipsUnchanged: Bool
     let session: SourceSession
-    let holdsThroughout: Bool
     let onChange: @Sendable () -> Void
 
     /// - Returns: nil if nothing changed and that is enough.
@@ -41,8 +40,7 @@ struct Attempting: Sendable {
             forkedFrom: head == nil ? try state.forkOrigin(of: database.id) : nil, labels: labels)
         request.skipsUnchanged = skipsUnchanged && isOfHead && labels.isEmpty
         let outcome = try await taker.pipeline.run(
-            request, way, known, sink: CoordinatorSink(coordinator: taker.coordinator),
-            holdsThroughout: holdsThroughout)
+            request, way, known, sink: CoordinatorSink(coordinator: taker.coordinator))
         let isFollowed = if case .followed = way { true } else { false }
         switch outcome {
         case .unchanged(let source):

@@ -24,8 +24,6 @@ struct SnapshotTaker: Sendable {
 
     /// Capture again after the source moved away under it, or after the head turned out to be another one.
     private static let maximumRounds = 6
-    /// From here on a rollback-journal database is held for the whole read.
-    private static let firstHoldingRound = 4
 
     /// - Parameters:
     ///   - labels: with any, a snapshot is made even where nothing changed.
@@ -41,7 +39,7 @@ struct SnapshotTaker: Sendable {
             do {
                 let attempt = Attempting(
                     database: database, labels: labels, skipsUnchanged: skipsUnchanged, session: session,
-                    holdsThroughout: round >= Self.firstHoldingRound, onChange: onChange)
+                    onChange: onChange)
                 return try await attempt.run(self)
             } catch let refusal as HeadMoved where round < Self.maximumRounds {
                 session.giveUp()

@@ -41,10 +41,8 @@ package struct SnapshotPipeline: Sendable {
     ///   this machine computes wrongly, and what the sink throws. Packs already pushed are found again by the next try.
     package func run(
         _ request: SnapshotRequest, _ way: CaptureWay, _ known: Known, sink: some PackSink,
-        holdsThroughout: Bool = false, onProgress: @escaping @Sendable (SnapshotProgress) -> Void = { _ in }
+        onProgress: @escaping @Sendable (SnapshotProgress) -> Void = { _ in }
     ) async throws -> SnapshotOutcome {
-        var options = options
-        options.holdsThroughout = holdsThroughout
         let draft = LedgerDraft(ledger: known.ledger, state: known.state, sequence: request.sequence)
         let lanes = SealingLanes(
             keys: settings.keys, level: settings.compressionLevel, count: settings.lanes, cache: settings.cache)
