@@ -154,7 +154,7 @@ let package = Package(
             ], swiftSettings: house),
         .testTarget(
             name: "MusterAgentTests",
-            dependencies: ["MusterAgent", "MusterEngine", "MusterModel", "MusterTestSupport"],
+            dependencies: ["MusterAgent", "MusterEngine", "MusterModel", "MusterSQLite", "MusterTestSupport"],
             swiftSettings: house),
         .testTarget(
             name: "EndToEndTests",

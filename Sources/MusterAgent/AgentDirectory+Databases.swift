@@ -1,5 +1,6 @@
 import Foundation
 import MusterModel
+import MusterSQLite
 
 /// What the command line changes in `agent.yaml`, and how a running agent takes it up.
 ///
@@ -11,34 +12,105 @@ extension AgentDirectory {
     ///
     /// - Returns: true if an agent runs in this directory.
     package func add(_ database: ProtectedDatabase) throws -> Bool {
-        try change { configuration in
+        let found = try AgentState.discovered(inFile: stateFile).first { $0.name == database.name }
+        if let found, found.path != database.path { throw DatabaseKnown(name: found.name, path: found.path) }
+        return try change { configuration in
             let twin = configuration.databases.first { $0.name == database.name || $0.path == database.path }
             if let twin { throw DatabaseKnown(name: twin.name, path: twin.path) }
             configuration.databases.append(database)
         }.isAgentTold
     }
 
-    /// Pauses a database, or lets its snapshots go on.
+    /// Adds a pattern: its files are found by the agent when it runs.
+    ///
+    /// - Returns: true if an agent runs in this directory.
+    package func add(_ pattern: DatabasePattern) throws -> Bool {
+        try change { configuration in
+            guard !configuration.patterns.contains(where: { $0.pattern == pattern.pattern }) else {
+                throw PatternKnown(pattern: pattern.pattern.description)
+            }
+            configuration.patterns.append(pattern)
+        }.isAgentTold
+    }
+
+    /// Pauses a database, or all of a pattern, or lets their snapshots go on.
     package func setPaused(_ isPaused: Bool, _ name: String) throws -> ConfigurationChange {
         try change { configuration in
-            configuration.databases[try index(of: name, in: configuration)].isPaused = isPaused
+            switch try find(name, in: configuration) {
+            case .listed(let index): configuration.databases[index].isPaused = isPaused
+            case .pattern(let index): configuration.patterns[index].isPaused = isPaused
+            case .found(let path, let index):
+                let pattern = configuration.patterns[index]
+                guard isPaused || !pattern.isPaused else {
+                    throw PatternPaused(path: path, pattern: pattern.pattern.description)
+                }
+                let others = pattern.pausedPaths.filter { FilePath($0) != FilePath(path) }
+                configuration.patterns[index].pausedPaths = isPaused ? others + [path] : others
+            }
         }
     }
 
-    /// Takes a database out of the agent's care; the coordinator keeps what it has of it.
+    /// Takes a database, or a pattern with all that it found, out of the agent's care; the coordinator keeps what it
+    /// has of them.
     package func remove(_ name: String) throws -> ConfigurationChange {
         try change { configuration in
-            configuration.databases.remove(at: try index(of: name, in: configuration))
+            switch try find(name, in: configuration) {
+            case .listed(let index): configuration.databases.remove(at: index)
+            case .pattern(let index): configuration.patterns.remove(at: index)
+            case .found(let path, _):
+                // It may match several, and the next one must not take it up.
+                for index in configuration.patterns.indices where configuration.patterns[index].covers(path) {
+                    configuration.patterns[index].exclude.append(try Exclusion(path: path))
+                    configuration.patterns[index].pausedPaths.removeAll { FilePath($0) == FilePath(path) }
+                }
+            }
         }
     }
 
-    private func index(of name: String, in configuration: AgentConfiguration) throws -> Int {
+    /// What a name on the command line stands for.
+    private enum Named {
+        case listed(Int)
+        case pattern(Int)
+        case found(path: String, pattern: Int)
+    }
+
+    private func find(_ name: String, in configuration: AgentConfiguration) throws -> Named {
         let databases = configuration.databases
         // A name may look like another one's path or id: the name is what was meant.
-        if let index = databases.firstIndex(where: { $0.name == name }) { return index }
-        let index = databases.firstIndex { $0.path == name || $0.id.description == name }
-        guard let index else { throw DatabaseNotListed(name: name) }
-        return index
+        if let index = databases.firstIndex(where: { $0.name == name }) { return .listed(index) }
+        let found = try AgentState.discovered(inFile: stateFile)
+        if let row = found.first(where: { $0.name == name }), let index = configuration.pattern(of: row.path) {
+            return .found(path: row.path, pattern: index)
+        }
+        if let index = databases.firstIndex(where: { $0.path == name || $0.id.description == name }) {
+            return .listed(index)
+        }
+        if let index = configuration.patterns.firstIndex(where: { $0.pattern.description == name }) {
+            return .pattern(index)
+        }
+        let row = found.first { $0.path == name || $0.id.description == name }
+        if let row, let index = configuration.pattern(of: row.path) { return .found(path: row.path, pattern: index) }
+        throw DatabaseNotListed(name: name)
+    }
+
+    /// All databases of the node, found ones too, as an agent that reads the file now would have them.
+    package func databases() throws -> [ListedDatabase] {
+        let configuration = try configuration()
+        var book = DiscoveryBook(try AgentState.discovered(inFile: stateFile), configuration)
+        // New names are for the agent to give.
+        _ = book.use(configuration)
+        return book.databases.enumerated().map { index, database in
+            // Those of the configuration come first.
+            let pattern = index < configuration.databases.count ? nil : configuration.pattern(of: database.path)
+            return ListedDatabase(
+                database: database, pattern: pattern.map { configuration.patterns[$0].pattern.description })
+        }
+    }
+
+    /// What kept the last search for the patterns' files from being complete; "" where nothing did.
+    package var searchNotes: String {
+        // No file: no agent has searched yet.
+        (try? PrivateFile.text(at: searchNotesFile)) ?? ""
     }
 
     private func change(_ body: (inout AgentConfiguration) throws -> Void) throws -> ConfigurationChange {
@@ -94,21 +166,49 @@ struct FileVersion: Equatable, Sendable, CustomStringConvertible {
     let description: String
 
     init?(path: String) {
-        var status = stat()
-        guard lstat(path, &status) == 0 else { return nil }
+        // Without the file there is no version of it.
+        guard let status = try? FileStatus(path: path, followsLink: false) else { return nil }
         self.init(status)
     }
 
     init?(descriptor: Int32) {
-        var status = stat()
-        guard fstat(descriptor, &status) == 0 else { return nil }
+        // As above.
+        guard let status = try? FileStatus(descriptor: descriptor) else { return nil }
         self.init(status)
     }
 
-    private init(_ status: stat) {
-        description =
-            "\(status.st_dev):\(status.st_ino):\(status.st_size):\(status.st_mtim.tv_sec).\(status.st_mtim.tv_nsec)"
+    private init(_ status: FileStatus) {
+        description = "\(status.device):\(status.inode):\(status.sizeBytes):\(status.modifiedNanoseconds)"
     }
+}
+
+/// A database of the node, and the pattern that found it.
+package struct ListedDatabase: Sendable {
+    package let database: ProtectedDatabase
+    /// Nil where the configuration names it by itself.
+    package let pattern: String?
+}
+
+extension AgentConfiguration {
+    /// The first pattern that covers the file: the one it belongs to.
+    fileprivate func pattern(of path: String) -> Int? { patterns.firstIndex { $0.covers(path) } }
+}
+
+package struct PatternKnown: ActionableError {
+    let pattern: String
+    package var summary: String { "this node has the pattern '\(pattern)' already" }
+    package var hint: String {
+        "To change it, remove it with 'muster database remove' and add it again, or edit agent.yaml."
+    }
+    package var isTransient: Bool { false }
+}
+
+package struct PatternPaused: ActionableError {
+    let path: String
+    let pattern: String
+    package var summary: String { "'\(path)' is paused with all of its pattern" }
+    package var hint: String { "Resume the pattern: muster database resume --dir DIR '\(pattern)'." }
+    package var isTransient: Bool { false }
 }
 
 package struct DatabaseKnown: ActionableError {

@@ -11,6 +11,7 @@ import MusterModel
 /// | `receipt.pub`, `recovery.pub` | the coordinator's receipt key and the recovery keys, pinned at join |
 /// | `state.db` | see `AgentState` |
 /// | `agent.applied` | the version of `agent.yaml` that the running agent works by |
+/// | `agent.search` | what keeps the search for the patterns' files from being complete |
 /// | `agent.lock` | held, with the process id inside, while an agent runs |
 /// | `packs/` | packs that were pushed, as sealed; see `PackCache` |
 /// | `scratch/` | databases being verified; emptied at start |
@@ -26,6 +27,8 @@ package struct AgentDirectory: Sendable {
     package var stateFile: String { file("state.db") }
     package var lockFile: String { file("agent.lock") }
     var appliedFile: String { file("agent.applied") }
+    /// What keeps the search for databases from being complete; absent or empty where nothing does.
+    package var searchNotesFile: String { file("agent.search") }
     package var scratch: String { file("scratch") }
     var packCache: String { file("packs") }
     var signingKeyFile: String { file("signing.key") }

@@ -43,9 +43,10 @@ package final class AgentService: Service {
         let lock = try await DirectoryLock.take(directory, sleep: environment.sleep)
         defer { lock.release() }
         let (configuration, version) = try directory.versionedConfiguration(overrides: overrides)
-        noteApplied(version)
         let crew = try AgentCrew(directory: directory, configuration: configuration, environment: environment)
         defer { crew.shutdown() }
+        crew.roster.noteApplied(version)
+        crew.startWatching()
         environment.logger.info(
             "agent started",
             metadata: [
@@ -72,7 +73,9 @@ package final class AgentService: Service {
                 try await crew.jobs.run()
                 return .taking
             }
-            for serve in [crew.reporter.run, crew.renewal.run, crew.park, { await self.reload(crew) }]
+            for serve in [
+                crew.reporter.run, crew.renewal.run, crew.roster.run, crew.park, { await self.reload(crew) },
+            ]
                 as [@Sendable () async throws -> Void]
             {
                 group.addTask {
@@ -93,24 +96,11 @@ package final class AgentService: Service {
         for await _ in reloads {
             do {
                 let (configuration, version) = try directory.versionedConfiguration(overrides: overrides)
-                await crew.use(configuration.databases)
-                noteApplied(version)
-                environment.logger.info(
-                    "configuration reloaded", metadata: ["databases": "\(configuration.databases.count)"])
+                crew.roster.use(configuration, version)
             } catch {
                 let reason = (error as? any ActionableError)?.summary ?? "\(error)"
                 environment.logger.error("configuration not reloaded", metadata: ["reason": "\(reason)"])
             }
-        }
-    }
-
-    private func noteApplied(_ version: FileVersion) {
-        do {
-            try directory.noteApplied(version)
-        } catch {
-            // Only whoever waits for it needs it, and is told that it did not come.
-            let reason = (error as? any ActionableError)?.summary ?? "\(error)"
-            environment.logger.warning("applied configuration not noted", metadata: ["reason": "\(reason)"])
         }
     }
 }
@@ -121,7 +111,8 @@ struct AgentCrew: Sendable {
     let jobs: JobLoop
     let reporter: Reporter
     let renewal: Renewal
-    private let board: DatabaseBoard
+    let roster: Roster
+    private let watch: FolderWatch?
     private let sessions: SourceSessions
     private let coordinator: CoordinatorClient
 
@@ -144,7 +135,11 @@ struct AgentCrew: Sendable {
         let files = BlockingPool(label: "muster-sources", width: 4)
         let sessions = SourceSessions(state: state, files: files, environment: environment)
         self.sessions = sessions
-        board = DatabaseBoard(configuration.databases) { await sessions.leave($0) }
+        watch = FolderWatch()
+        roster = try Roster(
+            directory: directory, configuration: configuration, state: state, watch: watch, environment: environment
+        ) { await sessions.leave($0) }
+        let board = roster.board
         let taker = SnapshotTaker(
             identity: identity, receiptKey: receiptKey, state: state, coordinator: coordinator, pipeline: pipeline,
             sessions: sessions, files: files, environment: environment)
@@ -165,23 +160,25 @@ struct AgentCrew: Sendable {
             directory: directory, identity: identity, url: configuration.coordinatorURL, environment: environment)
     }
 
-    /// Returns when the agent has let go of what is not among them, or is paused.
-    func use(_ databases: [ProtectedDatabase]) async {
-        await board.replace(with: databases)
-        schedule.wake()
-        reporter.wake()
-    }
-
     /// Takes up no new snapshot; those under way are finished.
     func stopTaking() { schedule.stop() }
 
     /// Parks databases that have been quiet.
-    func park() async throws { try await sessions.run(board) }
+    func park() async throws { try await sessions.run(roster.board) }
 
     /// Gives every lock back.
     func leave() async { await sessions.leaveAll() }
 
-    func shutdown() { coordinator.shutdown() }
+    /// Tells of changes in folders, from now on.
+    func startWatching() {
+        let roster = roster
+        watch?.start { changes in roster.note(changes) }
+    }
+
+    func shutdown() {
+        watch?.stop()
+        coordinator.shutdown()
+    }
 
     private static func client(
         directory: AgentDirectory, configuration: AgentConfiguration, environment: AgentEnvironment

@@ -21,8 +21,8 @@ extension EndToEnd {
             try SampleDatabase.change(
                 source, "PRAGMA journal_mode=DELETE", "PRAGMA locking_mode=EXCLUSIVE", "BEGIN EXCLUSIVE",
                 "INSERT INTO item(content) VALUES (randomblob(9))", "COMMIT")
-            try SampleDatabase.grow(fleet.path("other.db"))
             let others = try await fleet.snapshots("--database", "other").count
+            try SampleDatabase.grow(fleet.path("other.db"))
             try await eventually("a snapshot of the one that goes on") {
                 try await fleet.snapshots("--database", "other").count > others
             }

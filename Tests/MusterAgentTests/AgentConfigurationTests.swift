@@ -19,6 +19,13 @@ struct AgentConfigurationTests {
                     name: "n\(index): #", path: path, schedule: try #require(Schedule(every: .milliseconds(1500)))))
         }
         configuration.databases[2].isPaused = true
+        let schedule = try #require(Schedule(every: .seconds(1)))
+        configuration.patterns = [
+            DatabasePattern(pattern: try GlobPattern("/a/**/*.db"), schedule: schedule),
+            DatabasePattern(
+                pattern: try GlobPattern("/b\"\\[x\n/*.db"), schedule: schedule,
+                exclude: [try Exclusion("*.tmp"), try Exclusion("/b/**")], isPaused: true, pausedPaths: ["/b/, c.db"]),
+        ]
         return configuration
     }
 
@@ -53,6 +60,21 @@ struct AgentConfigurationTests {
             (
                 "databases: [{id: \"00112233445566778899aabbccddeeff\", name: a, path: /a, every: 1s, paused: 2}]",
                 .invalid(file: "agent.yaml", key: "databases.paused", expected: "true or false")
+            ),
+            (
+                "patterns: [{pattern: \"a/*.db\", every: 1s}]",
+                .invalid(
+                    file: "agent.yaml", key: "patterns",
+                    expected:
+                        "absolute paths with wildcards; 'a/*.db' is no pattern for files: it is not an absolute path")
+            ),
+            (
+                "patterns: [{pattern: /a, every: 1s, exclude: b}]",
+                .invalid(file: "agent.yaml", key: "patterns.exclude", expected: "a list")
+            ),
+            (
+                "patterns: [{pattern: /a, every: 1s}, {pattern: /a, every: 2s}]",
+                .invalid(file: "agent.yaml", key: "patterns", expected: "one entry with the pattern '/a', not several")
             ),
             ("cores: -1", .invalid(file: "agent.yaml", key: "cores", expected: "a whole number from 0 up")),
         ])

@@ -16,6 +16,7 @@ package struct AgentConfiguration: Equatable, Sendable {
     package var cacheBytes = AgentConfiguration.defaultCacheBytes
     static let defaultCacheBytes = 2 << 30
     package var databases: [ProtectedDatabase] = []
+    package var patterns: [DatabasePattern] = []
 
     package init(coordinatorURL: String, nodeName: String, nodeID: NodeID) {
         (self.coordinatorURL, self.nodeName, self.nodeID) = (coordinatorURL, nodeName, nodeID)
@@ -38,6 +39,7 @@ package struct AgentConfiguration: Equatable, Sendable {
             databases.append(try ProtectedDatabase(reader: &entry))
         }
         self.databases = databases
+        for var entry in try reader.list("patterns") { patterns.append(try DatabasePattern(reader: &entry)) }
         try reader.refuseUnknownKeys()
         try refuseTwins()
     }
@@ -52,6 +54,13 @@ package struct AgentConfiguration: Equatable, Sendable {
                     file: Self.fileName, key: "databases", expected: "one entry with the \(what) '\(twin)', not several"
                 )
             }
+        }
+        var seen: Set<FilePath> = []
+        if let twin = patterns.first(where: { !seen.insert(FilePath($0.pattern.description)).inserted }) {
+            throw .invalid(
+                file: Self.fileName, key: "patterns",
+                expected: "one entry with the pattern '\(twin.pattern)', not several"
+            )
         }
     }
 
@@ -76,7 +85,54 @@ package struct AgentConfiguration: Equatable, Sendable {
             ]
             if database.isPaused { lines.append("    paused: true") }
         }
+        if !patterns.isEmpty { lines.append("patterns:") }
+        for pattern in patterns { lines += pattern.yamlLines }
         return lines.joined(separator: "\n") + "\n"
+    }
+}
+
+extension DatabasePattern {
+    fileprivate init(reader: inout YAMLReader) throws(ConfigurationError) {
+        let file = AgentConfiguration.fileName
+        let text = try reader.string("pattern")
+        let schedule = try Schedule(reader: &reader, key: "patterns.every")
+        let exclude = try reader.strings("exclude")
+        let isPaused = try reader.optionalBool("paused") ?? false
+        let pausedPaths = try reader.strings("paused_paths")
+        try reader.refuseUnknownKeys()
+        do {
+            self.init(
+                pattern: try GlobPattern(text), schedule: schedule, exclude: try exclude.map { try Exclusion($0) },
+                isPaused: isPaused, pausedPaths: pausedPaths)
+        } catch {
+            let reason = (error as? GlobError)?.reason ?? "\(error)"
+            throw .invalid(file: file, key: "patterns", expected: "absolute paths with wildcards; \(reason)")
+        }
+    }
+
+    fileprivate var yamlLines: [String] {
+        var lines = [
+            "  - pattern: \(quoted(pattern.description))", "    every: \(schedule.every.text)",
+            "    jitter: \(schedule.jitter.text)",
+        ]
+        if !exclude.isEmpty {
+            lines.append("    exclude: [\(exclude.map { quoted($0.description) }.joined(separator: ", "))]")
+        }
+        if isPaused { lines.append("    paused: true") }
+        if !pausedPaths.isEmpty {
+            lines.append("    paused_paths: [\(pausedPaths.map(quoted).joined(separator: ", "))]")
+        }
+        return lines
+    }
+}
+
+extension Schedule {
+    fileprivate init(reader: inout YAMLReader, key: String) throws(ConfigurationError) {
+        let every = try reader.duration("every")
+        guard let schedule = Schedule(every: every, jitter: try reader.optionalDuration("jitter")) else {
+            throw .invalid(file: AgentConfiguration.fileName, key: key, expected: "100ms or more")
+        }
+        self = schedule
     }
 }
 
@@ -87,10 +143,7 @@ extension ProtectedDatabase {
             throw .invalid(file: file, key: "databases.id", expected: "32 lowercase hex digits")
         }
         let (name, path) = (try reader.string("name"), try reader.string("path"))
-        let every = try reader.duration("every")
-        guard let schedule = Schedule(every: every, jitter: try reader.optionalDuration("jitter")) else {
-            throw .invalid(file: file, key: "databases.every", expected: "100ms or more")
-        }
+        let schedule = try Schedule(reader: &reader, key: "databases.every")
         guard path.hasPrefix("/") else {
             throw .invalid(file: file, key: "databases.path", expected: "an absolute path, not '\(path)'")
         }

@@ -8,11 +8,19 @@ package struct ProtectedDatabase: Equatable, Sendable {
     package let schedule: Schedule
     /// True while an operator wants the agent to keep its hands off: no snapshot, no lock, no look at the file.
     package var isPaused: Bool
+    /// Since when the file of a database that a pattern found has been missing.
+    package let vanishedAt: Timestamp?
 
-    package init(id: DatabaseID, name: String, path: String, schedule: Schedule, isPaused: Bool = false) {
+    package init(
+        id: DatabaseID, name: String, path: String, schedule: Schedule, isPaused: Bool = false,
+        vanishedAt: Timestamp? = nil
+    ) {
         (self.id, self.name, self.path, self.schedule) = (id, name, path, schedule)
-        self.isPaused = isPaused
+        (self.isPaused, self.vanishedAt) = (isPaused, vanishedAt)
     }
+
+    /// True if the agent works on it: a paused one is left alone, a vanished one has no file.
+    package var isActive: Bool { !isPaused && vanishedAt == nil }
 }
 
 /// When snapshots of a database are due: `every` after the last one, plus up to `jitter`.

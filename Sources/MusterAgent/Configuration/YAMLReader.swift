@@ -109,6 +109,21 @@ struct YAMLReader {
         return readers
     }
 
+    /// A list of single values; none where the key is absent.
+    mutating func strings(_ key: String) throws(ConfigurationError) -> [String] {
+        asked.insert(key)
+        guard let node = values[key] else { return [] }
+        guard let sequence = node.sequence else { throw .invalid(file: file, key: prefix + key, expected: "a list") }
+        var strings: [String] = []
+        for entry in sequence {
+            guard let scalar = entry.scalar else {
+                throw .invalid(file: file, key: prefix + key, expected: "a list of single values")
+            }
+            strings.append(scalar.string)
+        }
+        return strings
+    }
+
     func refuseUnknownKeys() throws(ConfigurationError) {
         let unknown = Set(values.keys).subtracting(asked)
         guard unknown.isEmpty else { throw .unknown(file: file, keys: unknown.sorted().map { prefix + $0 }) }

@@ -19,13 +19,12 @@ final class ScheduleLoop: Sendable {
     private let environment: AgentEnvironment
     private let news = Mutex(News())
     private let bell = Bell()
+    private let changes: BoardFeed
 
     init(board: DatabaseBoard, snapshots: Snapshots, state: AgentState, environment: AgentEnvironment) {
         (self.board, self.snapshots, self.state, self.environment) = (board, snapshots, state, environment)
+        changes = board.feed(ringing: bell)
     }
-
-    /// The list of databases changed.
-    func wake() { bell.ring() }
 
     func stop() {
         news.withLock { $0.isStopped = true }
@@ -66,17 +65,17 @@ final class ScheduleLoop: Sendable {
     }
 
     private func refresh(_ book: inout ScheduleBook, _ known: inout [DatabaseID: Schedule]) throws {
-        let databases = board.databases.filter { !$0.isPaused }
-        let current = Set(databases.map(\.id))
-        for id in known.keys where !current.contains(id) {
-            book.remove(id)
-            known[id] = nil
-        }
-        for database in databases where known[database.id] != database.schedule {
+        for id in changes.take() {
+            guard let database = board.database(id), database.isActive else {
+                book.remove(id)
+                known[id] = nil
+                continue
+            }
+            guard known[id] != database.schedule else { continue }
             book.add(
-                database.id, database.schedule, lastAttempt: try state.attempt(of: database.id),
-                now: environment.clock.now(), chance: environment.random.unitInterval())
-            known[database.id] = database.schedule
+                id, database.schedule, lastAttempt: try state.attempt(of: id), now: environment.clock.now(),
+                chance: environment.random.unitInterval())
+            known[id] = database.schedule
         }
     }
 }

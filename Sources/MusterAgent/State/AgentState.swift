@@ -27,6 +27,7 @@ package final class AgentState: Sendable {
         var migrator = DatabaseMigrator()
         migrator.registerMigration("v1") { db in try db.execute(sql: Self.schema) }
         migrator.registerMigration("ledger") { db in try db.execute(sql: Self.ledgerSchema) }
+        migrator.registerMigration("discovered") { db in try db.execute(sql: Self.discoveredSchema) }
         try migrator.migrate(queue)
         try dropUnfinishedLedgers()
     }

@@ -24,9 +24,10 @@ final class DatabaseBoard: Sendable {
         var databases: [DatabaseID: ProtectedDatabase] = [:]
         var turns: [DatabaseID: Turn] = [:]
         var leaving: Set<DatabaseID> = []
+        var feeds: [BoardFeed] = []
 
         func isAdmitted(_ id: DatabaseID) -> Bool {
-            databases[id].map { !$0.isPaused } ?? false && !leaving.contains(id)
+            databases[id].map(\.isActive) ?? false && !leaving.contains(id)
         }
     }
 
@@ -45,19 +46,44 @@ final class DatabaseBoard: Sendable {
 
     func database(_ id: DatabaseID) -> ProtectedDatabase? { state.withLock { $0.databases[id] } }
 
+    /// - Parameter bell: rung whenever the board has changed.
+    /// - Returns: tells which databases have changed since; all of them at first.
+    func feed(ringing bell: Bell) -> BoardFeed {
+        state.withLock { state in
+            let feed = BoardFeed(Array(state.databases.keys), bell)
+            state.feeds.append(feed)
+            return feed
+        }
+    }
+
     /// True while a snapshot of it is under way.
     func isBusy(_ id: DatabaseID) -> Bool { state.withLock { $0.turns[id] != nil } }
 
-    /// Returns when the agent has let go of every database that is not listed any more, is paused now, or is
-    /// another file now. Call it again only after it has returned.
+    /// Puts exactly these on the board; see `apply`.
     func replace(with databases: [ProtectedDatabase]) async {
-        let new = Self.byID(databases)
+        let new = Set(databases.map(\.id))
+        await apply(put: databases, remove: state.withLock { $0.databases.keys.filter { !new.contains($0) } })
+    }
+
+    /// Puts databases on the board, in place of those with the same ids, and takes others away.
+    ///
+    /// Returns when the agent has let go of every database that is not listed any more, is paused or vanished now, or
+    /// is another file now. Call it again only after it has returned.
+    func apply(put databases: [ProtectedDatabase], remove removed: [DatabaseID]) async {
         let left = state.withLock { state in
-            let left = state.databases.filter { id, old in
-                !old.isPaused && (new[id].map { $0.isPaused || $0.path != old.path } ?? true)
-            }.map(\.key)
-            state.databases = new
+            var (left, changed): ([DatabaseID], [DatabaseID]) = ([], [])
+            for new in databases {
+                let old = state.databases.updateValue(new, forKey: new.id)
+                if old != new { changed.append(new.id) }
+                if let old, old.isActive, !new.isActive || new.path != old.path { left.append(new.id) }
+            }
+            for id in removed {
+                guard let old = state.databases.removeValue(forKey: id) else { continue }
+                changed.append(id)
+                if old.isActive { left.append(id) }
+            }
             state.leaving.formUnion(left)
+            for feed in state.feeds { feed.add(changed) }
             for id in left { state.turns[id]?.cutOff.ring() }
             return left
         }
@@ -151,5 +177,29 @@ final class DatabaseBoard: Sendable {
             return turn.line.first
         }
         next?.resume(returning: true)
+    }
+}
+
+/// Which databases were put on the board, changed on it, or taken off since somebody last asked.
+final class BoardFeed: Sendable {
+    private let changed: Mutex<Set<DatabaseID>>
+    private let bell: Bell
+
+    fileprivate init(_ ids: [DatabaseID], _ bell: Bell) {
+        changed = Mutex(Set(ids))
+        self.bell = bell
+    }
+
+    fileprivate func add(_ ids: [DatabaseID]) {
+        guard !ids.isEmpty else { return }
+        changed.withLock { $0.formUnion(ids) }
+        bell.ring()
+    }
+
+    func take() -> Set<DatabaseID> {
+        changed.withLock { changed in
+            defer { changed = [] }
+            return changed
+        }
     }
 }

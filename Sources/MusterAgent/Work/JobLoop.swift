@@ -87,6 +87,7 @@ struct JobLoop: Sendable {
             throw UnknownDatabase(name: job.database)
         }
         if database.isPaused { throw DatabasePaused(name: database.name) }
+        if let since = database.vanishedAt { throw DatabaseVanished(path: database.path, since: since) }
         do {
             outcome.snapshotID = try await snapshots.take(database, labels: job.labels).description
         } catch  where error is CancellationError && !Task.isCancelled && board.database(id) != database {
@@ -122,6 +123,17 @@ private struct DatabasePaused: ActionableError {
     var summary: String { "database '\(name)' is paused on its node" }
     var hint: String { "Let it go on there with 'muster database resume --dir DIR \(name)'." }
     var isTransient: Bool { false }
+}
+
+/// The file of a database that a pattern found is not there any more.
+struct DatabaseVanished: ActionableError {
+    let path: String
+    let since: Timestamp
+    var summary: String { "'\(path)' has been missing since \(since)" }
+    var hint: String {
+        "If it was deleted for good, end its protection with 'muster database remove'; its snapshots stay. If not, restore it."
+    }
+    var isTransient: Bool { true }
 }
 
 private struct UnknownDatabase: ActionableError {

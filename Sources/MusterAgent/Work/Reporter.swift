@@ -15,6 +15,7 @@ struct Reporter: Sendable {
     private let files: BlockingPool
     private let environment: AgentEnvironment
     private let bell = Bell()
+    private let changes: BoardFeed
 
     init(
         board: DatabaseBoard, state: AgentState, coordinator: CoordinatorClient, files: BlockingPool,
@@ -22,6 +23,7 @@ struct Reporter: Sendable {
     ) {
         (self.board, self.state, self.coordinator) = (board, state, coordinator)
         (self.files, self.environment) = (files, environment)
+        changes = board.feed(ringing: bell)
     }
 
     /// Something changed that an admin may want to see soon.
@@ -45,6 +47,7 @@ struct Reporter: Sendable {
         var request = Muster_V1_ReportRequest()
         request.agentVersion = environment.version
         request.clock = environment.clock.now().description
+        _ = changes.take()
         for database in board.databases { request.databases.append(try await report(on: database)) }
         return request
     }
@@ -57,13 +60,17 @@ struct Reporter: Sendable {
         report.schedule = "every \(database.schedule.every.text)"
         // What is paused is not looked at: nothing proves that it is as it was.
         report.changedSinceReceipt = true
-        guard !database.isPaused else {
-            report.state = "waiting"
+        guard database.isActive else {
+            report.state = database.isPaused ? "waiting" : "failing"
+            if let since = database.vanishedAt {
+                let vanished = DatabaseVanished(path: database.path, since: since)
+                (report.errorSummary, report.errorHint) = (vanished.summary, vanished.hint)
+            }
             return report
         }
-        report.state = attempt.map { $0.failuresInARow > 0 ? "failing" : "ok" } ?? "waiting"
         (report.errorSummary, report.errorHint) = (attempt?.errorSummary ?? "", attempt?.errorHint ?? "")
         report.attemptedAt = attempt?.at.description ?? ""
+        report.state = attempt.map { $0.failuresInARow > 0 ? "failing" : "ok" } ?? "waiting"
         // A file that cannot be looked at, or that is being captured, is reported as changed: nothing proves that
         // it is not.
         let path = database.path

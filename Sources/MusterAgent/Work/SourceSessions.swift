@@ -136,7 +136,7 @@ final class SourceSessions: Sendable {
     /// What was left open at the start, then what the watch tells, from a thread of its own.
     private func watchers(_ board: DatabaseBoard) -> AsyncStream<DatabaseID> {
         AsyncStream { continuation in
-            for database in board.databases {
+            for database in board.databases where database.isActive {
                 if FileManager.default.fileExists(atPath: database.path + "-wal") {
                     continuation.yield(database.id)
                 } else {
@@ -173,11 +173,4 @@ final class SourceSessions: Sendable {
         }
         if !isFollowing { watch?.watch(database.id, path: database.path) }
     }
-}
-
-/// Raised once, seen by a thread that cannot be cancelled.
-private final class Flag: Sendable {
-    private let state = Atomic<Bool>(false)
-    var isRaised: Bool { state.load(ordering: .acquiring) }
-    func raise() { state.store(true, ordering: .releasing) }
 }

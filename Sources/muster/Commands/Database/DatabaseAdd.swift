@@ -5,14 +5,27 @@ import MusterModel
 
 struct DatabaseAdd: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "add", abstract: "Protect a database of this node.",
-        discussion: "Writes agent.yaml; an agent that runs takes it up at once. The database itself is not touched.")
+        commandName: "add", abstract: "Protect a database of this node, or all that a pattern finds.",
+        discussion: """
+            Writes agent.yaml; an agent that runs takes it up at once. The database itself is not touched.
+
+            A pattern is an absolute path with * and ? (within a name), [a-z], and ** for any number of folders:
+              muster database add --dir DIR --pattern '/var/lib/app/**/*.db' --exclude '*.tmp.db'
+            Files that turn up later are found too. Only files that begin as SQLite databases do are taken, symbolic
+            links are not followed. Each is named by its path below the pattern's fixed folder.
+            """)
 
     @Option(help: "The agent's directory.")
     var dir: String
 
     @Argument(help: "The database file.")
-    var path: String
+    var path: String?
+
+    @Option(help: "Protect every database file that matches, now and later.")
+    var pattern: String?
+
+    @Option(help: "With --pattern: leave out these; a name such as '*.tmp', or an absolute path. May be given again.")
+    var exclude: [String] = []
 
     @Option(help: "Its name in the fleet. Default: the file's name without its extension.")
     var name: String?
@@ -25,6 +38,24 @@ struct DatabaseAdd: AsyncParsableCommand {
 
     func validate() throws {
         _ = try schedule()
+        guard (path == nil) != (pattern == nil) else {
+            throw ValidationError("give a database file, or a pattern with --pattern")
+        }
+        guard pattern == nil || name == nil else { throw ValidationError("--name is for one database") }
+        guard pattern != nil || exclude.isEmpty else { throw ValidationError("--exclude goes with --pattern") }
+        _ = try databasePattern()
+    }
+
+    private func databasePattern() throws -> DatabasePattern? {
+        guard let pattern else { return nil }
+        let schedule = try schedule()
+        do throws(GlobError) {
+            var excluded: [Exclusion] = []
+            for text in exclude { excluded.append(try Exclusion(text)) }
+            return DatabasePattern(pattern: try GlobPattern(pattern), schedule: schedule, exclude: excluded)
+        } catch {
+            throw ValidationError(error.reason)
+        }
     }
 
     private func schedule() throws -> Schedule {
@@ -39,6 +70,18 @@ struct DatabaseAdd: AsyncParsableCommand {
     }
 
     func run() async throws {
+        if let pattern = try databasePattern() { return try add(pattern) }
+        if let path { try add(path) }
+    }
+
+    private func add(_ pattern: DatabasePattern) throws {
+        let isRunning = try AgentDirectory(path: dir).add(pattern)
+        Console.note(
+            "databases that match '\(pattern.pattern)' are protected every \(pattern.schedule.every.text)"
+                + (isRunning ? "; the running agent looks for them now" : "; the search begins when the agent runs"))
+    }
+
+    private func add(_ path: String) throws {
         let schedule = try schedule()
         let directory = AgentDirectory(path: dir)
         let absolute = URL(filePath: path).standardizedFileURL.path(percentEncoded: false)

@@ -18,7 +18,17 @@ struct DatabaseList: AsyncParsableCommand {
     private struct LocalRow: Row {
         static let columns = ["database", "state", "schedule", "path"]
         let id, name, path, schedule, state: String
-        var cells: [String] { [name, state, schedule, path] }
+        @Known var pattern: String?
+        @Known var vanishedAt: String?
+        var cells: [String] { [name, vanishedAt.map { "\(state) \($0)" } ?? state, schedule, path] }
+
+        init(_ listed: ListedDatabase) {
+            let database = listed.database
+            (id, name, path) = (database.id.description, database.name, database.path)
+            schedule = "every \(database.schedule.every.text)"
+            state = database.isPaused ? "paused" : database.vanishedAt == nil ? "active" : "vanished"
+            (pattern, vanishedAt) = (listed.pattern, database.vanishedAt?.description)
+        }
     }
 
     func run() async throws {
@@ -26,12 +36,10 @@ struct DatabaseList: AsyncParsableCommand {
             let databases = try await admin.coordinator().databases(node: node ?? "").databases
             return try admin.format.show(databases.map(DatabaseRow.init))
         }
-        let databases = try AgentDirectory(path: dir).configuration().databases
-        try admin.format.show(
-            databases.map {
-                LocalRow(
-                    id: $0.id.description, name: $0.name, path: $0.path, schedule: "every \($0.schedule.every.text)",
-                    state: $0.isPaused ? "paused" : "active")
-            })
+        let directory = AgentDirectory(path: dir)
+        try admin.format.show(try directory.databases().map(LocalRow.init))
+        if !directory.searchNotes.isEmpty {
+            Console.note("note: not every database can be found:\n\(directory.searchNotes)")
+        }
     }
 }

@@ -7,7 +7,7 @@ struct LocalDatabase: ParsableArguments {
     @Option(help: "The agent's directory.")
     var dir: String
 
-    @Argument(help: "The database: its name, path or id.")
+    @Argument(help: "The database: its name, path or id. Or a pattern as it was added, for all that it finds.")
     var name: String
 
     /// A running agent may have a snapshot to cut off and a file to close on a busy disk.

@@ -11,18 +11,24 @@ struct NodeExamination {
 
     func findings() async -> [DoctorFinding] {
         let configuration: AgentConfiguration
+        let databases: [ProtectedDatabase]
         do {
             configuration = try directory.configuration(overrides: Surroundings.agentOverrides)
             _ = try NodeIdentity(directory: directory, node: configuration.nodeID)
+            databases = try directory.databases().map(\.database)
         } catch {
             return [DoctorFinding(error, "agent directory")]
         }
         var findings = [
             DoctorFinding(
-                .ok, "agent directory", "node '\(configuration.nodeName)', \(configuration.databases.count) databases")
+                .ok, "agent directory", "node '\(configuration.nodeName)', \(databases.count) databases")
         ]
         findings.append(await coordinator(configuration))
-        for database in configuration.databases { findings += examine(database) }
+        if !directory.searchNotes.isEmpty {
+            let hint = "Give the agent's user the right to read the folders, or narrow the patterns of agent.yaml."
+            findings.append(DoctorFinding(.warning, "search", directory.searchNotes, hint: hint))
+        }
+        for database in databases { findings += examine(database) }
         return findings
     }
 
@@ -48,6 +54,10 @@ struct NodeExamination {
         if database.isPaused {
             let hint = "Let it go on with 'muster database resume --dir DIR \(database.name)'."
             return [DoctorFinding(.warning, what, "it is paused: no snapshots are taken", hint: hint)]
+        }
+        if let since = database.vanishedAt {
+            let hint = "If it was deleted for good, run 'muster database remove --dir DIR \(database.name)'."
+            return [DoctorFinding(.warning, what, "its file has been missing since \(since)", hint: hint)]
         }
         let inventory: SQLiteInventory
         do {
