@@ -49,6 +49,8 @@ extension Catalog {
         package var forkedFrom = ""
         package var manifestHash: ManifestHash
         package var manifestBytes: Int
+        /// Begin and end of the capture by the node's clock.
+        package var begunAt: Timestamp
         package var createdAt: Timestamp
         package var receivedAt: Timestamp
         package var sizeBytes: Int64
@@ -75,7 +77,7 @@ extension Catalog {
             (self.database, self.databaseName) = (database, databaseName)
             (self.lineage, self.sequence) = (lineage, sequence)
             (self.manifestHash, self.manifestBytes) = (manifestHash, manifestBytes)
-            (self.createdAt, self.receivedAt) = (createdAt, receivedAt)
+            (self.begunAt, self.createdAt, self.receivedAt) = (createdAt, createdAt, receivedAt)
             (self.sizeBytes, self.contentRoot) = (sizeBytes, contentRoot)
             (self.pageSize, self.pageCount, self.method) = (pageSize, pageCount, method)
         }
@@ -236,12 +238,14 @@ extension Catalog {
             """
             UPDATE database SET name = ?, snapshot_count = snapshot_count + 1, lineage_count = lineage_count + ?,
                 stored_bytes = stored_bytes + ?, size_bytes = ?, newest_snapshot = ?, newest_received_at = ?,
-                changed = 0
+                newest_created_at = ?, changed = 0,
+                unprotected_since = CASE WHEN unprotected_since > ? THEN unprotected_since END
             WHERE id = ?
             """,
             [
                 commit.databaseName, commit.sequence == 0 ? 1 : 0, bytesAdded, commit.sizeBytes,
-                commit.snapshot.blob, commit.receivedAt.microseconds, commit.database.blob,
+                commit.snapshot.blob, commit.receivedAt.microseconds, commit.createdAt.microseconds,
+                commit.begunAt.microseconds, commit.database.blob,
             ])
     }
 

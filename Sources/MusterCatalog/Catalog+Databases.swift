@@ -16,6 +16,13 @@ extension Catalog {
         package var errorHint = ""
         package var attemptedAt: Timestamp?
         package var hasChanged = false
+        /// Of the source, and of the state that the newest receipt covers; 0 where it is not known.
+        package var changeCounter: UInt64 = 0
+        package var receiptChangeCounter: UInt64 = 0
+        /// By the node's clock.
+        package var unprotectedSince: Timestamp?
+        package var capture = ""
+        package var intervalMilliseconds: Int64 = 0
         package var reportedAt: Timestamp?
         package var snapshotCount = 0
         package var lineageCount = 0
@@ -23,6 +30,8 @@ extension Catalog {
         package var sizeBytes: Int64 = 0
         package var newestSnapshot: SnapshotID?
         package var newestReceivedAt: Timestamp?
+        /// End of its capture by the node's clock.
+        package var newestCreatedAt: Timestamp?
         package var verifiedAt: Timestamp?
         package var isForked = false
 
@@ -33,22 +42,8 @@ extension Catalog {
 
     /// The most databases that one node may ever name.
     package static let maximumDatabases = 20_000
-
-    /// Stores what a node says of its databases, in one transaction with its contact.
-    ///
-    /// - Returns: databases of the report that belong to another node; nothing was changed for those.
-    package func report(
-        from node: NodeID, agentVersion: String, clockOffset: Duration, databases: [Database], now: Timestamp
-    ) async throws(CatalogError) -> [DatabaseID] {
-        try await write { database in
-            try database.execute(
-                sql: "UPDATE node SET last_contact_at = ?, agent_version = ?, clock_offset = ? WHERE id = ?",
-                arguments: [now.microseconds, agentVersion, clockOffset.microseconds, node.blob])
-            let foreign = try databases.filter { try !Self.upsert($0, of: node, now: now, in: database) }.map(\.id)
-            try Self.checkCount(of: node, in: database)
-            return foreign
-        }
-    }
+    /// The state of a database that its node no longer protects.
+    package static let removedState = "removed"
 
     package func databases(of node: NodeID? = nil) async throws(CatalogError) -> [Database] {
         try await read { database in
@@ -93,13 +88,12 @@ extension Catalog {
     static func claim(
         _ id: DatabaseID, named name: String, by node: NodeID, in database: GRDB.Database
     ) throws -> Bool {
-        try database.execute(
-            sql: """
-                INSERT INTO database(id, node, name, path, schedule, state, error_summary, error_hint, changed)
-                VALUES (?, ?, ?, '', '', '', '', '', 0) ON CONFLICT(id) DO NOTHING
-                """,
-            arguments: [id.blob, node.blob, name])
-        let owner = try Data.fetchOne(database, sql: "SELECT node FROM database WHERE id = ?", arguments: [id.blob])
+        try database.run(
+            """
+            INSERT INTO database(id, node, name, path, schedule, state, error_summary, error_hint, changed)
+            VALUES (?, ?, ?, '', '', '', '', '', 0) ON CONFLICT(id) DO NOTHING
+            """, [id.blob, node.blob, name])
+        let owner: Data? = try database.value("SELECT node FROM database WHERE id = ?", [id.blob])
         return owner == node.blob
     }
 
@@ -108,22 +102,6 @@ extension Catalog {
         let count = try Int.fetchOne(
             database, sql: "SELECT count(*) FROM database WHERE node = ?", arguments: [node.blob])
         guard count ?? 0 <= maximumDatabases else { throw CatalogError.tooManyDatabases(limit: maximumDatabases) }
-    }
-
-    private static func upsert(
-        _ entry: Database, of node: NodeID, now: Timestamp, in database: GRDB.Database
-    ) throws -> Bool {
-        guard try claim(entry.id, named: entry.name, by: node, in: database) else { return false }
-        try database.execute(
-            sql: """
-                UPDATE database SET name = ?, path = ?, schedule = ?, state = ?, error_summary = ?, error_hint = ?,
-                    attempted_at = ?, changed = ?, reported_at = ? WHERE id = ?
-                """,
-            arguments: [
-                entry.name, entry.path, entry.schedule, entry.state, entry.errorSummary, entry.errorHint,
-                entry.attemptedAt?.microseconds, entry.hasChanged, now.microseconds, entry.id.blob,
-            ])
-        return true
     }
 
     private static let databaseQuery = """
@@ -144,6 +122,11 @@ extension Catalog {
         database.errorHint = row["error_hint"]
         database.attemptedAt = row.optionalTime("attempted_at")
         database.hasChanged = row["changed"]
+        database.changeCounter = UInt64(bitPattern: row["change_counter"])
+        database.receiptChangeCounter = UInt64(bitPattern: row["receipt_change_counter"])
+        database.unprotectedSince = row.optionalTime("unprotected_since")
+        database.capture = row["capture"]
+        database.intervalMilliseconds = row["interval_milliseconds"]
         database.reportedAt = row.optionalTime("reported_at")
         database.snapshotCount = row["snapshot_count"]
         database.lineageCount = row["lineage_count"]
@@ -151,6 +134,7 @@ extension Catalog {
         database.sizeBytes = row["size_bytes"]
         database.newestSnapshot = try row.optionalIdentifier("newest_snapshot")
         database.newestReceivedAt = row.optionalTime("newest_received_at")
+        database.newestCreatedAt = row.optionalTime("newest_created_at")
         database.verifiedAt = row.optionalTime("verified_at")
         database.isForked = row["is_forked"]
         return database

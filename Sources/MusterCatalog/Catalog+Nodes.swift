@@ -17,6 +17,7 @@ extension Catalog {
         package var state: State
         package var joinedAt: Timestamp
         package var lastContactAt: Timestamp?
+        package var reportedAt: Timestamp?
         package var agentVersion: String
         /// The node's clock minus ours.
         package var clockOffset: Duration?
@@ -126,6 +127,14 @@ extension Catalog {
         }
     }
 
+    /// Ed25519, 32 bytes; nil where there is no such node.
+    package func signingKey(of node: NodeID) async throws(CatalogError) -> [UInt8]? {
+        try await read { database in
+            let key: Data? = try database.value("SELECT signing_key FROM node WHERE id = ?", [node.blob])
+            return key.map([UInt8].init)
+        }
+    }
+
     package func node(named name: String) async throws(CatalogError) -> Node? {
         try await read { database in
             try Row.fetchOne(database, sql: Self.nodeQuery + " WHERE n.name = ?", arguments: [name]).map(Self.node)
@@ -191,6 +200,7 @@ extension Catalog {
             agentVersion: row["agent_version"])
         node.state = try row.word("state")
         node.lastContactAt = row.optionalTime("last_contact_at")
+        node.reportedAt = row.optionalTime("reported_at")
         let offset: Int64? = row["clock_offset"]
         node.clockOffset = offset.map { .microseconds($0) }
         node.certificateExpiresAt = row.optionalTime("not_after")

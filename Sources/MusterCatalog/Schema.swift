@@ -24,6 +24,7 @@ enum Schema {
             state TEXT NOT NULL CHECK (state IN ('active', 'revoked')),
             joined_at INTEGER NOT NULL,
             last_contact_at INTEGER,
+            reported_at INTEGER,
             agent_version TEXT NOT NULL,
             clock_offset INTEGER) STRICT;
 
@@ -65,6 +66,11 @@ enum Schema {
             error_hint TEXT NOT NULL,
             attempted_at INTEGER,
             changed INTEGER NOT NULL,
+            change_counter INTEGER NOT NULL DEFAULT 0,
+            receipt_change_counter INTEGER NOT NULL DEFAULT 0,
+            unprotected_since INTEGER,
+            capture TEXT NOT NULL DEFAULT '',
+            interval_milliseconds INTEGER NOT NULL DEFAULT 0,
             reported_at INTEGER,
             snapshot_count INTEGER NOT NULL DEFAULT 0,
             lineage_count INTEGER NOT NULL DEFAULT 0,
@@ -72,6 +78,7 @@ enum Schema {
             size_bytes INTEGER NOT NULL DEFAULT 0,
             newest_snapshot BLOB,
             newest_received_at INTEGER,
+            newest_created_at INTEGER,
             verified_at INTEGER) STRICT;
         CREATE INDEX database_by_node ON database(node, name);
         CREATE INDEX database_by_name ON database(name);
@@ -116,6 +123,7 @@ enum Schema {
         CREATE INDEX snapshot_by_receipt ON snapshot(received_at);
         CREATE INDEX snapshot_by_node_receipt ON snapshot(node, received_at);
         CREATE INDEX snapshot_by_database_receipt ON snapshot(database, received_at);
+        CREATE INDEX snapshot_by_database_capture ON snapshot(database, created_at);
         CREATE INDEX snapshot_by_base ON snapshot(base) WHERE base IS NOT NULL;
         CREATE INDEX snapshot_damaged ON snapshot(database) WHERE verdict LIKE 'failed%';
 

@@ -17,6 +17,7 @@ import MusterStore
 /// | bodies | `bodies` and `smallBodies` bound their sums in memory |
 /// | strangers | `strangers` lets few at once ask without a certificate |
 /// | commits | one at a time for each lineage (`lineageLanes`); the catalog's transaction decides |
+/// | reports | one at a time for each node (`reportLanes`) |
 /// | inspection | reads only; one run after the other |
 /// | a second process | kept out by the directory's lock |
 struct Coordinator: Sendable {
@@ -43,6 +44,7 @@ struct Coordinator: Sendable {
     let inspections = Bell<Bool>()
     let contacts = ContactBook()
     let lives = LifeBook()
+    let reports = ReportBook()
     let load: NodeLoad<NodeID>
     let uploads: Gate
     /// A node's part of `uploads`.
@@ -54,6 +56,7 @@ struct Coordinator: Sendable {
     let strangers = Gate(capacity: 8, queueLimit: 256)
     let packLanes = Lanes<PackLane>()
     let lineageLanes = Lanes<LineageID>()
+    let reportLanes = Lanes<NodeID>()
     /// For hashing pieces that are too large for the cooperative pool.
     let hashing = BlockingPool(label: "muster-hashing", width: 2)
 

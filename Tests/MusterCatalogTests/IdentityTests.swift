@@ -96,8 +96,9 @@ struct IdentityTests {
         let database = Catalog.Database(
             id: DatabaseID(from: fixture.random), node: alpha.id, nodeName: "alpha", name: "app")
         func report(_ node: Catalog.Node) async throws -> [DatabaseID] {
-            try await fixture.catalog.report(
-                from: node.id, agentVersion: "1", clockOffset: .zero, databases: [database], now: fixture.clock.now())
+            try await fixture.catalog.record(
+                Catalog.Report(agentVersion: "1", clockOffset: .zero, databases: [database], isWhole: true),
+                from: node.id, now: fixture.clock.now())
         }
         #expect(try await report(alpha).isEmpty)
         #expect(try await report(beta) == [database.id])

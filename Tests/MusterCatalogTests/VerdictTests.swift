@@ -142,8 +142,9 @@ struct VerdictTests {
                 Catalog.Database(
                     id: DatabaseID(from: fixture.random), node: node.id, nodeName: "", name: "db-\(number)")
             }
-            _ = try await fixture.catalog.report(
-                from: node.id, agentVersion: "1", clockOffset: .zero, databases: databases, now: fixture.clock.now())
+            _ = try await fixture.catalog.record(
+                Catalog.Report(agentVersion: "1", clockOffset: .zero, databases: databases, isWhole: false),
+                from: node.id, now: fixture.clock.now())
         }
         try await report(Catalog.maximumDatabases - 1)
         await #expect(throws: CatalogError.tooManyDatabases(limit: Catalog.maximumDatabases)) { try await report(1) }

@@ -149,6 +149,7 @@ extension Coordinator {
             receivedAt: clock.now(), sizeBytes: Int64(part.geometry.sizeBytes), contentRoot: part.contentRoot,
             pageSize: part.geometry.pageSize, pageCount: Int64(part.geometry.pageCount),
             method: part.captureMethod.rawValue)
+        commit.begunAt = part.capturedBegin
         commit.parent = part.parent?.snapshot
         commit.parentManifest = part.parent?.manifest
         commit.forkedFrom = part.forkedFrom.map { "\($0.lineage) at snapshot \($0.head.snapshot)" } ?? ""

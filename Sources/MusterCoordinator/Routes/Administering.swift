@@ -11,20 +11,21 @@ extension Coordinator {
 
     func listNodes(_ call: Call) async throws -> Response {
         var answer = Muster_V1_NodeList()
-        answer.nodes = try await nodeMessages()
+        answer.nodes = try await messages(of: try await catalog.nodes())
         return try call.answer(answer)
     }
 
     func showNode(_ call: Call) async throws -> Response {
         let node = try await node(call.parameters[0], for: call.caller)
         var answer = Muster_V1_Node(node)
-        answer.databases = try await catalog.databases(of: node.id).map(Muster_V1_Database.init)
+        answer.databases = messages(of: try await catalog.databases(of: node.id), nodes: [node], now: clock.now())
         return try call.answer(answer)
     }
 
     func listDatabases(_ call: Call) async throws -> Response {
         var answer = Muster_V1_DatabaseList()
-        answer.databases = try await catalog.databases(of: try await listedNode(call)).map(Muster_V1_Database.init)
+        let databases = try await catalog.databases(of: try await listedNode(call))
+        answer.databases = messages(of: databases, nodes: try await catalog.nodes(), now: clock.now())
         return try call.answer(answer)
     }
 
@@ -38,9 +39,10 @@ extension Coordinator {
                 "the labels are too many or too long", hint: "At most 64, keys 64 and values 256 bytes.")
         }
         let node = request.node.isEmpty ? nil : try await node(request.node, for: call.caller).id
-        let databases =
+        let named =
             request.database.isEmpty
             ? try await catalog.databases(of: node) : try await self.databases(named: request.database, of: node)
+        let databases = named.filter { $0.state != Catalog.removedState }
         guard !databases.isEmpty else {
             throw Refusal.notFound(
                 request.database.isEmpty ? "database that matches" : "database '\(request.database)'")
@@ -100,8 +102,9 @@ extension Coordinator {
         return try call.answer(try await verification(run))
     }
 
-    func nodeMessages() async throws -> [Muster_V1_Node] {
-        var nodes = try await catalog.nodes().map(Muster_V1_Node.init)
+    /// With those that were invited and have not joined.
+    func messages(of joined: [Catalog.Node]) async throws -> [Muster_V1_Node] {
+        var nodes = joined.map(Muster_V1_Node.init)
         for invitation in try await catalog.invitations(now: clock.now()) {
             var node = Muster_V1_Node()
             (node.name, node.state) = (invitation.name, "invited")

@@ -62,7 +62,7 @@ extension Muster_V1_Node {
 }
 
 extension Muster_V1_Database {
-    init(_ database: Catalog.Database) {
+    init(_ database: Catalog.Database, _ freshness: Freshness, silentSince: Timestamp?) {
         self.init()
         id = database.id.description
         name = database.name
@@ -74,13 +74,26 @@ extension Muster_V1_Database {
         errorHint = database.errorHint
         newestSnapshotID = database.newestSnapshot?.description ?? ""
         newestReceivedAt = database.newestReceivedAt?.description ?? ""
+        newestCreatedAt = database.newestCreatedAt?.description ?? ""
         verifiedAt = database.verifiedAt?.description ?? ""
         snapshotCount = UInt64(database.snapshotCount)
         lineageCount = UInt32(database.lineageCount)
-        changedSinceReceipt = database.hasChanged
         sizeBytes = UInt64(database.sizeBytes)
         forked = database.isForked
-        reportedAt = database.reportedAt?.description ?? ""
+        reportedAt = freshness.vouchedAt?.description ?? ""
+        if let recoveryPoint = freshness.recoveryPoint { rpoSeconds = recoveryPoint.inSeconds }
+        self.silentSince = silentSince?.description ?? ""
+        setReport(of: database)
+    }
+
+    /// As the node said it.
+    private mutating func setReport(of database: Catalog.Database) {
+        changedSinceReceipt = database.hasChanged
+        changeCounter = database.changeCounter
+        receiptChangeCounter = database.receiptChangeCounter
+        unprotectedSince = database.unprotectedSince?.description ?? ""
+        capture = database.capture
+        intervalMilliseconds = UInt64(database.intervalMilliseconds)
     }
 }
 

@@ -7,12 +7,12 @@ import MusterStore
 
 /// The fleet at a glance, and what a person should look at.
 extension Coordinator {
-    private static let silence = Duration.seconds(15 * 60)
     private static let clockTolerance = Duration.seconds(300)
 
     func status(_ call: Call) async throws -> Response {
         let now = clock.now()
         let databases = try await catalog.databases()
+        let nodes = try await catalog.nodes()
         let totals = try await catalog.totals()
         var answer = Muster_V1_Status()
         answer.version = Self.version
@@ -23,10 +23,10 @@ extension Coordinator {
         answer.databaseCount = UInt32(totals.databases)
         answer.snapshotCount = UInt64(totals.snapshots)
         answer.storedBytes = UInt64(totals.storedBytes)
-        answer.databases = databases.map(Muster_V1_Database.init)
+        answer.databases = messages(of: databases, nodes: nodes, now: now)
         answer.stores = [await storeStatus()]
-        answer.alarms = try await alarms(databases, now: now)
-        answer.nodes = try await nodeMessages()
+        answer.alarms = try await alarms(databases, nodes, now: now)
+        answer.nodes = try await messages(of: nodes)
         answer.receiptKey = Hex.encode(receiptKey.verifyingKey.bytes)
         return try call.answer(answer)
     }
@@ -45,8 +45,28 @@ extension Coordinator {
         return status
     }
 
-    private func alarms(_ databases: [Catalog.Database], now: Timestamp) async throws -> [Muster_V1_Alarm] {
-        let nodes = try await catalog.nodes()
+    /// Databases with how fresh their snapshots are.
+    func messages(
+        of databases: [Catalog.Database], nodes: [Catalog.Node], now: Timestamp
+    ) -> [Muster_V1_Database] {
+        let silences = silences(of: nodes, now: now)
+        return databases.compactMap { database in
+            guard let node = silences[database.node] else { return nil }
+            return Muster_V1_Database(
+                database, Freshness(database, of: node, now: now), silentSince: node.since)
+        }
+    }
+
+    private func silences(of nodes: [Catalog.Node], now: Timestamp) -> [NodeID: NodeSilence] {
+        Dictionary(
+            nodes.map { ($0.id, NodeSilence($0, reports.standing(of: $0.id), startedAt: startedAt, now: now)) },
+            uniquingKeysWith: { first, _ in first })
+    }
+
+    private func alarms(
+        _ databases: [Catalog.Database], _ nodes: [Catalog.Node], now: Timestamp
+    ) async throws -> [Muster_V1_Alarm] {
+        let silences = silences(of: nodes, now: now)
         let nodeNames = Dictionary(nodes.map { ($0.id, $0.name) }, uniquingKeysWith: { first, _ in first })
         let byID = Dictionary(databases.map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first })
         var alarms: [Muster_V1_Alarm] = []
@@ -58,7 +78,10 @@ extension Coordinator {
                     alarm.summary, alarm.hint, since: alarm.since))
         }
         alarms += databases.compactMap(Self.failing)
-        alarms += nodes.filter { $0.state == .active }.flatMap { Self.alarms(of: $0, now: now) }
+        alarms += databases.compactMap { database in
+            silences[database.node].flatMap { Self.stuck(database, Freshness(database, of: $0, now: now)) }
+        }
+        alarms += nodes.filter { $0.state == .active }.flatMap { Self.alarms(of: $0, silences[$0.id]?.since) }
         for damaged in try await catalog.damagedDatabases() {
             guard let database = byID[damaged.database] else { continue }
             alarms.append(
@@ -79,14 +102,23 @@ extension Coordinator {
             database.errorHint, since: database.attemptedAt)
     }
 
-    private static func alarms(of node: Catalog.Node, now: Timestamp) -> [Muster_V1_Alarm] {
+    private static func stuck(_ database: Catalog.Database, _ freshness: Freshness) -> Muster_V1_Alarm? {
+        guard let since = freshness.stuckSince else { return nil }
+        return alarm(
+            "stuck", node: database.nodeName, database: database.name,
+            "database '\(database.name)' has had changes without a receipt since \(since)",
+            "Look at the log of the agent on node '\(database.nodeName)', and run 'muster doctor --agent-dir' there.",
+            since: since)
+    }
+
+    private static func alarms(of node: Catalog.Node, _ silentSince: Timestamp?) -> [Muster_V1_Alarm] {
         var alarms: [Muster_V1_Alarm] = []
-        let last = node.lastContactAt ?? node.joinedAt
-        if now - last > silence {
+        if let silentSince {
             alarms.append(
                 alarm(
-                    "silent", node: node.name, database: nil, "node '\(node.name)' was last heard of at \(last)",
-                    "Check that its agent runs and reaches the coordinator.", since: last))
+                    "silent", node: node.name, database: nil,
+                    "node '\(node.name)' has not reported since \(silentSince)",
+                    "Check that its agent runs and reaches the coordinator.", since: silentSince))
         }
         if let offset = node.clockOffset, abs(offset.microseconds) > clockTolerance.microseconds {
             alarms.append(

@@ -4,40 +4,14 @@ import MusterAPI
 import MusterCatalog
 import MusterModel
 
-/// What a node says of itself, and the work it is given.
+/// The work that a node is given.
 extension Coordinator {
-    private static let maximumDatabases = 20_000
     private static let longestWait = 60
     private static let jobsAtOnce = 32
-    private static let maximumTextBytes = 4096
+    static let maximumTextBytes = 4096
     private static let maximumFindings = 1000
     /// A pack has at most 64 MiB, and the answer waits for them.
     private static let maximumScrubbed = 16
-    private static let states: Set<String> = ["ok", "waiting", "failing", "unsupported"]
-
-    func report(_ call: Call) async throws -> Response {
-        let (node, _) = try Self.node(call)
-        let request: Muster_V1_ReportRequest = try await passBodies(
-            node, byteCount: call.declaredLength ?? 0
-        ) { try await call.message() }
-        let now = clock.now()
-        guard request.databases.count <= Self.maximumDatabases else {
-            throw Refusal.tooLarge("the list of databases", limitBytes: Self.maximumDatabases)
-        }
-        guard let nodeClock = Timestamp(request.clock) else { throw Refusal.malformed("clock is no RFC 3339 time") }
-        let databases = try request.databases.map { try Self.database($0, of: node) }
-        let foreign = try await catalog.report(
-            from: node, agentVersion: request.agentVersion.cut(64), clockOffset: nodeClock - now,
-            databases: databases, now: now)
-        guard foreign.isEmpty else {
-            throw Refusal(
-                .forbidden, "not_yours", "database \(foreign[0]) belongs to another node",
-                hint: "Look for two agents that share a state directory.")
-        }
-        var answer = Muster_V1_ReportResponse()
-        answer.clock = now.description
-        return try call.answer(answer)
-    }
 
     /// Answers at once when there is a job, else when one comes or the time is over.
     func work(_ call: Call) async throws -> Response {
@@ -114,23 +88,6 @@ extension Coordinator {
             finding.object.firstMatch(of: #/[0-9a-f]{64}/#).flatMap { PackID($0.output) }
         }
         return Set(ids.prefix(maximumScrubbed))
-    }
-
-    private static func database(
-        _ report: Muster_V1_DatabaseReport, of node: NodeID
-    ) throws -> Catalog.Database {
-        guard let id = DatabaseID(report.databaseID), (1...255).contains(report.name.utf8.count),
-            states.contains(report.state)
-        else { throw Refusal.malformed("a database of the report has no valid id, name or state") }
-        var database = Catalog.Database(id: id, node: node, nodeName: "", name: report.name)
-        database.path = report.path.cut(maximumTextBytes)
-        database.schedule = report.schedule.cut(255)
-        database.state = report.state
-        database.errorSummary = report.errorSummary.cut(maximumTextBytes)
-        database.errorHint = report.errorHint.cut(maximumTextBytes)
-        database.attemptedAt = Timestamp(report.attemptedAt)
-        database.hasChanged = report.changedSinceReceipt
-        return database
     }
 }
 

@@ -90,7 +90,7 @@ struct NodeRow: Row {
 }
 
 struct DatabaseRow: Row {
-    static let columns = ["node", "database", "state", "newest receipt", "snapshots", "schedule", "path"]
+    static let columns = ["node", "database", "state", "rpo", "newest receipt", "snapshots", "schedule", "path"]
     let id, name, node, path, schedule, state: String
     @Known var errorSummary: String?
     @Known var errorHint: String?
@@ -98,6 +98,13 @@ struct DatabaseRow: Row {
     @Known var newestReceivedAt: String?
     @Known var verifiedAt: String?
     @Known var reportedAt: String?
+    @Known var silentSince: String?
+    /// How much would be lost now; null without a snapshot.
+    @Known var rpoSeconds: Double?
+    @Known var newestCreatedAt: String?
+    @Known var unprotectedSince: String?
+    let capture: String
+    let changeCounter, receiptChangeCounter, intervalMilliseconds: UInt64
     let snapshotCount: UInt64
     let lineageCount: UInt32
     let changedSinceReceipt, forked: Bool
@@ -110,6 +117,13 @@ struct DatabaseRow: Row {
         newestSnapshotId = known(database.newestSnapshotID)
         newestReceivedAt = known(database.newestReceivedAt)
         (verifiedAt, reportedAt) = (known(database.verifiedAt), known(database.reportedAt))
+        silentSince = known(database.silentSince)
+        rpoSeconds = database.hasRpoSeconds ? database.rpoSeconds : nil
+        newestCreatedAt = known(database.newestCreatedAt)
+        unprotectedSince = known(database.unprotectedSince)
+        capture = database.capture
+        (changeCounter, receiptChangeCounter) = (database.changeCounter, database.receiptChangeCounter)
+        intervalMilliseconds = database.intervalMilliseconds
         (snapshotCount, lineageCount) = (database.snapshotCount, database.lineageCount)
         (changedSinceReceipt, forked) = (database.changedSinceReceipt, database.forked)
         sizeBytes = database.sizeBytes
@@ -117,10 +131,16 @@ struct DatabaseRow: Row {
 
     var cells: [String] {
         [
-            node, name, forked ? "\(state), forked" : state, newestReceivedAt ?? "never", String(snapshotCount),
-            schedule,
-            path,
+            node, name, condition, rpoSeconds.map(Quantity.age) ?? "", newestReceivedAt ?? "never",
+            String(snapshotCount), schedule, path,
         ]
+    }
+
+    private var condition: String {
+        var words = [capture == "paused" ? capture : state]
+        if forked { words.append("forked") }
+        if let silentSince { words.append("silent since \(silentSince)") }
+        return words.joined(separator: ", ")
     }
 }
 
@@ -154,8 +174,8 @@ func known(_ text: String) -> String? { text.isEmpty ? nil : text }
 
 /// A field that stands in the JSON even where nothing is known of it: null then.
 @propertyWrapper
-struct Known: Encodable {
-    var wrappedValue: String?
+struct Known<Value: Encodable>: Encodable {
+    var wrappedValue: Value?
 
     func encode(to encoder: any Encoder) throws {
         var field = encoder.singleValueContainer()

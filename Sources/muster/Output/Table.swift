@@ -43,6 +43,16 @@ enum Quantity {
 
     static func seconds(_ seconds: Double) -> String { "\(tenths(seconds)) s" }
 
+    /// `12.5 s`, `3 min`, `2 h`, `9 d`: never less than it is by more than a tenth.
+    static func age(_ seconds: Double) -> String {
+        switch seconds {
+        case ..<120: Self.seconds(seconds)
+        case ..<7200: "\(Int((seconds / 60).rounded(.up))) min"
+        case ..<172_800: "\(Int((seconds / 3600).rounded(.up))) h"
+        default: "\(Int((seconds / 86_400).rounded(.up))) d"
+        }
+    }
+
     private static func tenths(_ value: Double) -> String {
         let tenths = Int((value * 10).rounded())
         return "\(tenths / 10).\(tenths % 10)"

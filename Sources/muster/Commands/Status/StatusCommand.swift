@@ -3,7 +3,16 @@ import MusterAPI
 
 struct StatusCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "status", abstract: "Show the fleet at a glance: databases, stores, alarms.")
+        commandName: "status", abstract: "Show the fleet at a glance: databases, stores, alarms.",
+        discussion: """
+            RPO is what would be lost if a node were lost now: 0 only where its agent says so in a recent report, else
+            the age of the newest snapshot that has a receipt.
+
+            Exit status: 0; with --check 1 if there is an alarm, or a store that is not well.
+            """)
+
+    @Flag(help: "Exit with 1 if there is anything to look at.")
+    var check = false
 
     @OptionGroup var admin: AdminOptions
 
@@ -34,6 +43,7 @@ struct StatusCommand: AsyncParsableCommand {
         if admin.format == .table {
             try showTables(databases: databases, stores: stores, alarms: alarms)
         }
+        if check, !alarms.isEmpty || stores.contains(where: { $0.state != "ok" }) { throw Outcome.failed }
     }
 
     private func showTables(databases: [DatabaseRow], stores: [StoreRow], alarms: [AlarmRow]) throws {

@@ -1,0 +1,84 @@
+import GRDB
+package import MusterModel
+
+/// What nodes say of their databases.
+extension Catalog {
+    package struct Report: Sendable {
+        package var agentVersion: String
+        /// The node's clock minus ours.
+        package var clockOffset: Duration
+        package var databases: [Database]
+        /// Only with a delta.
+        package var removed: [DatabaseID]
+        /// True: what is not in `databases` and was reported before is protected no longer.
+        package var isWhole: Bool
+
+        package init(
+            agentVersion: String, clockOffset: Duration, databases: [Database], removed: [DatabaseID] = [],
+            isWhole: Bool
+        ) {
+            (self.agentVersion, self.clockOffset, self.databases) = (agentVersion, clockOffset, databases)
+            (self.removed, self.isWhole) = (removed, isWhole)
+        }
+    }
+
+    /// A long report is written in parts, so that no commit waits behind all of it.
+    private static let databasesAtOnce = 500
+
+    /// Stores what a node says of its databases, and that it was heard of.
+    ///
+    /// - Returns: databases of the report that belong to another node; nothing was changed for those.
+    package func record(
+        _ report: Report, from node: NodeID, now: Timestamp
+    ) async throws(CatalogError) -> [DatabaseID] {
+        var foreign: [DatabaseID] = []
+        var rest = report.databases[...]
+        while !rest.isEmpty {
+            let part = rest.prefix(Self.databasesAtOnce)
+            rest = rest.dropFirst(part.count)
+            foreign += try await write { database in
+                let foreign = try part.filter { try !Self.upsert($0, of: node, now: now, in: database) }.map(\.id)
+                try Self.checkCount(of: node, in: database)
+                return foreign
+            }
+        }
+        try await write { database in
+            try database.run(
+                """
+                UPDATE node SET last_contact_at = ?1, reported_at = ?1, agent_version = ?2, clock_offset = ?3
+                WHERE id = ?4
+                """, [now.microseconds, report.agentVersion, report.clockOffset.microseconds, node.blob])
+            for id in report.removed {
+                try database.run(
+                    "UPDATE database SET state = ? WHERE id = ? AND node = ?", [Self.removedState, id.blob, node.blob])
+            }
+            if report.isWhole {
+                // What was never reported may be newer than the report: its first commit came before.
+                try database.run(
+                    "UPDATE database SET state = ? WHERE node = ? AND reported_at IS NOT NULL AND reported_at <> ?",
+                    [Self.removedState, node.blob, now.microseconds])
+            }
+        }
+        return foreign
+    }
+
+    private static func upsert(
+        _ entry: Database, of node: NodeID, now: Timestamp, in database: GRDB.Database
+    ) throws -> Bool {
+        guard try claim(entry.id, named: entry.name, by: node, in: database) else { return false }
+        try database.run(
+            """
+            UPDATE database SET name = ?, path = ?, schedule = ?, state = ?, error_summary = ?, error_hint = ?,
+                attempted_at = ?, changed = ?, change_counter = ?, receipt_change_counter = ?, unprotected_since = ?,
+                capture = ?, interval_milliseconds = ?, reported_at = ?
+            WHERE id = ?
+            """,
+            [
+                entry.name, entry.path, entry.schedule, entry.state, entry.errorSummary, entry.errorHint,
+                entry.attemptedAt?.microseconds, entry.hasChanged, Int64(bitPattern: entry.changeCounter),
+                Int64(bitPattern: entry.receiptChangeCounter), entry.unprotectedSince?.microseconds, entry.capture,
+                entry.intervalMilliseconds, now.microseconds, entry.id.blob,
+            ])
+        return true
+    }
+}
