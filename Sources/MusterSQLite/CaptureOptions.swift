@@ -6,6 +6,8 @@ package struct CaptureOptions: Sendable {
     package var maximumWALHold: Duration = .seconds(30 * 60)
     /// How long a SHARED lock may keep writers of a rollback-journal database waiting.
     package var maximumRollbackHold: Duration = .seconds(60)
+    /// How much of what changed is kept in memory while that lock is held, to be sealed after it.
+    package var maximumKeptBytes = 32 << 20
     /// How far the `-wal` file may grow while it cannot be restarted.
     package var maximumWALGrowthBytes: UInt64 = 1 << 30
     package init() {}

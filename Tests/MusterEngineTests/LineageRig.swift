@@ -13,6 +13,7 @@ final class LineageRig {
         let manifest: Manifest
         /// Packs that the snapshot needs.
         let packs: Set<PackID>
+        let writerWait: WriterWait?
     }
 
     let fleet: StoreFleet
@@ -22,6 +23,10 @@ final class LineageRig {
     let database: DatabaseID
     var lineage: LineageID
     private(set) var taken: [Taken] = []
+    /// What the pipeline is told to do with a source.
+    var options = StoreFleet.patient
+    /// Asked often during a capture, from its thread.
+    var monotonic = steadyTime
     private let folder: TemporaryDirectory
 
     init(_ fleet: StoreFleet, path: String, cacheBytes: Int = 1 << 30) throws {
@@ -52,15 +57,15 @@ final class LineageRig {
         var settings = fleet.settings()
         settings.cache = cache
         let pipeline = SnapshotPipeline(
-            settings: settings, options: StoreFleet.patient, clock: ManualClock(at: Timestamp(microseconds: 0)),
-            monotonic: steadyTime, observe: observe)
+            settings: settings, options: options, clock: ManualClock(at: Timestamp(microseconds: 0)),
+            monotonic: monotonic, observe: observe)
         let outcome = try await pipeline.run(
             request, way, .init(ledger: ledger, state: stored?.state), sink: fleet)
         guard case .prepared(let prepared) = outcome else { return nil }
         try await fleet.commit(request, prepared)
         try settle(request, prepared, loses ? nil : (ledger, prepared.ledger))
         let manifest = try Manifest.parse(prepared.manifest).verified(by: fleet.signingKey.verifyingKey)
-        try check(manifest)
+        try check(manifest, prepared)
         return taken.last
     }
 
@@ -78,7 +83,7 @@ final class LineageRig {
     }
 
     /// What the coordinator holds a manifest to.
-    private func check(_ manifest: Manifest) throws {
+    private func check(_ manifest: Manifest, _ prepared: PreparedSnapshot) throws {
         let part = manifest.publicPart
         let before = taken.last?.packs ?? []
         #expect(part.packsSinceParent.dropped.isSubset(of: before))
@@ -93,6 +98,7 @@ final class LineageRig {
             #expect(part.packs.added == live)
         }
         #expect(try state.livePacks(of: database) == live)
-        taken.append(Taken(id: part.snapshot, manifest: manifest, packs: live))
+        taken.append(
+            Taken(id: part.snapshot, manifest: manifest, packs: live, writerWait: prepared.writerWait))
     }
 }

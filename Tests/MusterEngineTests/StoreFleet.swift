@@ -18,6 +18,8 @@ final class StoreFleet: PackSink {
     private let receiptKey: SigningKey
     private let known = Mutex<[ChunkID: PresentChunk]>([:])
     private let puts = Mutex<[PackID]>([])
+    /// Called while a capture is under way: whenever chunks are asked for or a pack comes.
+    let meanwhile = Mutex<@Sendable () -> Void>({})
 
     init(store: any Store, seed: UInt64) {
         self.store = store
@@ -36,12 +38,16 @@ final class StoreFleet: PackSink {
     var packsPut: [PackID] { puts.withLock { $0 } }
 
     func present(_ chunks: [ChunkID]) async throws -> [ChunkID: PresentChunk] {
-        known.withLock { known in
+        let notify = meanwhile.withLock { $0 }
+        notify()
+        return known.withLock { known in
             Dictionary(chunks.compactMap { id in known[id].map { (id, $0) } }, uniquingKeysWith: { first, _ in first })
         }
     }
 
     func put(_ pack: PackID, bytes: [UInt8], onBytesSent: @escaping @Sendable (Int) -> Void) async throws {
+        let notify = meanwhile.withLock { $0 }
+        notify()
         try await store.put(.pack(pack, Generation(from: random)), bytes)
         let directory = try PackDirectory.read(of: pack, packByteCount: bytes.count) { Array(bytes[$0]) }
         known.withLock { known in

@@ -54,7 +54,7 @@ struct FollowedImage {
     init(full follower: Follower, meanwhile: (Int) throws -> Void = { _ in }) throws {
         pageSize = follower.pageSize
         _ = try follower.beginRound()
-        let count = follower.filePageCount
+        let count = try follower.filePageCount
         var (page, buffer): (UInt64, [UInt8]) = (1, [])
         var turn = 0
         while page <= count {

@@ -125,7 +125,7 @@ struct FollowCaptures {
         _ follower: Follower, into image: inout [UInt8], comparing: Bool
     ) throws {
         _ = try follower.beginRound()
-        let (size, count) = (follower.pageSize, follower.filePageCount)
+        let (size, count) = (follower.pageSize, try follower.filePageCount)
         let bytes = Int(count) * size
         if image.count > bytes { image.removeLast(image.count - bytes) }
         image += [UInt8](repeating: 0, count: bytes - image.count)

@@ -49,8 +49,18 @@ struct Attempting: Sendable {
             session.foundUnchanged(isFollowed: isFollowed && source.cursor != nil)
             return nil
         case .prepared(let prepared):
+            tell(prepared.writerWait, taker.environment.logger)
             return try await commit(prepared, request, ledger, head, isFollowed: isFollowed, taker)
         }
+    }
+
+    /// What a rollback journal cost its application.
+    private func tell(_ wait: WriterWait?, _ logger: Logger) {
+        guard let wait else { return }
+        logger.log(
+            level: wait.heldThroughout ? .notice : .debug,
+            wait.heldThroughout ? "writers waited while all of it was compared: WAL mode would spare them that" : "slices",
+            metadata: ["database": "\(database.name)", "longest_wait": "\(wait.longest)"])
     }
 
     private func way(_ head: LineageHead?, _ cursor: [UInt8]?, _ taker: SnapshotTaker) async throws -> CaptureWay {

@@ -15,7 +15,7 @@ package enum CaptureWay: Sendable {
 ///
 /// | way | ledger | what is read |
 /// |---|---|---|
-/// | pinned | none | everything, inside one read transaction |
+/// | pinned | none | everything, inside one read transaction; with a rollback journal in slices |
 /// | pinned | usable | the same; what hashes as before is not sealed |
 /// | followed | none | everything, beside the writers; then, pinned, what they changed meanwhile |
 /// | followed | usable | hashes of everything, to find what changed; then that, as below |
@@ -83,6 +83,10 @@ struct CaptureStage: Sendable {
         let capture = try PinnedCapture.begin(
             path: path, options: options, elapsed: monotonic, shouldStop: { handoff.isCancelled })
         defer { capture.abandon() }
+        if capture.method == .rollback {
+            capture.abandon()
+            return try readSliced(handoff)
+        }
         try observe(capture)
         let source = try OpenedSource(capture, beganAt: beganAt, pagesPerExtent: draft.pagesPerExtent(capture.pageSize))
         try begin(source.geometry, handoff, capture)
@@ -183,7 +187,7 @@ struct CaptureStage: Sendable {
     }
 
     /// Hashes of pages of one size tell nothing of pages of another.
-    private func checkPageSize(_ size: Int) throws {
+    func checkPageSize(_ size: Int) throws {
         let known = draft.state.geometry
         guard draft.isBuilding || known.pageCount == 0 || known.pageSize == size else {
             throw SourceReplaced(before: "pages of \(known.pageSize) bytes", now: "pages of \(size) bytes")
@@ -194,7 +198,8 @@ struct CaptureStage: Sendable {
         let size = follower.pageSize
         try checkPageSize(size)
         return try DatabaseGeometry(
-            pageSize: size, pagesPerExtent: draft.pagesPerExtent(size), pageCount: follower.filePageCount, path: path)
+            pageSize: size, pagesPerExtent: draft.pagesPerExtent(size), pageCount: try follower.filePageCount,
+            path: path)
     }
 
     /// Those of the pages, and those whose number of pages is not what the ledger has.
@@ -212,7 +217,7 @@ struct CaptureStage: Sendable {
     // MARK: - Batches
 
     /// Waits until the other side has settled what it was given, so that records can be read again.
-    private func begin(
+    func begin(
         _ geometry: DatabaseGeometry, _ handoff: Handoff<Event>, _ capture: PinnedCapture? = nil
     ) throws {
         try checkPageSize(geometry.pageSize)
@@ -224,22 +229,26 @@ struct CaptureStage: Sendable {
         }
     }
 
-    private typealias Read = (_ first: UInt64, _ count: Int, _ into: inout [UInt8]) throws -> Void
+    typealias Read = (_ first: UInt64, _ count: Int, _ into: inout [UInt8]) throws -> Void
 
-    private func emit(
+    func emit(
         _ extents: some Collection<Int>, dirty: PageSet?, isFirst: Bool, _ geometry: DatabaseGeometry,
         _ handoff: Handoff<Event>, _ capture: PinnedCapture?, _ read: Read
     ) throws {
-        try eachBatch(extents, dirty: dirty, geometry, read) { batch in
-            // The first pass into a new ledger finds nothing there.
-            let records = isFirst ? [:] : try draft.records(batch.extents)
-            let outcomes = try lanes.emit(batch, records, draft.state)
-            // The lock is held while the network is waited for, so its budget counts then too.
-            try handoff.send(.changed(outcomes, through: batch.extents.last ?? 0)) { try capture?.checkBudget() }
-        }
+        try eachBatch(extents, dirty: dirty, geometry, read) { try emit($0, isFirst: isFirst, handoff, capture) }
     }
 
-    private func eachBatch(
+    func emit(
+        _ batch: ExtentBatch, isFirst: Bool, _ handoff: Handoff<Event>, _ capture: PinnedCapture?
+    ) throws {
+        // The first pass into a new ledger finds nothing there.
+        let records = isFirst ? [:] : try draft.records(batch.extents)
+        let outcomes = try lanes.emit(batch, records, draft.state)
+        // The lock is held while the network is waited for, so its budget counts then too.
+        try handoff.send(.changed(outcomes, through: batch.extents.last ?? 0)) { try capture?.checkBudget() }
+    }
+
+    func eachBatch(
         _ extents: some Collection<Int>, dirty: PageSet?, _ geometry: DatabaseGeometry, _ read: Read,
         body: (ExtentBatch) throws -> Void
     ) throws {

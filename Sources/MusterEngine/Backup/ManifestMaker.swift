@@ -48,7 +48,7 @@ struct ManifestMaker {
             identity: SourceIdentity.text(source.fingerprint, pageSize: source.geometry.pageSize),
             fingerprint: SourceIdentity.provingText(source.fingerprint, at: source.beganAt),
             capturedAt: assembled.endedAt,
-            figures: figures,
+            figures: figures, writerWait: source.writerWait,
             ledger: draft.change(
                 base: base, isFull: map.base == nil, groups: assembled.groups, cursor: source.cursor?.bytes))
     }

@@ -12,6 +12,8 @@ struct OpenedSource: Sendable {
     let beganAt: Timestamp
     /// Where the follower stands.
     let cursor: FollowCursor?
+    /// nil where writers go on while it is read.
+    var writerWait: WriterWait?
 
     init(_ capture: PinnedCapture, beganAt: Timestamp, pagesPerExtent: Int) throws {
         let isSettled = capture.fingerprint.isSettled(at: beganAt)

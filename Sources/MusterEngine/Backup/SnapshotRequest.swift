@@ -85,6 +85,8 @@ package struct PreparedSnapshot: Sendable {
     package let fingerprint: String
     package let capturedAt: Timestamp
     package let figures: SnapshotFigures
+    /// nil where writers went on while it was read.
+    package let writerWait: WriterWait?
     /// To be settled together with the receipt.
     package let ledger: LedgerChange
 }

@@ -139,9 +139,18 @@ final class FollowCore: Sendable {
             } catch {
                 // Broken, here or by a call: whoever follows is told and detaches. Or ended.
                 if case .stopped = error { return }
+                breakOff(error)
                 onChange?()
                 return
             }
+        }
+    }
+
+    /// Without its thread nobody hands over from lock to lock: whatever ended it, none may stay.
+    private func breakOff(_ error: CaptureError) {
+        phase.withLock { phase in
+            guard case .following(let state) = phase else { return }
+            phase = Self.letGo(state, .followBroken(path: path, reason: error.summary))
         }
     }
 }

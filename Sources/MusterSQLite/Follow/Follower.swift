@@ -70,8 +70,13 @@ package final class Follower: Sendable {
 
     /// How many whole or partial pages the database file has now; the newest commit may have more or fewer.
     package var filePageCount: UInt64 {
-        guard let bytes = core.openFiles()?.databaseState()?.sizeBytes else { return 0 }
-        return (bytes + UInt64(pageSize) - 1) / UInt64(pageSize)
+        get throws(CaptureError) {
+            guard let files = core.openFiles() else { throw .stopped(path: path) }
+            guard let bytes = files.databaseState()?.sizeBytes else {
+                throw .inputOutput(path: path, reason: "its size cannot be asked for")
+            }
+            return (bytes + UInt64(pageSize) - 1) / UInt64(pageSize)
+        }
     }
 
     /// Reads pages as the file has them at this moment: old or torn ones too, and zeros behind its end.
