@@ -249,6 +249,16 @@ struct ChainDamageTests {
         #expect(error?.failing?.reason == "its base chain is longer than 64")
     }
 
+    @Test func aPackThatTheBaseHasIsNotAddedAgain() async throws {
+        var chain = try await Chain(seed: 61)
+        let base = try chain.newest
+        try await chain.add { part, _ in
+            if let again = base.live.subtracting(part.packs.dropped).first { part.packs.added.insert(again) }
+        }
+        let error = try await chain.restore(try chain.newest, from: chain.memory, "a pack that is added twice")
+        #expect(error?.failing?.reason == "its changes of packs do not fit its base")
+    }
+
     @Test func aBaseFromAnotherLineageOfTheSameDatabaseIsRefused() async throws {
         var chain = try await Chain(seed: 51)
         var other = ChainWriter(chain.fleet, database: chain.writer.database, seed: 5, choices: Self.choices)
