@@ -140,7 +140,7 @@ struct ChainTests {
         let memory = MemoryStore(name: "memory", capacityBytes: 1 << 28)
         let fleet = StoreFleet(store: memory, seed: 2)
         var writer = ChainWriter(
-            fleet, seed: 2, choices: .init(inlineBytes: 4000, packBytes: 8 << 20, anew: 0, scatter: 0.5))
+            fleet, seed: 2, choices: .init(inlineBytes: 4000, packBytes: 8 << 20, anew: 0, scatter: 0))
         var edits = Edits(pages: 10 * 1024, pageSize: 512, seed: 2)
         try await writer.snapshot(edits.image)
         // Each of ten groups has pages in the same few chunks of one pack.
