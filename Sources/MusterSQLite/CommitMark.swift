@@ -12,6 +12,31 @@ package struct CommitMark: Equatable, Sendable {
     package let pageCount: UInt64
 }
 
+/// Short captures of one database, one after the other, with nobody of this process at it in between.
+package final class CaptureSeries: Sendable {
+    private let files: SourceFiles
+    private let identity: FileState.Identity
+    private let lease: CaptureLease
+    private let surroundings: CaptureSurroundings
+
+    /// - Throws: `.alreadyBeingCaptured`, and what `PinnedCapture.begin` throws for the path.
+    package init(
+        path: String, options: CaptureOptions, elapsed: @escaping @Sendable () -> Duration,
+        shouldStop: @escaping @Sendable () -> Bool
+    ) throws(CaptureError) {
+        files = try SourceFiles(resolving: path)
+        identity = try files.state().identity
+        lease = try CaptureLease(identity, path: files.path)
+        surroundings = CaptureSurroundings(options: options, elapsed: elapsed, shouldStop: shouldStop)
+    }
+
+    /// End each before the next.
+    package func next() throws(CaptureError) -> PinnedCapture {
+        guard try files.state().identity == identity else { throw .changedDuringCapture(path: files.path) }
+        return try PinnedCapture.begin(files, surroundings, nil)
+    }
+}
+
 extension PinnedCapture {
     package func commitMark() throws(CaptureError) -> CommitMark {
         let first = pageCount == 0 ? [] : try readPages(1, count: 1)

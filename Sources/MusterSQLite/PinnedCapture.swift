@@ -57,8 +57,15 @@ package final class PinnedCapture: Sendable {
     ) throws(CaptureError) -> PinnedCapture {
         let files = try SourceFiles(resolving: path)
         let lease = try CaptureLease(files.state().identity, path: files.path)
-        let fingerprint = try SourceFingerprint(files)
         let surroundings = CaptureSurroundings(options: options, elapsed: elapsed, shouldStop: shouldStop)
+        return try begin(files, surroundings, lease)
+    }
+
+    /// - Parameter lease: nil where the caller has it, and keeps it for as long as the capture is open.
+    static func begin(
+        _ files: SourceFiles, _ surroundings: CaptureSurroundings, _ lease: consuming CaptureLease?
+    ) throws(CaptureError) -> PinnedCapture {
+        let fingerprint = try SourceFingerprint(files)
         if let direct = try DirectReader.start(files, surroundings) {
             return PinnedCapture(files.path, direct, fingerprint, lease)
         }
@@ -69,23 +76,23 @@ package final class PinnedCapture: Sendable {
 
     private init(
         _ path: String, _ direct: consuming DirectReader, _ fingerprint: SourceFingerprint,
-        _ lease: consuming CaptureLease
+        _ lease: consuming CaptureLease?
     ) {
         (self.path, method, self.fingerprint) = (path, .closedFile, fingerprint)
         (pageSize, pageCount) = (direct.pageSize, direct.pageCount)
         closedCursor = FollowCursor(closed: direct.state, pageSize: direct.pageSize, pageCount: direct.pageCount)
         unsafe reader = .direct(direct)
-        unsafe self.lease = .some(lease)
+        unsafe self.lease = lease
     }
 
     init(
-        _ path: String, _ live: consuming LiveReader, _ fingerprint: SourceFingerprint, _ lease: consuming CaptureLease
+        _ path: String, _ live: consuming LiveReader, _ fingerprint: SourceFingerprint, _ lease: consuming CaptureLease?
     ) {
         (self.path, method, self.fingerprint) = (path, live.isWAL ? .wal : .rollback, fingerprint)
         (pageSize, pageCount) = (live.pageSize, live.pageCount)
         closedCursor = nil
         unsafe reader = .live(live)
-        unsafe self.lease = .some(lease)
+        unsafe self.lease = lease
     }
 
     deinit { abandon() }

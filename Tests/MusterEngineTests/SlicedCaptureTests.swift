@@ -33,11 +33,17 @@ struct SlicedCaptureTests {
         try LineageRig(StoreFleet(store: MemoryStore(name: "memory", capacityBytes: 1 << 30), seed: seed), path: path)
     }
 
-    /// What the application is told while captures of `rig` are under way, one after the other.
-    private func meanwhile(_ rig: LineageRig, _ statements: [String]) -> Script {
-        let script = Script(application, statements)
-        rig.fleet.meanwhile.withLock { $0 = { script.next() } }
-        return script
+    /// Lets the application do something between the slices of the next capture of `rig`.
+    ///
+    /// The capture asks for the time before each slice, and in it; a statement is refused while it holds the database.
+    private func between(_ rig: LineageRig, after calls: Int, _ body: @escaping @Sendable (Script) -> Void) throws {
+        try application.run("PRAGMA synchronous = OFF")
+        try application.run("PRAGMA busy_timeout = 0")
+        let (script, count) = (Script(application), SharedCount())
+        rig.monotonic = {
+            if count.next() > calls { body(script) }
+            return steadyTime()
+        }
     }
 
     /// The image that was pinned in the end, and the one that is restored.
@@ -51,7 +57,8 @@ struct SlicedCaptureTests {
         let target = folder.file("restored-\(taken.id).db")
         try await rig.fleet.restore(taken.id, to: target)
         let restored = try [UInt8](Data(contentsOf: URL(filePath: target)))
-        #expect(restored == reference.withLock { $0 })
+        let isSame = restored == reference.withLock { $0 }
+        #expect(isSame)
         return taken
     }
 
@@ -67,18 +74,25 @@ struct SlicedCaptureTests {
 
     @Test func aCommitBetweenTwoSlicesIsSeen() async throws {
         let rig = try rig(2)
-        let script = meanwhile(rig, ["UPDATE t SET n = n + 1, body = randomblob(800) WHERE id % 100 = 3"])
+        let done = SharedCount()
+        try between(rig, after: 12) { script in
+            guard done.value == 0 else { return }
+            if script.run("UPDATE t SET n = n + 1, body = randomblob(800) WHERE id % 100 = 3") { done.next() }
+        }
         let first = try await taken(rig)
-        #expect(script.isDone)
+        #expect(done.value == 1)
         #expect(first.writerWait?.heldThroughout == false)
     }
 
     @Test func aTransactionThatSpilledAndWasRolledBackIsNoCommit() async throws {
         let rig = try rig(3)
         try application.run("PRAGMA cache_size = 5")
-        let script = meanwhile(rig, ["BEGIN", "UPDATE t SET n = 9", "ROLLBACK"])
+        let done = SharedCount()
+        try between(rig, after: 12) { script in
+            if script.run("BEGIN; UPDATE t SET n = 9; ROLLBACK") { done.next() } else { script.run("ROLLBACK") }
+        }
         let first = try await taken(rig)
-        #expect(script.isDone)
+        #expect(done.value > 0)
         #expect(first.writerWait?.heldThroughout == false)
     }
 
@@ -86,15 +100,9 @@ struct SlicedCaptureTests {
     func whereSomebodyAlwaysCommitsItIsHeldOnce(keptBytes: Int) async throws {
         let rig = try rig(UInt64(4 + keptBytes))
         rig.options.maximumKeptBytes = keptBytes
-        try application.run("PRAGMA synchronous = OFF")
-        try application.run("PRAGMA busy_timeout = 0")
-        let step = Atomic(0)
-        let script = Script(application, [])
-        rig.monotonic = {
-            let id = step.add(1, ordering: .relaxed).newValue
-            // Refused while the capture holds the database.
-            script.run("UPDATE t SET n = n + 1, body = randomblob(800) WHERE id % 211 = \(id % 211)")
-            return steadyTime()
+        let step = SharedCount()
+        try between(rig, after: 0) { script in
+            script.run("UPDATE t SET n = n + 1, body = randomblob(800) WHERE id % 211 = \(step.next() % 211)")
         }
         let first = try await taken(rig)
         #expect(first.writerWait?.heldThroughout == true)
@@ -102,29 +110,30 @@ struct SlicedCaptureTests {
     }
 }
 
-/// Statements that an application runs one at a time, from whichever thread asks.
+/// An application that runs statements from whichever thread asks.
 ///
-/// `@unchecked Sendable`: the application and its statements are touched under the lock only.
+/// `@unchecked Sendable`: it is touched under the lock only.
 private final class Script: @unchecked Sendable {
     private let turn = Mutex(())
     private let application: ApplicationProcess
-    private var statements: ArraySlice<String>
-    private var failure: (any Error)?
 
-    init(_ application: ApplicationProcess, _ statements: [String]) {
-        (self.application, self.statements) = (application, statements[...])
-    }
+    init(_ application: ApplicationProcess) { self.application = application }
 
-    var isDone: Bool { turn.withLock { _ in statements.isEmpty && failure == nil } }
-
-    func next() {
+    /// - Returns: false if it was refused.
+    @discardableResult
+    func run(_ statement: String) -> Bool {
         turn.withLock { _ in
-            guard let statement = statements.popFirst() else { return }
-            do { try application.run(statement) } catch { failure = error }
+            do { try application.run(statement) } catch { return false }
+            return true
         }
     }
+}
 
-    func run(_ statement: String) {
-        turn.withLock { _ in _ = try? application.run(statement) }
-    }
+private final class SharedCount: Sendable {
+    private let count = Atomic(0)
+
+    var value: Int { count.load(ordering: .relaxed) }
+
+    @discardableResult
+    func next() -> Int { count.add(1, ordering: .relaxed).newValue }
 }

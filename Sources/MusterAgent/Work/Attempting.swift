@@ -57,10 +57,12 @@ struct Attempting: Sendable {
     /// What a rollback journal cost its application.
     private func tell(_ wait: WriterWait?, _ logger: Logger) {
         guard let wait else { return }
-        logger.log(
-            level: wait.heldThroughout ? .notice : .debug,
-            wait.heldThroughout ? "writers waited while all of it was compared: WAL mode would spare them that" : "slices",
-            metadata: ["database": "\(database.name)", "longest_wait": "\(wait.longest)"])
+        let metadata: Logger.Metadata = ["database": "\(database.name)", "longest_wait": "\(wait.longest)"]
+        if wait.heldThroughout {
+            logger.notice("writers waited while all of it was compared; WAL mode would spare them", metadata: metadata)
+        } else {
+            logger.debug("read in slices", metadata: metadata)
+        }
     }
 
     private func way(_ head: LineageHead?, _ cursor: [UInt8]?, _ taker: SnapshotTaker) async throws -> CaptureWay {

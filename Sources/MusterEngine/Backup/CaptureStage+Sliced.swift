@@ -1,4 +1,3 @@
-import Glibc
 import MusterFormat
 import MusterModel
 import MusterSQLite
@@ -21,19 +20,21 @@ extension CaptureStage {
     private static let mostSlicedRounds = 3
 
     func readSliced(_ handoff: Handoff<Event>) throws {
+        let series = try CaptureSeries(
+            path: path, options: options, elapsed: monotonic, shouldStop: { handoff.isCancelled })
         var wait = WriterWait()
         for round in 0..<Self.mostSlicedRounds {
             let isFirst = round == 0 && draft.isBuilding
-            if try readRound(isFirst: isFirst, &wait, handoff) { return }
+            if try readRound(series, isFirst: isFirst, &wait, handoff) { return }
         }
-        try readHeld(wait, handoff)
+        try readHeld(series, wait, handoff)
     }
 
     /// Runs `body` in a short read transaction.
     private func slice<Success>(
-        _ wait: inout WriterWait, _ handoff: Handoff<Event>, _ body: (PinnedCapture) throws -> Success
+        _ series: CaptureSeries, _ wait: inout WriterWait, _ body: (PinnedCapture) throws -> Success
     ) throws -> Success {
-        let capture = try beginSlice(handoff)
+        let capture = try series.next()
         defer { capture.abandon() }
         // Another journal mode has other rules: the next attempt follows those.
         guard capture.method == .rollback else { throw CaptureError.changedDuringCapture(path: path) }
@@ -44,33 +45,19 @@ extension CaptureStage {
         return answer
     }
 
-    /// Between two slices a report of our own may look at the file: it is done in a moment.
-    private func beginSlice(_ handoff: Handoff<Event>) throws -> PinnedCapture {
-        let startedAt = monotonic()
-        while true {
-            do throws(CaptureError) {
-                return try PinnedCapture.begin(
-                    path: path, options: options, elapsed: monotonic, shouldStop: { handoff.isCancelled })
-            } catch {
-                guard case .alreadyBeingCaptured = error, monotonic() - startedAt < options.busyBudget else {
-                    throw error
-                }
-            }
-            usleep(1000)
-        }
-    }
-
     /// - Parameter isFirst: into an empty ledger, which takes all of it whatever is committed meanwhile.
     /// - Returns: false if somebody committed meanwhile.
-    private func readRound(isFirst: Bool, _ wait: inout WriterWait, _ handoff: Handoff<Event>) throws -> Bool {
-        let mark = try slice(&wait, handoff) { try $0.commitMark() }
+    private func readRound(
+        _ series: CaptureSeries, isFirst: Bool, _ wait: inout WriterWait, _ handoff: Handoff<Event>
+    ) throws -> Bool {
+        let mark = try slice(series, &wait) { try $0.commitMark() }
         let geometry = try geometry(mark)
         try begin(geometry, handoff)
         var isOneCommit = true
         do {
             try emit(0..<geometry.extentCount, dirty: nil, isFirst: isFirst, geometry, handoff, nil) {
                 (first, count, buffer) in
-                let isSame = try slice(&wait, handoff) { capture in
+                let isSame = try slice(series, &wait) { capture in
                     try read(capture, first, count, &buffer, geometry)
                     return try capture.commitMark() == mark
                 }
@@ -82,7 +69,7 @@ extension CaptureStage {
         }
         guard isOneCommit else { return false }
         let beganAt = clock.now()
-        let source = try slice(&wait, handoff) { capture -> OpenedSource? in
+        let source = try slice(series, &wait) { capture -> OpenedSource? in
             guard try capture.commitMark() == mark else { return nil }
             try observe(capture)
             return try OpenedSource(capture, beganAt: beganAt, pagesPerExtent: geometry.pagesPerExtent)
@@ -104,14 +91,14 @@ extension CaptureStage {
 
     // MARK: - Held throughout
 
-    private func readHeld(_ before: WriterWait, _ handoff: Handoff<Event>) throws {
+    private func readHeld(_ series: CaptureSeries, _ before: WriterWait, _ handoff: Handoff<Event>) throws {
         var wait = before
         // What is under way is settled before the lock is taken.
-        try begin(try geometry(try slice(&wait, handoff) { try $0.commitMark() }), handoff)
+        try begin(try geometry(try slice(series, &wait) { try $0.commitMark() }), handoff)
         wait.heldThroughout = true
         var kept = KeptBatches(limitBytes: options.maximumKeptBytes)
         let beganAt = clock.now()
-        let source = try slice(&wait, handoff) { capture in
+        let source = try slice(series, &wait) { capture in
             let source = try OpenedSource(
                 capture, beganAt: beganAt, pagesPerExtent: draft.pagesPerExtent(capture.pageSize))
             try observe(capture)
