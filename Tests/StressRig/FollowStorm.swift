@@ -47,7 +47,11 @@ package final class FollowStorm {
         ])
         guard try start.end() == 0 else { throw BrokenInvariant(reason: "the database was not made") }
         storm = try Storm(path: path, ledger: ledgerPath, captures: self.folder.path, settings: settings)
+        storm.letsCheckpoint = !settings.stays
         try storm.goOn()
+        guard settings.stays else { return }
+        _ = try awaitMeta(self.folder.appendingPathComponent("capture-1.meta").path)
+        storm.letsCheckpoint = true
     }
 
     deinit { stop() }

@@ -4,8 +4,9 @@ import MusterTestSupport
 /// Applications and a follower on one database, each a process of its own: killed at random, and started again.
 final class Storm {
     private struct Member {
-        let arguments: [String]
+        var arguments: [String]
         let isFollower: Bool
+        let isCheckpointer: Bool
         var process: ChildProcess?
     }
 
@@ -15,6 +16,8 @@ final class Storm {
     private var members: [Member] = []
     private var nextFollowerKill: ContinuousClock.Instant = .now
     private var nextApplicationKill: ContinuousClock.Instant = .now
+    /// False: checkpointers are not started.
+    var letsCheckpoint = true
     private(set) var followerKills = 0
     private(set) var applicationKills = 0
 
@@ -25,7 +28,10 @@ final class Storm {
         func add(_ role: String, _ number: Int, _ own: [String]) {
             let common = ["seed=\(settings.seed)", "number=\(number)", "ledger=\(ledger)"]
             let arguments = [role, path] + common + own
-            members.append(Member(arguments: arguments, isFollower: role == "follow", process: nil))
+            members.append(
+                Member(
+                    arguments: arguments, isFollower: role == "follow",
+                    isCheckpointer: role == "checkpointer", process: nil))
         }
         let autocheckpoint = "autocheckpoint=\(settings.autocheckpoint)"
         for number in 1...settings.writers {
@@ -41,6 +47,7 @@ final class Storm {
         if settings.follows {
             let compare = "compare=\(settings.comparesOneIn)"
             add("follow", 0, ["folder=\(captures)", "faults=\(settings.faults)", compare, "kind=\(settings.kind)"])
+            members[members.count - 1].arguments.append("stays=\(settings.stays ? 1 : 0)")
         }
         (nextFollowerKill, nextApplicationKill) = (moment(200, 3000), moment(500, 4000))
     }
@@ -82,6 +89,7 @@ final class Storm {
     }
 
     private func keepAlive(_ index: Int) throws {
+        if members[index].isCheckpointer, !letsCheckpoint { return }
         if let process = members[index].process {
             guard let status = process.status else { return }
             // A lock that was not granted in time ends a role; a crash is another matter.
@@ -124,6 +132,8 @@ package struct StormSettings: Sendable {
     package var faults = 0
     /// `any`, or `full` for full captures only.
     package var kind = "any"
+    /// The follower is attached once and never leaves, and checkpointers are started only then.
+    package var stays = false
     package var comparesOneIn = 2
     /// A command that the applications, not the follower, are started by: another loader with another SQLite.
     package var applicationLoader: [String] = []

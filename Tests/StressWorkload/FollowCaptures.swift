@@ -27,6 +27,7 @@ struct FollowCaptures {
     private let options: FollowOptions
     private let comparesOneIn: Int
     private let isAlwaysFull: Bool
+    private let stays: Bool
     private let leash = Leash()
     private let start = ContinuousClock().now
     private var dice: Dice
@@ -38,6 +39,7 @@ struct FollowCaptures {
         ledgerPath = options.text("ledger", default: path + ".ledger")
         comparesOneIn = options.number("compare", default: 2)
         isAlwaysFull = options.text("kind", default: "any") == "full"
+        stays = options.number("stays", default: 0) > 0
         dice = Dice(seed: options.number("seed", default: 1) &* 31 &+ Int(getpid()))
         var followOptions = FollowOptions()
         #if DEBUG
@@ -68,7 +70,9 @@ struct FollowCaptures {
         note(follower.isContinuous ? "continuous" : "anew")
         var mayTrustLast = follower.isContinuous
         do {
-            for _ in 0..<(5 + dice.roll(60)) where leash.isHeld {
+            let most = 5 + dice.roll(60)
+            for count in 0... where stays || count < most {
+                guard leash.isHeld else { break }
                 usleep(UInt32(dice.roll(40_000)))
                 try capture(follower, mayTrustLast: mayTrustLast)
                 mayTrustLast = true
