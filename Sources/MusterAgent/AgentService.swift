@@ -14,7 +14,7 @@ import ServiceLifecycle
 /// | the schedule, one loop for all databases | nothing |
 /// | each snapshot under way | its database, and its weight in the turnstile |
 /// | the long poll for jobs | one connection |
-/// | the report, every 30 s and after each attempt | nothing |
+/// | the report, every 30 s and when something went wrong, or well again | nothing |
 /// | the certificate's renewal, looked at every hour | nothing |
 ///
 /// On graceful shutdown snapshots under way are finished and no new one starts.
@@ -144,7 +144,8 @@ struct AgentCrew: Sendable {
             identity: identity, receiptKey: receiptKey, state: state, coordinator: coordinator, pipeline: pipeline,
             sessions: sessions, files: files, environment: environment)
         reporter = Reporter(
-            board: board, state: state, coordinator: coordinator, files: files, environment: environment)
+            board: board, state: state, sessions: sessions, coordinator: coordinator, files: files,
+            period: configuration.reportEvery, environment: environment)
         let snapshots = Snapshots(
             board: board, taker: taker, sessions: sessions, state: state, turnstile: Turnstile(room: Snapshots.room),
             reporter: reporter,

@@ -7,9 +7,9 @@ import MusterModel
 /// In all other cases it is the age of the newest receipt's capture. So an agent that is stuck, dead or cut off
 /// never looks healthy: what it last said gets old.
 struct Freshness {
-    /// How long after its first unprotected change a database may go without a receipt: so often its interval, and this.
+    /// How long after its first unprotected change a database may go without a receipt: so often its interval, and the
+    /// tolerance.
     private static let intervals = 3
-    private static let tolerance = Duration.seconds(60)
 
     private let database: Catalog.Database
     private let node: NodeSilence
@@ -37,7 +37,7 @@ struct Freshness {
     /// Since when, where its changes are without a receipt for longer than its schedule explains.
     var stuckSince: Timestamp? {
         guard isProtected, database.capture != "paused", let since = database.unprotectedSince else { return nil }
-        let patience = database.interval * Self.intervals + Self.tolerance
+        let patience = database.interval * Self.intervals + node.tolerance
         return now + node.clockOffset - since > patience ? since : nil
     }
 
@@ -57,19 +57,23 @@ struct Freshness {
 struct NodeSilence {
     /// Where a node did not say how often it reports.
     private static let usualPeriod = Duration.seconds(30)
-    private static let shortest = Duration.seconds(120)
-    private static let tolerance = Duration.seconds(60)
     /// A node that has joined and not reported yet: its agent may be started later.
     private static let patienceAtFirst = Duration.seconds(15 * 60)
 
     let standing: ReportBook.Standing?
     let clockOffset: Duration
+    /// For what may be late without a reason to worry.
+    let tolerance: Duration
     private let node: Catalog.Node
     private let startedAt: Timestamp
     private let now: Timestamp
 
     /// - Parameter startedAt: of this coordinator, before which nobody could reach it.
-    init(_ node: Catalog.Node, _ standing: ReportBook.Standing?, startedAt: Timestamp, now: Timestamp) {
+    init(
+        _ node: Catalog.Node, _ standing: ReportBook.Standing?, startedAt: Timestamp, tolerance: Duration,
+        now: Timestamp
+    ) {
+        self.tolerance = tolerance
         (self.node, self.standing, self.startedAt, self.now) = (node, standing, startedAt, now)
         clockOffset = node.clockOffset ?? .zero
     }
@@ -92,7 +96,7 @@ struct NodeSilence {
 
     private var patience: Duration {
         standing == nil && node.reportedAt == nil
-            ? Self.patienceAtFirst : max(Self.shortest, period * 2 + Self.tolerance)
+            ? Self.patienceAtFirst : period * 2 + tolerance
     }
 }
 

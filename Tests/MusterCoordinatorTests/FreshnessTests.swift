@@ -33,7 +33,9 @@ struct FreshnessTests {
             standing = ReportBook.Standing(life: "a", number: 9, at: now - .seconds(10), period: .seconds(30))
         }
 
-        var silence: NodeSilence { NodeSilence(node, standing, startedAt: startedAt, now: now) }
+        var silence: NodeSilence {
+            NodeSilence(node, standing, startedAt: startedAt, tolerance: .seconds(60), now: now)
+        }
         var freshness: Freshness { Freshness(database, of: silence, now: now) }
         var seconds: Double? { freshness.recoveryPoint?.inSeconds }
 

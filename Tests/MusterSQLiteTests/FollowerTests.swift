@@ -36,6 +36,26 @@ struct FollowerTests {
         #expect(throws: CaptureError.stopped(path: follower.path)) { try follower.pin() }
     }
 
+    @Test("that stands still hides nothing")
+    func whoStandsStillHidesNothing() throws {
+        let application = try source.application()
+        var machine = try source.machine()
+        try machine.tick(steadyClock())
+        _ = try machine.pin(
+            CaptureSurroundings(options: CaptureOptions(), elapsed: steadyClock, shouldStop: { false })
+        ).capture.finish()
+        // Without a thread: nobody ever looks again.
+        let core = FollowCore(machine, path: source.path, elapsed: steadyClock, onChange: nil)
+        let before = core.status()
+        #expect(!before.hasChanges && before.sourceCommits != nil)
+        try application.run("UPDATE t SET b = randomblob(700) WHERE a = 150")
+        let after = core.status()
+        #expect(after.hasChanges && after.commits == before.commits)
+        #expect(after.sourceCommits != nil && after.sourceCommits != before.sourceCommits)
+        core.end()
+        #expect(core.status().sourceCommits == nil)
+    }
+
     @Test("a file that is read while it is written becomes exact")
     func aPlainReadBecomesExact() throws {
         let application = try source.application()

@@ -15,6 +15,10 @@ package struct AgentConfiguration: Equatable, Sendable {
     /// How much of the packs it pushed the agent keeps near, for short differences; 0 keeps none.
     package var cacheBytes = AgentConfiguration.defaultCacheBytes
     static let defaultCacheBytes = 2 << 30
+    /// The longest time between two reports to the coordinator.
+    package var reportEvery = AgentConfiguration.defaultReportEvery
+    static let defaultReportEvery = Duration.seconds(30)
+    private static let reportPeriods = Duration.seconds(1)...Duration.seconds(600)
     package var databases: [ProtectedDatabase] = []
     package var patterns: [DatabasePattern] = []
 
@@ -34,6 +38,10 @@ package struct AgentConfiguration: Equatable, Sendable {
         cores = try reader.optionalInt("cores", in: 0...1024) ?? 0
         uploadLimitBytes = try reader.optionalInt("upload_limit_bytes", in: 0...Int.max) ?? 0
         cacheBytes = try reader.optionalInt("cache_bytes", in: 0...Int.max) ?? Self.defaultCacheBytes
+        reportEvery = try reader.optionalDuration("report_every") ?? Self.defaultReportEvery
+        guard Self.reportPeriods.contains(reportEvery) else {
+            throw .invalid(file: Self.fileName, key: "report_every", expected: "a span from 1s to 10m")
+        }
         var databases: [ProtectedDatabase] = []
         for var entry in try reader.list("databases") {
             databases.append(try ProtectedDatabase(reader: &entry))
@@ -76,6 +84,7 @@ package struct AgentConfiguration: Equatable, Sendable {
         if cores != 0 { lines.append("cores: \(cores)") }
         if uploadLimitBytes != 0 { lines.append("upload_limit_bytes: \(uploadLimitBytes)") }
         if cacheBytes != Self.defaultCacheBytes { lines.append("cache_bytes: \(cacheBytes)") }
+        if reportEvery != Self.defaultReportEvery { lines.append("report_every: \(reportEvery.text)") }
         lines.append(databases.isEmpty ? "databases: []" : "databases:")
         for database in databases {
             lines += [

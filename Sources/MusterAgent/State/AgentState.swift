@@ -14,7 +14,7 @@ import Synchronization
 package final class AgentState: Sendable {
     let queue: DatabaseQueue
     private static let quietRecordPeriod = Duration.seconds(10)
-    /// What was recorded in this life, and when it was last written down.
+    /// What was recorded in this life or asked for, and when it was last written down.
     private let attempts = Mutex<[DatabaseID: (newest: Attempt, writtenAt: Timestamp)]>([:])
 
     /// Opens or makes the file; every change is durable when the call returns.
@@ -232,9 +232,16 @@ package final class AgentState: Sendable {
 
     package func attempt(of database: DatabaseID) throws -> Attempt? {
         if let known = attempts.withLock({ $0[database] }) { return known.newest }
-        return try queue.read { db in
+        let stored = try queue.read { db in
             try Row.fetchOne(db, sql: "SELECT * FROM attempt WHERE database = ?", arguments: [database.blob])
                 .map(Attempt.init(row:))
+        }
+        guard let stored else { return nil }
+        return attempts.withLock { attempts in
+            // One that ended meanwhile is newer.
+            let known = attempts[database] ?? (stored, stored.at)
+            attempts[database] = known
+            return known.newest
         }
     }
 

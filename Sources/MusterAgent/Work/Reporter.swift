@@ -5,24 +5,28 @@ import MusterModel
 
 /// Tells the coordinator what this node protects and how each database fares.
 struct Reporter: Sendable {
-    private static let period = Duration.seconds(30)
-    /// Reports never follow one another faster than this, however many attempts end.
+    /// Reports never follow one another faster than this, whatever happens.
     private static let shortestPause = Duration.seconds(1)
 
     private let board: DatabaseBoard
     private let state: AgentState
+    private let sessions: SourceSessions
     private let coordinator: CoordinatorClient
+    /// For looking at source files: a dead disk blocks these threads and no others.
     private let files: BlockingPool
+    private let period: Duration
     private let environment: AgentEnvironment
     private let bell = Bell()
     private let changes: BoardFeed
 
+    /// - Parameter period: the longest time between two reports.
     init(
-        board: DatabaseBoard, state: AgentState, coordinator: CoordinatorClient, files: BlockingPool,
-        environment: AgentEnvironment
+        board: DatabaseBoard, state: AgentState, sessions: SourceSessions, coordinator: CoordinatorClient,
+        files: BlockingPool, period: Duration, environment: AgentEnvironment
     ) {
-        (self.board, self.state, self.coordinator) = (board, state, coordinator)
-        (self.files, self.environment) = (files, environment)
+        (self.board, self.state, self.sessions) = (board, state, sessions)
+        (self.coordinator, self.files, self.period) = (coordinator, files, period)
+        self.environment = environment
         changes = board.feed(ringing: bell)
     }
 
@@ -30,52 +34,24 @@ struct Reporter: Sendable {
     func wake() { bell.ring() }
 
     func run() async throws {
+        var looks = SourceLooks(state: state, sessions: sessions, board: board, files: files, period: period)
+        var series = ReportSeries(life: Hex.encode(environment.random.bytes(16)), period: period)
         while !Task.isCancelled {
             do {
-                _ = try await coordinator.report(try await report())
+                _ = changes.take()
+                let now = environment.clock.now()
+                var request = series.next(try await looks.rows(at: now))
+                (request.agentVersion, request.clock) = (environment.version, environment.clock.now().description)
+                let answer = try await coordinator.report(request)
+                series.delivered(wantsFull: answer.wantsFull)
+                if answer.wantsFull, request.isDelta { bell.ring() }
             } catch {
                 let reason = (error as? any ActionableError)?.summary ?? "\(error)"
                 environment.logger.warning("report not delivered", metadata: ["reason": "\(reason)"])
             }
-            let sleep = environment.sleep
+            let (sleep, rest) = (environment.sleep, max(.zero, period - Self.shortestPause))
             try await sleep(Self.shortestPause)
-            await bell.wait { try await sleep(Self.period) }
+            await bell.wait { try await sleep(rest) }
         }
-    }
-
-    private func report() async throws -> Muster_V1_ReportRequest {
-        var request = Muster_V1_ReportRequest()
-        request.agentVersion = environment.version
-        request.clock = environment.clock.now().description
-        _ = changes.take()
-        for database in board.databases { request.databases.append(try await report(on: database)) }
-        return request
-    }
-
-    private func report(on database: ProtectedDatabase) async throws -> Muster_V1_DatabaseReport {
-        let (attempt, head) = (try state.attempt(of: database.id), try state.head(of: database.id))
-        var report = Muster_V1_DatabaseReport()
-        report.databaseID = database.id.description
-        (report.name, report.path) = (database.name, database.path)
-        report.schedule = "every \(database.schedule.every.text)"
-        // What is paused is not looked at: nothing proves that it is as it was.
-        report.changedSinceReceipt = true
-        guard database.isActive else {
-            report.state = database.isPaused ? "waiting" : "failing"
-            if let since = database.vanishedAt {
-                let vanished = DatabaseVanished(path: database.path, since: since)
-                (report.errorSummary, report.errorHint) = (vanished.summary, vanished.hint)
-            }
-            return report
-        }
-        (report.errorSummary, report.errorHint) = (attempt?.errorSummary ?? "", attempt?.errorHint ?? "")
-        report.attemptedAt = attempt?.at.description ?? ""
-        report.state = attempt.map { $0.failuresInARow > 0 ? "failing" : "ok" } ?? "waiting"
-        // A file that cannot be looked at, or that is being captured, is reported as changed: nothing proves that
-        // it is not.
-        let path = database.path
-        let now = board.isBusy(database.id) ? nil : try? await files.run { try SourceIdentity.fingerprint(of: path) }
-        report.changedSinceReceipt = now == nil || now != head?.fingerprint
-        return report
     }
 }

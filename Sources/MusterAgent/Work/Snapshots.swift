@@ -100,13 +100,15 @@ struct Snapshots: Sendable {
             attempt = failure(error, of: database, at: began)
             result = .failure(error)
         }
+        // Without what was before, this is news.
+        let before = try? state.attempt(of: database.id)
         do {
             try state.record(attempt, for: database.id)
         } catch {
             // The schedule must go on by what happened, and not by what an older row says.
             attempt = failure(error, of: database, at: began)
         }
-        reporter.wake()
+        if attempt.isNews(after: before) { reporter.wake() }
         return (attempt, result)
     }
 
@@ -121,5 +123,13 @@ struct Snapshots: Sendable {
                 "database": "\(database.name)", "reason": "\(summary)", "failures_in_a_row": "\(failures)",
             ])
         return Attempt(at: began, failuresInARow: failures, errorSummary: summary, errorHint: hint)
+    }
+}
+
+extension Attempt {
+    /// True where an admin may want to know at once: the first one, and what went wrong or well again.
+    fileprivate func isNews(after before: Attempt?) -> Bool {
+        guard let before else { return true }
+        return (failuresInARow > 0) != (before.failuresInARow > 0) || errorSummary != before.errorSummary
     }
 }

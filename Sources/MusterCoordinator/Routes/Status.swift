@@ -58,9 +58,14 @@ extension Coordinator {
     }
 
     private func silences(of nodes: [Catalog.Node], now: Timestamp) -> [NodeID: NodeSilence] {
-        Dictionary(
-            nodes.map { ($0.id, NodeSilence($0, reports.standing(of: $0.id), startedAt: startedAt, now: now)) },
-            uniquingKeysWith: { first, _ in first })
+        let tolerance = Duration.seconds(settings.limits.alarmToleranceSeconds)
+        return Dictionary(
+            nodes.map { node in
+                let standing = reports.standing(of: node.id)
+                return (
+                    node.id, NodeSilence(node, standing, startedAt: startedAt, tolerance: tolerance, now: now)
+                )
+            }, uniquingKeysWith: { first, _ in first })
     }
 
     private func alarms(

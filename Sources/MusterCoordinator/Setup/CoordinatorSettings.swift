@@ -41,6 +41,8 @@ package struct CoordinatorSettings: Hashable, Sendable {
         package var uploads = 16
         /// Requests of one node at once; more are refused.
         package var requestsPerNode = 64
+        /// How long a node may be silent, or a database behind its schedule, before that is an alarm.
+        package var alarmToleranceSeconds = 60
 
         package init() {}
     }
@@ -134,6 +136,7 @@ extension CoordinatorSettings.Limits {
             case "connections_per_address": connectionsPerAddress = number
             case "uploads": uploads = number
             case "requests_per_node": requestsPerNode = number
+            case "alarm_tolerance_seconds": alarmToleranceSeconds = number
             default: throw .badSettings(reason: "unknown limit '\(key.string ?? "?")'")
             }
         }

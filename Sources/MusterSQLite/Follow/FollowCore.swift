@@ -74,7 +74,8 @@ final class FollowCore: Sendable {
             case .broken(let error, let state): state.status(brokenReason: error.summary)
             case .ended:
                 FollowStatus(
-                    brokenReason: "it was detached", hasChanges: true, commits: 0, lastChange: nil, walBytes: 0,
+                    brokenReason: "it was detached", hasChanges: true, commits: 0, lastChange: nil,
+                    sourceCommits: nil, walBytes: 0,
                     othersAttached: false)
             }
         }
@@ -171,11 +172,17 @@ extension FollowState {
     }
 
     fileprivate func status(brokenReason: String?) -> FollowStatus {
-        FollowStatus(
-            brokenReason: brokenReason, hasChanges: hasChanges, commits: commits, lastChange: lastChange,
+        let header = files.sharedIndex()?.settledHeader(attempts: 60)
+        return FollowStatus(
+            brokenReason: brokenReason, hasChanges: hasChanges || header.map(isBehind) ?? true, commits: commits,
+            lastChange: lastChange, sourceCommits: brokenReason == nil ? header?.changeCount : nil,
             walBytes: walBytes,
             // What cannot be asked for counts as somebody: then nobody leaves as last.
             othersAttached: (try? files.isAttachedElsewhere()) ?? true)
+    }
+
+    private func isBehind(_ header: WALIndexHeader) -> Bool {
+        position.isCountKnown ? header.changeCount != position.changeCount : header.lastFrame != position.frame
     }
 }
 

@@ -28,12 +28,14 @@ package struct FollowStatus: Sendable {
     /// Why the follower has let go, or nil.
     package let brokenReason: String?
     /// True if something was committed, or given back, since the last `pin`; true until then where continuity was
-    /// not proven.
+    /// not proven. It is asked of the source at this moment: a follower that stands still hides nothing.
     package let hasChanges: Bool
     /// Commits seen since it was attached.
     package let commits: UInt64
     /// The clock's reading when the last one was seen.
     package let lastChange: Duration?
+    /// What the source's own index counts now, another number after each commit; nil where that cannot be read.
+    package let sourceCommits: UInt32?
     /// How much of the `-wal` file is in use.
     package let walBytes: UInt64
     /// True if another process has the database open, or one of our own reads from it now.

@@ -36,7 +36,9 @@ enum Surroundings {
     }
 
     /// What overrides `agent.yaml`, for whoever reads it in order to act.
-    static var agentOverrides: [String: String] { overrides(["coordinator", "cores", "upload_limit_bytes"]) }
+    static var agentOverrides: [String: String] {
+        overrides(["coordinator", "cores", "upload_limit_bytes", "report_every"])
+    }
 
     /// `MUSTER_…` variables, by the key they override in a configuration file.
     private static func overrides(_ keys: [String]) -> [String: String] {

@@ -8,6 +8,8 @@ struct StatusCommand: AsyncParsableCommand {
             RPO is what would be lost if a node were lost now: 0 only where its agent says so in a recent report, else
             the age of the newest snapshot that has a receipt.
 
+            With --check it prints one line, as a monitor wants it, unless JSON is asked for.
+
             Exit status: 0; with --check 1 if there is an alarm, or a store that is not well.
             """)
 
@@ -30,6 +32,12 @@ struct StatusCommand: AsyncParsableCommand {
         let alarms = status.alarms.map(AlarmRow.init)
         let stores = status.stores.map(StoreRow.init)
         let databases = status.databases.map(DatabaseRow.init)
+        if check, admin.format == .table {
+            let troubles = troubles(alarms, stores)
+            Console.result(line(troubles, status))
+            if !troubles.isEmpty { throw Outcome.failed }
+            return
+        }
         try admin.format.show(
             Shown(
                 version: status.version, now: status.now, startedAt: status.startedAt, nodeCount: status.nodeCount,
@@ -43,7 +51,23 @@ struct StatusCommand: AsyncParsableCommand {
         if admin.format == .table {
             try showTables(databases: databases, stores: stores, alarms: alarms)
         }
-        if check, !alarms.isEmpty || stores.contains(where: { $0.state != "ok" }) { throw Outcome.failed }
+        if check, !troubles(alarms, stores).isEmpty { throw Outcome.failed }
+    }
+
+    private func troubles(_ alarms: [AlarmRow], _ stores: [StoreRow]) -> [String] {
+        stores.filter { $0.state != "ok" }.map { "store \($0.name): \($0.state)" }
+            + alarms.map { alarm in
+                "\(alarm.kind) \([alarm.node, alarm.database].filter { !$0.isEmpty }.joined(separator: "/")): \(alarm.summary)"
+            }
+    }
+
+    /// Whatever is in it, it stays one line.
+    private func line(_ troubles: [String], _ status: Muster_V1_Status) -> String {
+        guard let first = troubles.first else {
+            return "ok: \(status.nodeCount) nodes, \(status.databaseCount) databases, no alarms"
+        }
+        let line = troubles.count == 1 ? first : "\(troubles.count) alarms, the first: \(first)"
+        return line.split(whereSeparator: \.isNewline).joined(separator: " ")
     }
 
     private func showTables(databases: [DatabaseRow], stores: [StoreRow], alarms: [AlarmRow]) throws {
