@@ -3,16 +3,26 @@
 /// The text form is 64 lowercase hex digits; nothing else parses.
 package struct Digest<Kind>: Hashable, Sendable, Comparable, CustomStringConvertible {
     package static var byteCount: Int { 32 }
-    private let first: UInt64
-    private let second: UInt64
-    private let third: UInt64
-    private let fourth: UInt64
+    @usableFromInline let first: UInt64
+    @usableFromInline let second: UInt64
+    @usableFromInline let third: UInt64
+    @usableFromInline let fourth: UInt64
 
+    /// Inlined, so that each collection's own loop is compiled: every page that is read makes one of these.
+    ///
     /// - Returns: nil unless `bytes` are exactly 32.
+    @inlinable
     package init?(bytes: some RandomAccessCollection<UInt8>) {
-        guard bytes.count == Self.byteCount else { return nil }
-        func word(_ index: Int) -> UInt64 { bigEndian(bytes.dropFirst(8 * index).prefix(8)) }
-        (first, second, third, fourth) = (word(0), word(1), word(2), word(3))
+        guard bytes.count == 32 else { return nil }
+        // Bytes move through the words from the last to the first.
+        var words: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
+        for byte in bytes {
+            words.0 = words.0 << 8 | words.1 >> 56
+            words.1 = words.1 << 8 | words.2 >> 56
+            words.2 = words.2 << 8 | words.3 >> 56
+            words.3 = words.3 << 8 | UInt64(byte)
+        }
+        (first, second, third, fourth) = words
     }
 
     /// - Returns: nil unless `text` is exactly 64 lowercase hex digits.
@@ -21,7 +31,16 @@ package struct Digest<Kind>: Hashable, Sendable, Comparable, CustomStringConvert
         self.init(bytes: bytes)
     }
 
-    package var bytes: [UInt8] { [first, second, third, fourth].flatMap(bigEndianBytes) }
+    package var bytes: [UInt8] {
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(Self.byteCount)
+        for word in [first, second, third, fourth] {
+            for shift in stride(from: UInt64(56), through: 0, by: -8) {
+                bytes.append(UInt8(truncatingIfNeeded: word >> shift))
+            }
+        }
+        return bytes
+    }
     package var description: String { Hex.encode(bytes) }
 
     package static func < (a: Self, b: Self) -> Bool {
