@@ -35,7 +35,7 @@ let package = Package(
         .target(name: "CCrypto", linkerSettings: [.linkedLibrary("crypto")]),
         .target(name: "CZstd", linkerSettings: [.linkedLibrary("zstd")]),
         .target(name: "CCurl", linkerSettings: [.linkedLibrary("curl")]),
-        .target(name: "CMalloc"),
+        .target(name: "CProcess"),
         .target(name: "MusterModel", swiftSettings: house),
         .target(name: "MusterSQLite", dependencies: ["CSQLite", "MusterModel"], swiftSettings: cHouse),
         .target(
@@ -93,7 +93,7 @@ let package = Package(
         .executableTarget(
             name: "muster",
             dependencies: [
-                "CMalloc", "MusterModel", "MusterFormat", "MusterSQLite", "MusterTransfer", "MusterAPI", "MusterStore",
+                "CProcess", "MusterModel", "MusterFormat", "MusterSQLite", "MusterTransfer", "MusterAPI", "MusterStore",
                 "MusterEngine", "MusterAgent", "MusterCoordinator",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),

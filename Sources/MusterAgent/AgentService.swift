@@ -6,6 +6,7 @@ import MusterFormat
 import MusterModel
 import MusterTransfer
 import ServiceLifecycle
+import Synchronization
 
 /// The agent of one node: takes snapshots when they are due or asked for, and reports.
 ///
@@ -24,6 +25,7 @@ package final class AgentService: Service {
     private let environment: AgentEnvironment
     private let reloads: AsyncStream<Void>
     private let overrides: [String: String]
+    private let sessions = Mutex<SourceSessions?>(nil)
 
     /// - Parameters:
     ///   - overrides: configuration from the environment, by key.
@@ -36,6 +38,9 @@ package final class AgentService: Service {
         (self.overrides, self.reloads) = (overrides, reloads)
     }
 
+    /// True if something that holds locks on a database stands still. Any thread may ask.
+    package var isStalled: Bool { sessions.withLock { $0 }?.isStalled ?? false }
+
     package func run() async throws {
         guard directory.isJoined else { throw AgentDirectoryError.notJoined(directory.path) }
         // First the lock, then the file: 'database add' writes the file, then looks at the lock. Whatever it
@@ -45,6 +50,7 @@ package final class AgentService: Service {
         let (configuration, version) = try directory.versionedConfiguration(overrides: overrides)
         let crew = try AgentCrew(directory: directory, configuration: configuration, environment: environment)
         defer { crew.shutdown() }
+        sessions.withLock { $0 = crew.sessions }
         crew.roster.noteApplied(version)
         crew.startWatching()
         environment.logger.info(
@@ -113,7 +119,7 @@ struct AgentCrew: Sendable {
     let renewal: Renewal
     let roster: Roster
     private let watch: FolderWatch?
-    private let sessions: SourceSessions
+    let sessions: SourceSessions
     private let coordinator: CoordinatorClient
 
     init(directory: AgentDirectory, configuration: AgentConfiguration, environment: AgentEnvironment) throws {

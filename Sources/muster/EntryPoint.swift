@@ -1,5 +1,5 @@
 import ArgumentParser
-import CMalloc
+import CProcess
 import Foundation
 import MusterAPI
 import MusterModel

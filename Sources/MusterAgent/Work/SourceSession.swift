@@ -32,6 +32,12 @@ final class SourceSession: Sendable {
         return status.brokenReason == nil && !status.hasChanges
     }
 
+    /// True if its follower holds locks and does not hand them over: nothing but our end gives them back.
+    func isStalled(for span: Duration) -> Bool {
+        guard let follower = state.withLock({ $0.follower }), follower.silence > span else { return false }
+        return !follower.status.isBroken
+    }
+
     var isFollowing: Bool { state.withLock { $0.follower != nil } }
     var status: FollowStatus? { state.withLock { $0.follower }?.status }
 

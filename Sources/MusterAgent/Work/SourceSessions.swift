@@ -16,6 +16,7 @@ final class SourceSessions: Sendable {
     /// A database that was quiet for this long is parked.
     private static let quietTime = Duration.seconds(60)
     private static let period = Duration.seconds(5)
+    private static let longestSilence = Duration.seconds(15)
 
     private let sessions = Mutex<[DatabaseID: SourceSession]>([:])
     private let state: AgentState
@@ -41,6 +42,11 @@ final class SourceSessions: Sendable {
 
     /// - Returns: nil where none is needed now.
     func existing(of database: DatabaseID) -> SourceSession? { sessions.withLock { $0[database] } }
+
+    /// True if a follower stands still with its locks held, for longer than any call into it may take.
+    var isStalled: Bool {
+        sessions.withLock { Array($0.values) }.contains { $0.isStalled(for: Self.longestSilence) }
+    }
 
     // MARK: - Rest
 

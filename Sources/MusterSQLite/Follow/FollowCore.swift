@@ -1,5 +1,6 @@
 import CSQLite
 import Glibc
+import MusterModel
 import Synchronization
 
 /// The machine behind its lock, and the thread that drives it.
@@ -7,6 +8,8 @@ final class FollowCore: Sendable {
     let elapsed: @Sendable () -> Duration
     private let path: String
     private let onChange: (@Sendable () -> Void)?
+    /// The clock's microseconds at the thread's last look.
+    private let lastLook: Atomic<Int64>
 
     private enum Phase {
         case following(FollowState)
@@ -24,6 +27,7 @@ final class FollowCore: Sendable {
     ) {
         (self.path, self.elapsed, self.onChange) = (path, elapsed, onChange)
         files = Mutex(state.files)
+        lastLook = Atomic(elapsed().microseconds)
         phase = Mutex(.following(state))
     }
 
@@ -124,9 +128,13 @@ final class FollowCore: Sendable {
         throw .followBroken(path: path, reason: "no thread can be started")
     }
 
+    /// How long ago the thread looked, while there is something to look for.
+    func silence() -> Duration { .microseconds(elapsed().microseconds - lastLook.load(ordering: .relaxed)) }
+
     private func run() {
         var seen: UInt64 = 0
         while true {
+            lastLook.store(elapsed().microseconds, ordering: .relaxed)
             do throws(CaptureError) {
                 let next = try withState { (state, now) throws(CaptureError) in
                     try state.tick(now)

@@ -62,6 +62,9 @@ package final class Follower: Sendable {
 
     package var status: FollowStatus { core.status() }
 
+    /// How long ago it looked for commits; grows on after it broke. Waits for nothing.
+    package var silence: Duration { core.silence() }
+
     /// Takes the pages that changed since the last round or pin, and collects anew: from here on a plain read of the
     /// file is good for every page that is not in the next pin's `dirty`.
     package func beginRound() throws(CaptureError) -> PageSet {

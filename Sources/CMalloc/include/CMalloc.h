@@ -1,3 +1,0 @@
-#pragma once
-// glibc's own settings of its heap; the Glibc module leaves <malloc.h> out.
-#include <malloc.h>

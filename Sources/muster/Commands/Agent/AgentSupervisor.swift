@@ -1,0 +1,163 @@
+import Foundation
+import Logging
+import Synchronization
+import UnixSignals
+
+/// Starts the agent as a process of its own and kills it if it stands still.
+///
+/// An agent that is stopped, or swapped out, or hangs on a dead disk, still holds its locks on live databases, and
+/// then their WALs grow without end. Only its death gives the locks back for certain: the kernel drops them. It is
+/// started again then. Where it ends by itself this process ends in the same way, so that whoever started it decides.
+final class AgentSupervisor: Sendable {
+    /// How the agent ended.
+    enum End: Equatable, Sendable {
+        case exit(Int32)
+        case signal(Int32)
+    }
+
+    struct StartFailure: Error, CustomStringConvertible {
+        let description: String
+
+        init(_ what: String, _ code: Int32) { description = "\(what): \(String(cString: strerror(code)))" }
+    }
+
+    /// How old the last heartbeat may be.
+    static let patience = Duration.seconds(5)
+    /// Before the first one, a loaded machine needs its time.
+    private static let startPatience = Duration.seconds(60)
+    /// Our own steps come this often; if they do not, it was the machine that stood still.
+    private static let step = Duration.milliseconds(250)
+    private static let longestPause = Duration.seconds(60)
+
+    private struct State {
+        var process: pid_t?
+        var isEnding = false
+    }
+
+    private let arguments: [String]
+    private let monotonic: @Sendable () -> Duration
+    private let logger: Logger
+    private let state = Mutex(State())
+
+    /// - Parameter arguments: of the agent's command line, `AgentRun` in the form that works itself.
+    init(arguments: [String], monotonic: @escaping @Sendable () -> Duration, logger: Logger) {
+        (self.arguments, self.monotonic, self.logger) = (arguments, monotonic, logger)
+    }
+
+    /// Runs agents, one after the other, until one ends by itself.
+    func run() async throws -> End {
+        let signals = await UnixSignalsSequence(trapping: .sigterm, .sigint, .sighup)
+        let forwarding = Task { for await signal in signals { forward(signal.rawValue) } }
+        defer { forwarding.cancel() }
+        return try await withCheckedThrowingContinuation { continuation in
+            // The agent dies with the thread that started it (prctl(2), PR_SET_PDEATHSIG), so this one lasts.
+            let thread = Thread { continuation.resume(with: Result { try self.supervise() }) }
+            thread.name = "muster-supervise"
+            thread.start()
+        }
+    }
+
+    private func forward(_ signal: Int32) {
+        let process = state.withLock { state in
+            if signal != SIGHUP { state.isEnding = true }
+            return state.process
+        }
+        if let process { kill(process, signal) }
+    }
+
+    private func supervise() throws -> End {
+        var pause = Duration.seconds(1)
+        while true {
+            let startedAt = monotonic()
+            if let end = try watchOne() { return end }
+            if state.withLock({ $0.isEnding }) { return .signal(SIGKILL) }
+            if monotonic() - startedAt > Self.longestPause { pause = .seconds(1) }
+            var rest = timespec(tv_sec: Int(pause.components.seconds), tv_nsec: 0)
+            nanosleep(&rest, nil)
+            pause = min(pause * 2, Self.longestPause)
+        }
+    }
+
+    /// - Returns: nil if it stood still and was killed.
+    private func watchOne() throws -> End? {
+        let (process, heart) = try start()
+        defer { close(heart) }
+        state.withLock { $0.process = process }
+        defer { state.withLock { $0.process = nil } }
+        var (lastBeat, lastStep, patience) = (monotonic(), monotonic(), Self.startPatience)
+        while true {
+            let sign = awaitSign(heart)
+            // It closes its end by ending.
+            if let end = ended(process, sign == .closed ? 0 : WNOHANG) { return end }
+            let now = monotonic()
+            if sign == .beat { (lastBeat, patience) = (now, Self.patience) }
+            // This process stood still too: that says nothing about the agent.
+            if now - lastStep > Self.step * 8 { lastBeat = now }
+            lastStep = now
+            guard now - lastBeat > patience else { continue }
+            logger.error(
+                "the agent stands still: killed, so that it holds no lock", metadata: ["process": "\(process)"])
+            kill(process, SIGKILL)
+            _ = ended(process, 0)
+            return nil
+        }
+    }
+
+    private enum Sign { case beat, silence, closed }
+
+    /// Waits for a step at most.
+    private func awaitSign(_ heart: Int32) -> Sign {
+        var request = pollfd(fd: heart, events: Int16(POLLIN), revents: 0)
+        guard poll(&request, 1, Int32(Self.step.components.attoseconds / 1_000_000_000_000_000)) > 0 else {
+            return .silence
+        }
+        var beats = [UInt8](repeating: 0, count: 64)
+        return read(heart, &beats, beats.count) > 0 ? .beat : .closed
+    }
+
+    private func ended(_ process: pid_t, _ options: Int32) -> End? {
+        var raw: Int32 = 0
+        guard waitpid(process, &raw, options) == process else { return nil }
+        // POSIX's WIFEXITED and its relatives are macros, which Swift does not see.
+        return raw & 0x7F == 0 ? .exit(raw >> 8 & 0xFF) : .signal(raw & 0x7F)
+    }
+
+    /// - Returns: its process id, and our end of the line on which its heart beats.
+    private func start() throws -> (pid_t, heart: Int32) {
+        var ends: [Int32] = [-1, -1]
+        guard socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0, &ends) == 0 else {
+            throw StartFailure("no line to the agent", errno)
+        }
+        defer { close(ends[1]) }
+        do {
+            return (try spawn(ends[1]), ends[0])
+        } catch {
+            close(ends[0])
+            throw error
+        }
+    }
+
+    private func spawn(_ heart: Int32) throws -> pid_t {
+        func check(_ code: Int32) throws { if code != 0 { throw StartFailure("the agent was not started", code) } }
+        var actions = posix_spawn_file_actions_t()
+        try check(posix_spawn_file_actions_init(&actions))
+        defer { posix_spawn_file_actions_destroy(&actions) }
+        try check(posix_spawn_file_actions_adddup2(&actions, heart, Heartbeat.descriptor))
+        var attributes = posix_spawnattr_t()
+        try check(posix_spawnattr_init(&attributes))
+        defer { posix_spawnattr_destroy(&attributes) }
+        var (none, all) = (sigset_t(), sigset_t())
+        sigemptyset(&none)
+        sigfillset(&all)
+        try check(posix_spawnattr_setsigmask(&attributes, &none))
+        try check(posix_spawnattr_setsigdefault(&attributes, &all))
+        // A group of its own: a key at the terminal reaches us alone, and we pass it on once.
+        let flags = POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP
+        try check(posix_spawnattr_setflags(&attributes, Int16(flags)))
+        let words = arguments.map { strdup($0) }
+        defer { words.forEach { free($0) } }
+        var process: pid_t = 0
+        try check(posix_spawn(&process, "/proc/self/exe", &actions, &attributes, words + [nil], environ))
+        return process
+    }
+}
