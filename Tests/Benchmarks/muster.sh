@@ -16,8 +16,14 @@ muster_up() {
     port "$MUSTER_PORT"
     "$MUSTER" agent join --dir "$MUSTER_AGENT" "$("$MUSTER" node invite bench)"
     [ -z "${MUSTER_SETTINGS:-}" ] || echo "$MUSTER_SETTINGS" >>"$MUSTER_AGENT/agent.yaml"
-    # Last: the harness kills the one that was started last.
     muster_spawn agent run --dir "$MUSTER_AGENT"
+    # The agent itself is the child of what was started: its CPU and memory count too. Last in the list is what the
+    # harness kills, and the agent dies with it.
+    until [ -s "$MUSTER_AGENT/agent.lock" ]; do sleep 0.02; done
+    local supervisor
+    supervisor=$(tail -n 1 "$PIDS")
+    sed -i '$d' "$PIDS"
+    { cat "$MUSTER_AGENT/agent.lock"; echo "$supervisor"; } >>"$PIDS"
 }
 
 # The first snapshot of a database is taken as soon as the agent knows of it: from there until the receipt is in the

@@ -123,18 +123,39 @@ def size(path):
         return 0
 
 
+def family(pid):
+    """A process and its children: the agent is its supervisor's child."""
+    children = []
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{thread}/children") as listed:
+            children += [int(child) for child in listed.read().split()]
+    return [pid] + children
+
+
 def processor(pid):
-    """Seconds of processor that a process has used."""
-    with open(f"/proc/{pid}/stat") as stat:
-        fields = stat.read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / TICK
+    """Seconds of processor that a process and its children have used."""
+    ticks = 0
+    for member in family(pid):
+        with open(f"/proc/{member}/stat") as stat:
+            fields = stat.read().rsplit(")", 1)[1].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / TICK
 
 
 def memory(pid):
-    """Resident now and at its peak, MiB."""
-    with open(f"/proc/{pid}/status") as status:
-        lines = dict(line.split(":", 1) for line in status)
-    return tuple(int(lines[key].split()[0]) / 1024 for key in ("VmRSS", "VmHWM"))
+    """Resident now and at its peak, MiB, with the children."""
+    now, peak = 0, 0
+    for member in family(pid):
+        with open(f"/proc/{member}/status") as status:
+            lines = dict(line.split(":", 1) for line in status)
+        now += int(lines["VmRSS"].split()[0]) / 1024
+        peak += int(lines["VmHWM"].split()[0]) / 1024
+    return now, peak
+
+
+def descriptors(pid):
+    """Open files of a process and its children."""
+    return sum(len(os.listdir(f"/proc/{member}/fd")) for member in family(pid))
 
 
 def machine():

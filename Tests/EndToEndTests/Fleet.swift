@@ -172,6 +172,12 @@ final class Node {
 
     func kill() async throws { try await agent?.kill() }
 
+    /// The agent itself; what was launched is its supervisor.
+    func agentProcess() throws -> pid_t {
+        let text = try String(contentsOfFile: directory + "/agent.lock", encoding: .utf8)
+        return try #require(text.split(separator: "\n").first.flatMap { pid_t($0) })
+    }
+
     func stop() async throws {
         agent?.signal(SIGTERM)
         let status = try await agent?.end()

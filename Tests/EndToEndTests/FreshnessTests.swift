@@ -97,10 +97,14 @@ extension EndToEnd {
         @Test func anAgentThatStandsStillIsSilent() async throws {
             let watched = try await Watched()
             let agent = try #require(watched.node.agent)
+            // Its supervisor first, which would end it.
             agent.signal(SIGSTOP)
+            let process = try watched.node.agentProcess()
+            #expect(kill(process, SIGSTOP) == 0)
             try watched.application.write()
             try await watched.awaitAlarm("silent")
             try await watched.expectTheAgeGrows()
+            #expect(kill(process, SIGCONT) == 0)
             agent.signal(SIGCONT)
             try await watched.awaitHealth()
         }

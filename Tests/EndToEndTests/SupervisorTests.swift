@@ -6,11 +6,6 @@ import Testing
 extension EndToEnd {
     @Suite("An agent that stands still")
     struct SupervisorTests {
-        private func agentProcess(_ node: Node) throws -> pid_t {
-            let text = try String(contentsOfFile: node.directory + "/agent.lock", encoding: .utf8)
-            return try #require(text.split(separator: "\n").first.flatMap { pid_t($0) })
-        }
-
         private func isGone(_ process: pid_t) -> Bool { kill(process, 0) != 0 && errno == ESRCH }
 
         @Test func itIsKilledAndStartedAgainAndItsLocksAreGone() async throws {
@@ -22,7 +17,7 @@ extension EndToEnd {
             try await node.add(source, every: "200ms")
             let supervisor = try node.start()
             _ = try await fleet.awaitSnapshots(1)
-            let first = try agentProcess(node)
+            let first = try node.agentProcess()
             // While it is followed nobody may leave WAL mode.
             try await eventually("a follower") {
                 (try? application.run("PRAGMA journal_mode=DELETE")) != ["delete"]
@@ -33,7 +28,7 @@ extension EndToEnd {
             try application.run("INSERT INTO item(content) VALUES (randomblob(99))")
             let before = try await fleet.snapshots().count
             try await eventually("a snapshot by the next one") { try await fleet.snapshots().count > before }
-            #expect(try agentProcess(node) != first)
+            #expect(try node.agentProcess() != first)
             #expect(supervisor.isRunning)
             #expect(supervisor.standardError.contains("stands still"))
         }
@@ -45,12 +40,12 @@ extension EndToEnd {
             try await node.add(try SampleDatabase.make(fleet.path("shop.db")))
             try node.start()
             _ = try await fleet.awaitSnapshots(1)
-            let agent = try agentProcess(node)
+            let agent = try node.agentProcess()
             if isStopped { #expect(kill(agent, SIGSTOP) == 0) }
             try await node.kill()
             try await eventually("the agent's end") { isGone(agent) }
             try node.start()
-            try await eventually("another agent") { try agentProcess(node) != agent }
+            try await eventually("another agent") { try node.agentProcess() != agent }
         }
     }
 }

@@ -65,7 +65,8 @@ extension Rule {
         "Sources/MusterCoordinator/HTTP/Call.swift": "it waits for a deadline, which is time itself",
         "Sources/MusterCoordinator/HTTP/BodyPace.swift": "it measures how fast a peer sends, which is time itself",
         "Sources/MusterSQLite/DirectReader.swift": "the release of another process's file lock raises no event",
-        "Sources/muster/Commands/Agent/AgentSupervisor.swift": "what keeps standing still is started again at a slower pace",
+        "Sources/muster/Commands/Agent/AgentSupervisor.swift":
+            "what keeps standing still is started again at a slower pace",
         "Sources/MusterSQLite/Follow/FollowCore.swift": "another process's commit raises no event",
         "Sources/MusterSQLite/Follow/FollowState+Attach.swift":
             "the release of another process's file lock raises no event",

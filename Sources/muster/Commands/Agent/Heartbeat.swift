@@ -14,6 +14,8 @@ enum Heartbeat {
             kill(getpid(), SIGKILL)
             return
         }
+        // It was started by the link to its program, and ps would show the link's name; nothing depends on it.
+        try? Data("muster".utf8).write(to: URL(filePath: "/proc/self/comm"))
         let thread = Thread { beat(isStalled) }
         thread.name = "muster-heartbeat"
         thread.stackSize = 256 << 10
