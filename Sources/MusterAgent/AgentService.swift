@@ -139,11 +139,16 @@ struct AgentCrew: Sendable {
                 keys: identity.keys, signingKey: identity.signingKey, lanes: lanes, cache: cache),
             clock: environment.clock, monotonic: environment.monotonic)
         let files = BlockingPool(label: "muster-sources", width: 4)
-        let sessions = SourceSessions(state: state, files: files, environment: environment)
-        self.sessions = sessions
         watch = FolderWatch()
+        if watch == nil {
+            environment.logger.warning("no inotify left: databases are compared from time to time, not followed")
+        }
+        let wakes = WakeWatch(watch)
+        let sessions = SourceSessions(state: state, files: files, watch: wakes, environment: environment)
+        self.sessions = sessions
         roster = try Roster(
-            directory: directory, configuration: configuration, state: state, watch: watch, environment: environment
+            directory: directory, configuration: configuration, state: state, watch: watch, wakes: wakes,
+            environment: environment
         ) { await sessions.leave($0) }
         let board = roster.board
         let taker = SnapshotTaker(
@@ -154,9 +159,9 @@ struct AgentCrew: Sendable {
             period: configuration.reportEvery, environment: environment)
         let snapshots = Snapshots(
             board: board, taker: taker, sessions: sessions, state: state, turnstile: Turnstile(room: Snapshots.room),
-            reporter: reporter,
-            files: files, environment: environment)
-        schedule = ScheduleLoop(board: board, snapshots: snapshots, state: state, environment: environment)
+            reporter: reporter, files: files, environment: environment)
+        schedule = ScheduleLoop(
+            board: board, snapshots: snapshots, sessions: sessions, state: state, environment: environment)
         let verifier = NodeVerification(
             coordinator: coordinator, identity: identity, scratch: directory.scratch, lanes: lanes,
             environment: environment)
@@ -178,8 +183,11 @@ struct AgentCrew: Sendable {
 
     /// Tells of changes in folders, from now on.
     func startWatching() {
-        let roster = roster
-        watch?.start { changes in roster.note(changes) }
+        let (roster, sessions) = (roster, sessions)
+        watch?.start { changes in
+            sessions.note(changes, roster.board)
+            roster.note(changes)
+        }
     }
 
     func shutdown() {

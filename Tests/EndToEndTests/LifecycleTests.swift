@@ -47,7 +47,8 @@ extension EndToEnd {
             try SampleDatabase.grow(source)
 
             // As if the agent had been away for a day of missed snapshots.
-            try SampleDatabase.change(node.directory + "/state.db", "UPDATE attempt SET at = at - 86400000000")
+            try SampleDatabase.change(
+                node.directory + "/state.db", "UPDATE head SET captured_at = captured_at - 86400000000")
             try node.start()
             #expect(try await fleet.awaitSnapshots(3).map(\.["sequence"].number) == [2, 1, 0])
             #expect(try await sequences(after: node.snapshot(), fleet) == [3, 2, 1, 0])

@@ -78,4 +78,30 @@ struct AgentStateTests {
         #expect(try state.adoptOwnManifest(stranger, of: database) == false)
         #expect(try state.head(of: database) == head)
     }
+
+    @Test func aTryIsWrittenDownOnlyWhereItIsNews() throws {
+        let folder = try TemporaryDirectory()
+        let state = try AgentState(path: folder.file("state.db"))
+        let database = DatabaseID(from: random)
+        func attempt(_ second: Int64, failures: Int = 0) -> Attempt {
+            Attempt(
+                at: Timestamp(microseconds: second * 1_000_000), failuresInARow: failures,
+                errorSummary: failures > 0 ? "away" : "", errorHint: "")
+        }
+        func stored() throws -> Attempt? { try AgentState(path: folder.file("state.db")).attempt(of: database) }
+        let head = try pending(database, sequence: 0)
+        try state.keep(head)
+        try state.settle(head, receipt: [1], receivedAt: Timestamp(microseconds: 9))
+        try state.record(attempt(100), for: database)
+        try state.record(attempt(200), for: database)
+        #expect(try state.attempt(of: database) == attempt(200))
+        #expect(try stored()?.at == head.capturedAt, "the snapshot says that its try went well")
+        for failures in 1...7 { try state.record(attempt(Int64(300 + failures), failures: failures), for: database) }
+        #expect(try state.attempt(of: database)?.failuresInARow == 7)
+        #expect(try stored() == attempt(304, failures: 4))
+        try state.record(attempt(400), for: database)
+        #expect(try stored() == attempt(400))
+        try state.record(attempt(500), for: database)
+        #expect(try stored() == attempt(400))
+    }
 }

@@ -8,10 +8,12 @@ struct FolderChanges: Sendable {
     var appeared: Set<FilePath> = []
     /// Files that were written to.
     var written: Set<FilePath> = []
+    /// Folders that are not watched any more: they went, or are at another place now.
+    var lost: Set<String> = []
     /// Something was lost: anything may have happened.
     var isIncomplete = false
 
-    var isEmpty: Bool { appeared.isEmpty && written.isEmpty && !isIncomplete }
+    var isEmpty: Bool { appeared.isEmpty && written.isEmpty && lost.isEmpty && !isIncomplete }
 }
 
 /// Tells what happens in folders, by inotify(7): one descriptor and one thread, however many folders.
@@ -182,13 +184,17 @@ final class FolderWatch: Sendable {
             }
         }
         if mask & UInt32(IN_IGNORED) != 0 {
-            for folder in state.foldersOf.removeValue(forKey: watch) ?? [] { state.watchOf[folder] = nil }
+            for folder in state.foldersOf.removeValue(forKey: watch) ?? [] {
+                state.watchOf[folder] = nil
+                changes.lost.insert(folder)
+            }
         }
         // A folder that was moved is not the one of that path any more, and those below it went along.
         if mask & UInt32(IN_MOVE_SELF) != 0 {
             for folder in state.foldersOf[watch] ?? [] {
                 for moved in state.watchOf.keys where moved == folder || moved.hasPrefix(folder + "/") {
                     drop(moved, &state)
+                    changes.lost.insert(moved)
                 }
             }
         }

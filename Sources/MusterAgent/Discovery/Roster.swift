@@ -49,6 +49,8 @@ final class Roster: Sendable {
     private let directory: AgentDirectory
     private let state: AgentState
     private let watch: FolderWatch?
+    /// Who else needs folders to be watched.
+    private let wakes: WakeWatch
     private let environment: AgentEnvironment
     /// One sweep at a time; a dead disk holds up this thread and no other.
     private let files = BlockingPool(label: "muster-search", width: 1)
@@ -59,9 +61,9 @@ final class Roster: Sendable {
 
     init(
         directory: AgentDirectory, configuration: AgentConfiguration, state: AgentState, watch: FolderWatch?,
-        environment: AgentEnvironment, onLeave: @escaping DatabaseBoard.OnLeave
+        wakes: WakeWatch, environment: AgentEnvironment, onLeave: @escaping DatabaseBoard.OnLeave
     ) throws {
-        (self.directory, self.state, self.watch) = (directory, state, watch)
+        (self.directory, self.state, self.watch, self.wakes) = (directory, state, watch, wakes)
         self.environment = environment
         var book = DiscoveryBook(try state.discovered(), configuration)
         try state.keep(book.use(configuration).rows)
@@ -145,6 +147,8 @@ final class Roster: Sendable {
         (knowledge.book, knowledge.patterns) = (book, configuration.patterns)
         knowledge.sweepIsDueAt = environment.monotonic()
         await board.replace(with: book.databases)
+        if knowledge.patterns.isEmpty { knowledge.folders = [] }
+        keepWatch(over: knowledge.folders)
         noteApplied(version)
         environment.logger.info("configuration reloaded", metadata: ["databases": "\(board.databases.count)"])
     }
@@ -252,8 +256,10 @@ final class Roster: Sendable {
 
     private func keepWatch(over folders: Set<String>) {
         guard let watch else { return }
-        let wanted = folders.union(board.databases.map { FilePath($0.path).folder })
-        for folder in watch.folders where !wanted.contains(folder) { watch.remove(folder) }
+        // In this order: one that is watched from now on is not among them.
+        let watched = watch.folders
+        let wanted = folders.union(wakes.folders)
+        for folder in watched where !wanted.contains(folder) { watch.remove(folder) }
         if watch.takeIsFull() {
             environment.logger.warning(
                 "the system has no room for more folder watches; changes there are found by sweeps alone",

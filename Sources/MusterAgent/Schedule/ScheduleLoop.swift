@@ -6,7 +6,11 @@ final class ScheduleLoop: Sendable {
     private struct Ended {
         let database: DatabaseID
         let attempt: Attempt
+        let isResting: Bool
     }
+
+    /// Ten thousand that are due at once must not be at work at once; see `Snapshots.room` for those that read.
+    private static let mostAtOnce = 32
 
     private struct News {
         var ended: [Ended] = []
@@ -15,15 +19,20 @@ final class ScheduleLoop: Sendable {
 
     private let board: DatabaseBoard
     private let snapshots: Snapshots
+    private let sessions: SourceSessions
     private let state: AgentState
     private let environment: AgentEnvironment
     private let news = Mutex(News())
     private let bell = Bell()
     private let changes: BoardFeed
 
-    init(board: DatabaseBoard, snapshots: Snapshots, state: AgentState, environment: AgentEnvironment) {
-        (self.board, self.snapshots, self.state, self.environment) = (board, snapshots, state, environment)
-        changes = board.feed(ringing: bell)
+    init(
+        board: DatabaseBoard, snapshots: Snapshots, sessions: SourceSessions, state: AgentState,
+        environment: AgentEnvironment
+    ) {
+        (self.board, self.snapshots, self.sessions) = (board, snapshots, sessions)
+        (self.state, self.environment) = (state, environment)
+        changes = board.feed(ringing: bell, hearsOfWakes: true)
     }
 
     func stop() {
@@ -35,6 +44,7 @@ final class ScheduleLoop: Sendable {
     func run() async throws {
         var book = ScheduleBook()
         var known: [DatabaseID: Schedule] = [:]
+        var atWork = 0
         try await withThrowingDiscardingTaskGroup { group in
             while !Task.isCancelled {
                 let (ended, isStopped) = news.withLock { news in
@@ -42,16 +52,20 @@ final class ScheduleLoop: Sendable {
                     return (news.ended, news.isStopped)
                 }
                 if isStopped { break }
+                atWork -= ended.count
                 for end in ended {
-                    book.finished(end.database, end.attempt, chance: environment.random.unitInterval())
+                    book.finished(
+                        end.database, end.attempt, chance: environment.random.unitInterval(), isResting: end.isResting)
                 }
                 try refresh(&book, &known)
-                for id in book.takeDue(at: environment.clock.now()) {
+                for id in book.takeDue(at: environment.clock.now(), limit: Self.mostAtOnce - atWork) {
                     guard let database = board.database(id) else { continue }
+                    atWork += 1
                     group.addTask { await self.take(database) }
                 }
                 // An hour at most: the wall clock may be set.
-                let idle = min(book.idleTime(at: environment.clock.now()) ?? .seconds(3600), .seconds(3600))
+                let nextDue = atWork < Self.mostAtOnce ? book.idleTime(at: environment.clock.now()) : nil
+                let idle = min(nextDue ?? .seconds(3600), .seconds(3600))
                 let sleep = environment.sleep
                 await bell.wait { try await sleep(idle) }
             }
@@ -60,7 +74,10 @@ final class ScheduleLoop: Sendable {
 
     private func take(_ database: ProtectedDatabase) async {
         let attempt = await snapshots.takeIfChanged(database)
-        news.withLock { $0.ended.append(Ended(database: database.id, attempt: attempt)) }
+        let isResting = attempt.failuresInARow == 0 && sessions.isResting(database.id)
+        news.withLock { news in
+            news.ended.append(Ended(database: database.id, attempt: attempt, isResting: isResting))
+        }
         bell.ring()
     }
 
@@ -71,7 +88,10 @@ final class ScheduleLoop: Sendable {
                 known[id] = nil
                 continue
             }
-            guard known[id] != database.schedule else { continue }
+            guard known[id] != database.schedule else {
+                book.wake(id, now: environment.clock.now())
+                continue
+            }
             book.add(
                 id, database.schedule, lastAttempt: try state.attempt(of: id), now: environment.clock.now(),
                 chance: environment.random.unitInterval())

@@ -34,6 +34,7 @@ extension AgentState {
         guard FileManager.default.fileExists(atPath: path) else { return [] }
         var configuration = Configuration()
         configuration.readonly = true
+        configuration.busyMode = AgentState.busyMode
         return try DatabaseQueue(path: path, configuration: configuration).read { db in
             try db.tableExists("discovered") ? try discovered(db) : []
         }

@@ -13,13 +13,15 @@ import Synchronization
 /// commit whose answer was lost is never made twice.
 package final class AgentState: Sendable {
     let queue: DatabaseQueue
-    private static let quietRecordPeriod = Duration.seconds(10)
-    /// What was recorded in this life or asked for, and when it was last written down.
-    private let attempts = Mutex<[DatabaseID: (newest: Attempt, writtenAt: Timestamp)]>([:])
+    /// The command line reads the file, and the agent may be making it at that moment.
+    static let busyMode = GRDB.Database.BusyMode.timeout(10)
+    /// The newest of each database.
+    let attempts = Mutex<[DatabaseID: Attempt]>([:])
 
     /// Opens or makes the file; every change is durable when the call returns.
     package init(path: String) throws {
         var configuration = Configuration()
+        configuration.busyMode = Self.busyMode
         configuration.prepareDatabase { db in
             try db.execute(sql: "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON")
         }
@@ -30,6 +32,8 @@ package final class AgentState: Sendable {
         migrator.registerMigration("discovered") { db in try db.execute(sql: Self.discoveredSchema) }
         try migrator.migrate(queue)
         try dropUnfinishedLedgers()
+        let attempts = try queue.read(Self.attempts)
+        self.attempts.withLock { $0 = attempts }
     }
 
     private static let schema = """
@@ -225,47 +229,6 @@ package final class AgentState: Sendable {
                     FROM own_manifest WHERE manifest_hash = ? AND database = ?
                     """, arguments: [hash.blob, database.blob])
             return db.changesCount == 1
-        }
-    }
-
-    // MARK: - Attempts
-
-    package func attempt(of database: DatabaseID) throws -> Attempt? {
-        if let known = attempts.withLock({ $0[database] }) { return known.newest }
-        let stored = try queue.read { db in
-            try Row.fetchOne(db, sql: "SELECT * FROM attempt WHERE database = ?", arguments: [database.blob])
-                .map(Attempt.init(row:))
-        }
-        guard let stored else { return nil }
-        return attempts.withLock { attempts in
-            // One that ended meanwhile is newer.
-            let known = attempts[database] ?? (stored, stored.at)
-            attempts[database] = known
-            return known.newest
-        }
-    }
-
-    /// Written down at once where something went wrong or well again, otherwise now and then: a snapshot every
-    /// second must not cost a flush of its own for the time of the last one.
-    package func record(_ attempt: Attempt, for database: DatabaseID) throws {
-        let isNews = attempts.withLock { attempts in
-            let known = attempts[database]
-            let isNews =
-                known.map { known in
-                    attempt.failuresInARow > 0 || known.newest.failuresInARow > 0
-                        || attempt.at - known.writtenAt >= Self.quietRecordPeriod
-                } ?? true
-            attempts[database] = (attempt, isNews ? attempt.at : known?.writtenAt ?? attempt.at)
-            return isNews
-        }
-        guard isNews else { return }
-        try queue.write { db in
-            try db.execute(
-                sql: "INSERT OR REPLACE INTO attempt VALUES (?, ?, ?, ?, ?)",
-                arguments: [
-                    database.blob, attempt.at.microseconds, attempt.failuresInARow, attempt.errorSummary,
-                    attempt.errorHint,
-                ])
         }
     }
 }

@@ -15,7 +15,6 @@ struct Attempting: Sendable {
 
     /// - Returns: nil if nothing changed and that is enough.
     func run(_ taker: SnapshotTaker) async throws -> SnapshotID? {
-        defer { taker.sessions.rest(database) }
         let state = taker.state
         let head = try state.head(of: database.id)
         let stored = try head.flatMap { head in

@@ -46,13 +46,23 @@ final class DatabaseBoard: Sendable {
 
     func database(_ id: DatabaseID) -> ProtectedDatabase? { state.withLock { $0.databases[id] } }
 
-    /// - Parameter bell: rung whenever the board has changed.
+    /// - Parameters:
+    ///   - bell: rung whenever the board has changed.
+    ///   - hearsOfWakes: also tells of databases that were woken.
     /// - Returns: tells which databases have changed since; all of them at first.
-    func feed(ringing bell: Bell) -> BoardFeed {
+    func feed(ringing bell: Bell, hearsOfWakes: Bool = false) -> BoardFeed {
         state.withLock { state in
-            let feed = BoardFeed(Array(state.databases.keys), bell)
+            let feed = BoardFeed(Array(state.databases.keys), bell, hearsOfWakes: hearsOfWakes)
             state.feeds.append(feed)
             return feed
+        }
+    }
+
+    /// Somebody opened these or wrote to them: feeds that want to know are told.
+    func wake(_ ids: [DatabaseID]) {
+        state.withLock { state in
+            let listed = ids.filter { state.databases[$0] != nil }
+            for feed in state.feeds where feed.hearsOfWakes { feed.add(listed) }
         }
     }
 
@@ -180,14 +190,15 @@ final class DatabaseBoard: Sendable {
     }
 }
 
-/// Which databases were put on the board, changed on it, or taken off since somebody last asked.
+/// Which databases were put on the board, changed on it, were woken, or taken off since somebody last asked.
 final class BoardFeed: Sendable {
     private let changed: Mutex<Set<DatabaseID>>
     private let bell: Bell
+    fileprivate let hearsOfWakes: Bool
 
-    fileprivate init(_ ids: [DatabaseID], _ bell: Bell) {
+    fileprivate init(_ ids: [DatabaseID], _ bell: Bell, hearsOfWakes: Bool) {
         changed = Mutex(Set(ids))
-        self.bell = bell
+        (self.bell, self.hearsOfWakes) = (bell, hearsOfWakes)
     }
 
     fileprivate func add(_ ids: [DatabaseID]) {

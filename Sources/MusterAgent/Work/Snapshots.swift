@@ -27,7 +27,7 @@ struct Snapshots: Sendable {
             try await board.exclusively(database.id) {
                 // A commit that a crash cut off may be all that there is to do.
                 try await taker.settlePending(database)
-                if try await !isUnchanged(database) {
+                if try await !sessions.isUnchanged(database) {
                     _ = try await takeInTurn(database, labels: [:], skipsUnchanged: true)
                 }
             }
@@ -55,8 +55,15 @@ struct Snapshots: Sendable {
             // Who stood in line when the agent was told to stop does not begin any more.
             if Task.isShuttingDownGracefully { throw CancellationError() }
             let began = environment.monotonic()
-            let snapshot = try await taker.take(
-                database, labels: labels, skipsUnchanged: skipsUnchanged, onChange: {})
+            let snapshot: SnapshotID?
+            do {
+                snapshot = try await taker.take(
+                    database, labels: labels, skipsUnchanged: skipsUnchanged, onChange: {})
+            } catch {
+                await sessions.rest(database)
+                throw error
+            }
+            await sessions.rest(database)
             guard let snapshot else { return nil }
             environment.logger.info(
                 "snapshot acknowledged",
@@ -74,13 +81,6 @@ struct Snapshots: Sendable {
         let path = database.path
         let bytes = try await files.run { SourceIdentity.byteCount(of: path) }
         return min(Self.mostForOne, 1 + Int(bytes / (8 << 20)))
-    }
-
-    private func isUnchanged(_ database: ProtectedDatabase) async throws -> Bool {
-        if let session = sessions.existing(of: database.id), session.isFollowing { return session.isUnchanged }
-        guard let head = try state.head(of: database.id), !head.fingerprint.isEmpty else { return false }
-        let path = database.path
-        return try await files.run { try SourceIdentity.fingerprint(of: path) } == head.fingerprint
     }
 
     // MARK: - How it went

@@ -39,6 +39,8 @@ final class SourceSession: Sendable {
     }
 
     var isFollowing: Bool { state.withLock { $0.follower != nil } }
+    /// True if there is nothing to remember.
+    var isEmpty: Bool { state.withLock { $0.follower == nil && $0.unsettled == nil } }
     var status: FollowStatus? { state.withLock { $0.follower }?.status }
 
     /// How the next snapshot reads the database; attaches a follower where that is possible.

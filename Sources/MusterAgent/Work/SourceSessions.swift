@@ -1,4 +1,3 @@
-import Foundation
 import Logging
 import MusterEngine
 import MusterModel
@@ -11,24 +10,27 @@ import Synchronization
 /// |---|---|
 /// | open in WAL mode and written to within the last minute | a follower |
 /// | quiet, or closed | a watch that tells of the first write (WakeWatch); its ledger keeps where it stood |
-/// | with a rollback journal, paused | nothing |
+/// | the same, and seen to be as its newest snapshot since | no turn in the schedule either, but seldom |
+/// | paused, vanished | nothing |
 final class SourceSessions: Sendable {
     /// A database that was quiet for this long is parked.
     private static let quietTime = Duration.seconds(60)
     private static let period = Duration.seconds(5)
     private static let longestSilence = Duration.seconds(15)
+    /// Databases that are attached to at once when they wake.
+    private static let wakingAtOnce = 8
 
     private let sessions = Mutex<[DatabaseID: SourceSession]>([:])
     private let state: AgentState
-    /// For attaching and letting go: a dead disk blocks these threads and no others.
+    /// For looking at files, attaching and letting go: a dead disk blocks these threads and no others.
     private let files: BlockingPool
     private let environment: AgentEnvironment
-    private let watch: WakeWatch?
+    private let watch: WakeWatch
+    private let woken = Mutex<Set<DatabaseID>>([])
+    private let bell = Bell()
 
-    init(state: AgentState, files: BlockingPool, environment: AgentEnvironment) {
-        (self.state, self.files, self.environment) = (state, files, environment)
-        watch = WakeWatch()
-        if watch == nil { environment.logger.warning("no inotify left: quiet databases are compared, not followed") }
+    init(state: AgentState, files: BlockingPool, watch: WakeWatch, environment: AgentEnvironment) {
+        (self.state, self.files, self.watch, self.environment) = (state, files, watch, environment)
     }
 
     func session(of database: DatabaseID) -> SourceSession {
@@ -50,18 +52,53 @@ final class SourceSessions: Sendable {
 
     // MARK: - Rest
 
-    /// A snapshot ended: who is not followed is watched.
-    func rest(_ database: ProtectedDatabase) {
-        guard existing(of: database.id)?.isFollowing != true else {
-            watch?.forget(database.id)
-            return
+    /// True if the database is, provably, as at its newest snapshot; where its folder can be watched it rests then.
+    ///
+    /// Call it, and `rest`, only in the database's turn.
+    func isUnchanged(_ database: ProtectedDatabase) async throws -> Bool {
+        if let session = existing(of: database.id), session.isFollowing { return session.isUnchanged }
+        guard let head = try state.head(of: database.id), !head.fingerprint.isEmpty else { return false }
+        return try await look(at: database, head) == .unchanged
+    }
+
+    /// True while nobody told of a change since the database was seen to be unchanged.
+    func isResting(_ database: DatabaseID) -> Bool { watch.isResting(database) }
+
+    /// A snapshot ended: who is not followed is watched, and needs no session.
+    func rest(_ database: ProtectedDatabase) async {
+        guard existing(of: database.id)?.isFollowing != true else { return watch.disarm(database.id) }
+        sessions.withLock { sessions in
+            if sessions[database.id]?.isEmpty == true { sessions[database.id] = nil }
         }
-        watch?.watch(database.id, path: database.path)
+        let watch = watch
+        // Nothing in there throws.
+        _ = try? await files.run { watch.arm(database.id, path: database.path) }
+    }
+
+    /// What the files say.
+    private enum Look { case unchanged, closed, changed }
+
+    private func look(at database: ProtectedDatabase, _ head: LineageHead) async throws -> Look {
+        let (watch, id, path) = (watch, database.id, database.path)
+        return try await files.run {
+            // Before the look: what is written after it is told.
+            let file = watch.arm(id, path: path)
+            guard try SourceIdentity.fingerprint(of: path) != head.fingerprint else {
+                watch.rest(id)
+                return .unchanged
+            }
+            return Self.hasLog(file) ? .changed : .closed
+        }
+    }
+
+    private static func hasLog(_ file: FilePath) -> Bool {
+        // What cannot be looked at is not followed either.
+        (try? FileStatus(path: file.description + "-wal", followsLink: false)) != nil
     }
 
     /// Lets go of a database: its files carry no lock of ours when this returns.
     func leave(_ database: DatabaseID) async {
-        watch?.forget(database)
+        watch.disarm(database)
         guard let session = sessions.withLock({ $0.removeValue(forKey: database) }) else { return }
         await letGo(session)
     }
@@ -80,7 +117,7 @@ final class SourceSessions: Sendable {
     func run(_ board: DatabaseBoard) async throws {
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await self.park(board) }
-            group.addTask { await self.wake(board) }
+            group.addTask { try await self.wake(board) }
             try await group.waitForAll()
         }
     }
@@ -91,7 +128,7 @@ final class SourceSessions: Sendable {
         while !Task.isCancelled {
             try await environment.sleep(Self.period)
             for (id, session) in sessions.withLock({ $0 }) where isQuiet(session) {
-                guard let database = board.database(id) else { continue }
+                guard let database = board.database(id), !board.isBusy(id) else { continue }
                 do {
                     try await board.exclusively(id) { try await self.park(database, session) }
                 } catch is CancellationError {
@@ -113,70 +150,91 @@ final class SourceSessions: Sendable {
 
     private func park(_ database: ProtectedDatabase, _ session: SourceSession) async throws {
         guard isQuiet(session) else { return }
-        let cursor = try await files.run { session.park(leavingAsLast: session.status?.othersAttached == false) }
-        sessions.withLock { $0[database.id] = nil }
-        watch?.forget(database.id)
-        watch?.watch(database.id, path: database.path)
+        let watch = watch
+        let cursor = try await files.run {
+            watch.arm(database.id, path: database.path)
+            return session.park(leavingAsLast: session.status?.othersAttached == false)
+        }
+        sessions.withLock { sessions in
+            if sessions[database.id]?.isEmpty == true { sessions[database.id] = nil }
+        }
         if let cursor { try state.keepCursor(cursor.bytes, of: database.id) }
         environment.logger.debug("database parked", metadata: ["database": "\(database.name)"])
     }
 
     // MARK: - Waking
 
-    private func wake(_ board: DatabaseBoard) async {
-        let woken = watchers(board)
-        for await id in woken {
-            guard let database = board.database(id), existing(of: id)?.isFollowing != true else { continue }
-            do {
-                try await board.exclusively(id) { try await self.follow(database) }
-            } catch is CancellationError {
-                continue
-            } catch {
-                // The schedule meets the same and reports it.
-                environment.logger.debug(
-                    "not woken", metadata: ["database": "\(database.name)", "reason": "\(error)"])
+    /// From the folder watch's thread.
+    func note(_ changes: FolderChanges, _ board: DatabaseBoard) {
+        let ids = watch.takeWoken(by: changes)
+        guard !ids.isEmpty else { return }
+        // The schedule looks at each in its time.
+        board.wake(ids)
+        // Where nobody knows who was written to, that is enough.
+        guard !changes.isIncomplete else { return }
+        woken.withLock { $0.formUnion(ids) }
+        bell.ring()
+    }
+
+    private func wake(_ board: DatabaseBoard) async throws {
+        try await noteOpen(board)
+        await withTaskGroup(of: Void.self) { group in
+            var atWork = 0
+            while !Task.isCancelled {
+                let ids = woken.withLock { woken in
+                    defer { woken = [] }
+                    return woken
+                }
+                for id in ids {
+                    if atWork >= Self.wakingAtOnce {
+                        await group.next()
+                        atWork -= 1
+                    }
+                    group.addTask { await self.follow(id, board) }
+                    atWork += 1
+                }
+                await bell.waitForRing()
             }
         }
     }
 
-    /// What was left open at the start, then what the watch tells, from a thread of its own.
-    private func watchers(_ board: DatabaseBoard) -> AsyncStream<DatabaseID> {
-        AsyncStream { continuation in
-            for database in board.databases where database.isActive {
-                if FileManager.default.fileExists(atPath: database.path + "-wal") {
-                    continuation.yield(database.id)
-                } else {
-                    watch?.watch(database.id, path: database.path)
-                }
-            }
-            guard let watch else { return }
-            let isOver = Flag()
-            continuation.onTermination = { _ in isOver.raise() }
-            let thread = Thread {
-                while !isOver.isRaised {
-                    for id in watch.wait(milliseconds: 1000) { continuation.yield(id) }
-                }
-            }
-            thread.name = "muster-watch"
-            thread.stackSize = 256 << 10
-            thread.start()
+    /// What was left open when the agent ended may have been written to since.
+    private func noteOpen(_ board: DatabaseBoard) async throws {
+        let databases = board.databases.filter(\.isActive)
+        let open = try await files.run { databases.filter { Self.hasLog(FilePath($0.path)) }.map(\.id) }
+        woken.withLock { $0.formUnion(open) }
+    }
+
+    private func follow(_ id: DatabaseID, _ board: DatabaseBoard) async {
+        // One that is being captured is attached to there, or looked at when it is due again.
+        guard let database = board.database(id), !board.isBusy(id), existing(of: id)?.isFollowing != true else {
+            return
+        }
+        do {
+            try await board.exclusively(id) { try await self.follow(database) }
+        } catch is CancellationError {
+            // It left the board meanwhile, or the agent stops.
+            return
+        } catch {
+            // The schedule meets the same and reports it.
+            environment.logger.debug(
+                "not woken", metadata: ["database": "\(database.name)", "reason": "\(error)"])
         }
     }
 
     /// Attaches at once, while what was written still lies in the WAL as a whole.
     private func follow(_ database: ProtectedDatabase) async throws {
-        watch?.forget(database.id)
-        guard let head = try state.head(of: database.id), let stored = try state.ledger(of: database.id),
-            stored.manifestHash == head.manifestHash, let cursor = stored.cursor.flatMap({ FollowCursor(bytes: $0) })
+        guard let head = try state.head(of: database.id), try await look(at: database, head) == .changed,
+            let stored = try state.ledger(of: database.id), stored.manifestHash == head.manifestHash,
+            let cursor = stored.cursor.flatMap({ FollowCursor(bytes: $0) })
         else { return }
         let (session, path) = (session(of: database.id), database.path)
         let (elapsed, logger) = (environment.monotonic, environment.logger)
-        let isFollowing = try await files.run {
+        try await files.run {
             _ = session.way(path: path, cursor: cursor, elapsed: elapsed, onChange: {}) { refusal in
                 logger.debug("not followed", metadata: ["database": "\(path)", "reason": "\(refusal.summary)"])
             }
-            return session.isFollowing
         }
-        if !isFollowing { watch?.watch(database.id, path: database.path) }
+        await rest(database)
     }
 }
