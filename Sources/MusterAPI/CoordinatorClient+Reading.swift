@@ -9,6 +9,8 @@ package struct SnapshotFilter: Sendable {
     /// RFC 3339, by receipt time.
     package var since = ""
     package var until = ""
+    /// RFC 3339, with a database: only the newest whose state is of that time or an earlier one.
+    package var at = ""
     /// Only snapshots that need this pack.
     package var pack = ""
     package var limit = 0
@@ -19,8 +21,8 @@ package struct SnapshotFilter: Sendable {
     fileprivate var query: [(String, String)] {
         [
             ("node", node), ("database", database), ("label", label), ("since", since), ("until", until),
-            ("pack", pack),
-            ("limit", limit == 0 ? "" : String(limit)), ("after", after),
+            ("at", at),
+            ("pack", pack), ("limit", limit == 0 ? "" : String(limit)), ("after", after),
         ]
     }
 }

@@ -169,15 +169,16 @@ extension Catalog {
         try database.run(
             """
             INSERT INTO snapshot(id, node, database, lineage, sequence, parent, base, base_steps, manifest_hash,
-                manifest_bytes, created_at, received_at, size_bytes, stored_bytes, content_root, page_size, page_count,
+                manifest_bytes, created_at, received_at, moment, size_bytes, stored_bytes, content_root, page_size, page_count,
                 pack_count, method, labels)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
             """,
             [
                 commit.snapshot.blob, commit.node.blob, commit.database.blob, commit.lineage.blob,
                 Int64(commit.sequence), commit.parent?.blob, commit.base?.snapshot.blob, change.baseSteps,
                 commit.manifestHash.blob, commit.manifestBytes, commit.createdAt.microseconds,
-                commit.receivedAt.microseconds, commit.sizeBytes, bytesAdded, commit.contentRoot.blob,
+                commit.receivedAt.microseconds, try moment(of: commit, in: database), commit.sizeBytes, bytesAdded,
+                commit.contentRoot.blob,
                 commit.pageSize, commit.pageCount, change.liveCount, commit.method,
                 try LabelText.encode(commit.labels),
             ])
@@ -186,6 +187,13 @@ extension Catalog {
             try database.run("INSERT INTO label VALUES (?, ?, ?)", [key, value, number])
         }
         return number
+    }
+
+    /// A node may say any time: it cannot put a snapshot before or among those that came earlier, nor into the future.
+    private static func moment(of commit: Commit, in database: GRDB.Database) throws -> Int64 {
+        let before: Int64? = try database.value(
+            "SELECT newest_received_at FROM database WHERE id = ?", [commit.database.blob])
+        return min(commit.receivedAt.microseconds, max(commit.createdAt.microseconds, before ?? .min))
     }
 
     private static func insertPlaces(_ commit: Commit, _ number: Int64, into database: GRDB.Database) throws {

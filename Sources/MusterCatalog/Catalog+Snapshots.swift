@@ -274,6 +274,20 @@ extension Catalog {
         return (snapshotQuery + filter + " ORDER BY s.received_at DESC, s.number DESC LIMIT ?", arguments)
     }
 
+    /// The newest snapshot of the databases that holds a state of that time or an earlier one.
+    package func newest(of databases: [DatabaseID], at time: Timestamp) async throws(CatalogError) -> Snapshot? {
+        try await read { database in
+            let found = try databases.compactMap { id in
+                try Row.fetchOne(database, sql: Self.momentQuery, arguments: [id.blob, time.microseconds])
+            }
+            let newest = found.max { ($0["moment"] as Int64, $0["number"] as Int64) < ($1["moment"], $1["number"]) }
+            return try newest.map { try Self.snapshot($0, in: database) }
+        }
+    }
+
+    static let momentQuery =
+        snapshotQuery + " WHERE s.database = ?1 AND s.moment <= ?2 ORDER BY s.moment DESC, s.number DESC LIMIT 1"
+
     static let snapshotQuery = """
         SELECT s.*, n.name AS node_name, d.name AS database_name, f.forked_from FROM snapshot s
         CROSS JOIN node n ON n.id = s.node CROSS JOIN database d ON d.id = s.database

@@ -2,7 +2,8 @@
 ///
 /// A pack is needed by the snapshots of a lineage whose sequence lies in [born, died) of its reference; `live_packs`
 /// counts those that did not die. `base` is the snapshot whose map a delta manifest changes, `base_steps` how far it
-/// is from a full one. A pack is `wanting` while no store has a good copy of it.
+/// is from a full one. `moment` is the time that a restore to a point in time goes by: the end of the capture by the
+/// node's clock (`created_at`), held between the database's receipt before and its own. A pack is `wanting` while no store has a good copy of it.
 enum Schema {
     static let version1 = [identity, databases, packs, inspections, work, record]
 
@@ -109,6 +110,7 @@ enum Schema {
             manifest_bytes INTEGER NOT NULL,
             created_at INTEGER NOT NULL,
             received_at INTEGER NOT NULL,
+            moment INTEGER NOT NULL,
             size_bytes INTEGER NOT NULL,
             stored_bytes INTEGER NOT NULL,
             content_root BLOB NOT NULL CHECK (length(content_root) = 32),
@@ -123,7 +125,7 @@ enum Schema {
         CREATE INDEX snapshot_by_receipt ON snapshot(received_at);
         CREATE INDEX snapshot_by_node_receipt ON snapshot(node, received_at);
         CREATE INDEX snapshot_by_database_receipt ON snapshot(database, received_at);
-        CREATE INDEX snapshot_by_database_capture ON snapshot(database, created_at);
+        CREATE INDEX snapshot_by_database_moment ON snapshot(database, moment);
         CREATE INDEX snapshot_by_base ON snapshot(base) WHERE base IS NOT NULL;
         CREATE INDEX snapshot_damaged ON snapshot(database) WHERE verdict LIKE 'failed%';
 

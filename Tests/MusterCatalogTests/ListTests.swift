@@ -71,6 +71,12 @@ struct ListTests {
         #expect(try await fixture.catalog.snapshots(withPrefix: "xyz123", of: nil, limit: 2).isEmpty)
     }
 
+    @Test func aPointInTimeIsOneStepOfAnIndex() async throws {
+        let plan = try await plan(of: Catalog.momentQuery)
+        #expect(plan.first == "SEARCH s USING INDEX snapshot_by_database_moment (database=? AND moment<?)", "\(plan)")
+        #expect(plan.allSatisfy { $0.hasPrefix("SEARCH") }, "\(plan)")
+    }
+
     /// Each filter must be a search of its own index, in the order of the list: a scan or a sort grows with the fleet.
     @Test func areIndexSearches() async throws {
         let fixture = try await Fixture()
@@ -104,7 +110,8 @@ struct ListTests {
 
     @Test(arguments: [
         Catalog.chunkQuery, Catalog.needingQuery, Catalog.openJobs, Catalog.oldJobs,
-        Catalog.damagedQuery, Catalog.waitingQuery, CommitCheck.receiptQuery, CommitCheck.wantingQuery,
+        Catalog.damagedQuery, Catalog.waitingQuery, Catalog.momentQuery, CommitCheck.receiptQuery,
+        CommitCheck.wantingQuery,
         CommitCheck.newcomersQuery,
     ])
     func andTheOtherOftenAskedQuestionsAreToo(sql: String) async throws {

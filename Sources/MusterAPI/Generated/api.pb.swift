@@ -424,6 +424,8 @@ package nonisolated struct Muster_V1_Job: Sendable {
   package init() {}
 }
 
+/// GET /v1/jobs/{id}?wait= on the admin plane gives the job: at once, or with `wait` when it has ended, at the latest after
+/// so many seconds (60 at most).
 /// POST /v1/jobs/{id}/outcome
 package nonisolated struct Muster_V1_JobOutcome: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
@@ -480,7 +482,9 @@ package nonisolated struct Muster_V1_Finding: Sendable {
 }
 
 /// GET /v1/snapshots?node=&database=&label=k=v&since=&until=&pack=&limit=&after=&at=
-/// Newest receipt first. With `at` and `database`: only the one whose capture ended last at or before that time.
+/// Newest receipt first. With `at` and `database`: only the newest whose moment is not after that time. The moment is
+/// the end of the capture by the node's clock, but not before the receipt that the database had last got by then, and
+/// not after its own.
 package nonisolated struct Muster_V1_SnapshotList: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for

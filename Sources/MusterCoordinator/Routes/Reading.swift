@@ -30,6 +30,7 @@ extension Coordinator {
             }
             query.label = (parts[0], parts[1])
         }
+        if let moment = try Self.time(call, "at") { return try await showNewest(call, query, at: moment) }
         query.since = try Self.time(call, "since")
         query.until = try Self.time(call, "until")
         if let pack = call.query("pack") {
@@ -46,6 +47,17 @@ extension Coordinator {
         var answer = Muster_V1_SnapshotList()
         answer.snapshots = found.prefix(limit).map(Muster_V1_Snapshot.init)
         if found.count > limit { answer.next = found[limit - 1].id.description }
+        return try call.answer(answer)
+    }
+
+    private func showNewest(
+        _ call: Call, _ query: Catalog.SnapshotQuery, at moment: Timestamp
+    ) async throws -> Response {
+        guard let databases = query.databases else {
+            throw Refusal.invalid("'at' needs a database", hint: "Name it with 'database', and its node with 'node'.")
+        }
+        var answer = Muster_V1_SnapshotList()
+        answer.snapshots = try await catalog.newest(of: databases, at: moment).map { [Muster_V1_Snapshot($0)] } ?? []
         return try call.answer(answer)
     }
 

@@ -25,9 +25,9 @@ struct AnswerCheck {
         try compare(answer, "database", asked: database, found: answer.database) { $0 == $1 || $0 == databaseID }
         try compare(answer, "checksum", asked: answer.checksum, found: part.contentRoot.description)
         guard let until else { return }
-        guard let received = Timestamp(answer.receivedAt), received <= until else {
+        guard let received = Timestamp(answer.receivedAt), min(received, part.capturedEnd) <= until else {
             throw WrongAnswer(
-                snapshot: answer.id, what: "time", asked: "at or before \(until)", found: answer.receivedAt)
+                snapshot: answer.id, what: "time", asked: "at or before \(until)", found: part.capturedEnd.description)
         }
     }
 

@@ -11,7 +11,7 @@ protocol SnapshotOrigin: Sendable {
     /// - Parameter id: whole, or an unambiguous beginning of 6 digits or more.
     func snapshot(_ id: String) async throws -> Muster_V1_Snapshot
 
-    /// The newest that was received at or before `until`; node and database by name or id.
+    /// The newest of all, or the newest whose moment is not after `until`; node and database by name or id.
     func newest(node: String, database: String, until: Timestamp?) async throws -> Muster_V1_Snapshot?
 
     /// As the node published it; nothing of it is checked.
@@ -45,7 +45,7 @@ struct CoordinatorOrigin: SnapshotOrigin {
     func newest(node: String, database: String, until: Timestamp?) async throws -> Muster_V1_Snapshot? {
         var filter = SnapshotFilter()
         (filter.node, filter.database, filter.limit) = (node, database, 1)
-        filter.until = until?.description ?? ""
+        filter.at = until?.description ?? ""
         return try await coordinator.snapshots(filter).snapshots.first
     }
 

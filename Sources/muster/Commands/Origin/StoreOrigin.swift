@@ -82,19 +82,35 @@ struct StoreOrigin: SnapshotOrigin {
     }
 
     func newest(node: String, database: String, until: Timestamp?) async throws -> Muster_V1_Snapshot? {
-        var newest: Muster_V1_Snapshot?
+        var (before, after): (Candidate?, Candidate?)
         for lineage in Dictionary(grouping: listing.snapshots, by: \.lineage).values {
             // Ascending by sequence, as the listing is.
             guard let last = lineage.last, Self.matches(try await described(last), node, database) else { continue }
+            var later: Candidate?
             for place in lineage.reversed() {
-                let received = try await receipt(of: place).receivedAt
-                if let until, received > until { continue }
-                let found = try await described(place)
-                if newest.map({ $0.receivedAt < found.receivedAt }) ?? true { newest = found }
+                let candidate = Candidate(place: place, receivedAt: try await receipt(of: place).receivedAt)
+                if let until, candidate.receivedAt > until {
+                    later = candidate
+                    continue
+                }
+                if before.map({ $0.receivedAt < candidate.receivedAt }) ?? true { before = candidate }
                 break
             }
+            if let later, after.map({ later.receivedAt < $0.receivedAt }) ?? true { after = later }
         }
-        return newest
+        // Of those received later, the first may have been captured before; the next ones were not, as their moments
+        // are not before its receipt.
+        if let until, let after {
+            let first = try await described(after.place)
+            if let created = Timestamp(first.createdAt), created <= until { return first }
+        }
+        guard let before else { return nil }
+        return try await described(before.place)
+    }
+
+    private struct Candidate {
+        let place: SnapshotPlace
+        let receivedAt: Timestamp
     }
 
     /// Every snapshot that fits, newest receipt first.

@@ -15,8 +15,12 @@ struct Restore: AsyncParsableCommand {
             the exit status is 1.
 
             Name the snapshot by id, or by node and database: then it is the newest, or with --at the
-            newest received at or before that time. What answers is held to what was asked, and to the manifest
-            that the node signed.
+            newest that holds a state of that time or an earlier one. What answers is held to what was asked, and to
+            the manifest that the node signed.
+
+            The time of a state is the end of its capture by the node's clock. A clock that is wrong, or lies, moves
+            it by little: it counts as not earlier than the receipt that the database had got before, and not later
+            than its own.
 
             With --store one store and a key are enough: no coordinator is asked.
             """)
@@ -30,7 +34,7 @@ struct Restore: AsyncParsableCommand {
     @Option(help: "The database, by name or id, where no id is given.")
     var database: String?
 
-    @Option(help: "The newest snapshot received at or before this time, RFC 3339.")
+    @Option(help: "The newest snapshot of this time or an earlier one, RFC 3339.")
     var at: String?
 
     @Option(name: .customLong("to"), help: "Where to write the database; nothing may stand there.")
