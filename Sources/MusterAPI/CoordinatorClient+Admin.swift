@@ -26,8 +26,10 @@ extension CoordinatorClient {
         try await post("/v1/snapshots", request, repeatable: false)
     }
 
-    package func job(_ id: String) async throws(CoordinatorError) -> Muster_V1_Job {
-        try await get("/v1/jobs/\(escaped(id))")
+    /// Answers when the job has ended, or is as it is after so many seconds, at most 30.
+    package func job(_ id: String, waitingSeconds: Int = 0) async throws(CoordinatorError) -> Muster_V1_Job {
+        try await get(
+            "/v1/jobs/\(escaped(id))", waitingSeconds > 0 ? [("wait", String(min(30, waitingSeconds)))] : [])
     }
 
     package func verify(

@@ -6,7 +6,10 @@ package import MusterModel
 extension Catalog {
     package struct Job: Hashable, Sendable {
         package enum Kind: String, Sendable { case snapshot, verify }
-        package enum State: String, Sendable { case queued, running, done, failed }
+        package enum State: String, Sendable {
+            case queued, running, done, failed
+            package var isFinal: Bool { self == .done || self == .failed }
+        }
 
         package var id: JobID
         package var kind: Kind

@@ -41,6 +41,8 @@ struct Coordinator: Sendable {
     let callers: CallerLookup
     let ports = BoundPorts()
     let work = Bell<NodeID>()
+    /// A job of the node has ended.
+    let endings = Bell<NodeID>()
     let inspections = Bell<Bool>()
     let contacts = ContactBook()
     let lives = LifeBook()

@@ -49,6 +49,34 @@ struct AdminTests {
         }
     }
 
+    @Test(.timeLimit(.minutes(10))) func theEndOfAJobWakesWhoWaitsForIt() async throws {
+        try await Rig.serve { server in
+            let node = try await server.makeNode()
+            try await Self.report(node, server)
+            let created: Muster_V1_JobList = try await server.asAdmin.post(
+                .admin, "/v1/snapshots", Muster_V1_SnapshotCreateRequest())
+            let path = "/v1/jobs/\(created.jobs[0].id)"
+            // Not waited for, or not for long: as it is.
+            for wait in ["", "?wait=0", "?wait=1"] {
+                let job: Muster_V1_Job = try await server.asAdmin.get(.admin, path + wait)
+                #expect(job.state == "queued", "\(wait)")
+            }
+            for wait in ["x", "-1", "61"] {
+                #expect(try await server.asAdmin.send(.admin, .get, path + "?wait=" + wait).status == 400, "\(wait)")
+            }
+            async let ended: Muster_V1_Job = server.asAdmin.get(.admin, path + "?wait=60")
+            let endings = server.service.coordinator.endings
+            while await !endings.isAwaited(node.id) { await Task.yield() }
+            // Somebody else's ring does not end it.
+            await endings.ring(node.id)
+            while await !endings.isAwaited(node.id) { await Task.yield() }
+            var outcome = Muster_V1_JobOutcome()
+            (outcome.state, outcome.errorSummary) = ("failed", "it is locked")
+            let _: Muster_V1_JobOutcomeAccepted = try await server.peer(node).post(.agent, path + "/outcome", outcome)
+            #expect(try await ended.state == "failed")
+        }
+    }
+
     @Test func anotherNodesJobIsNotFound() async throws {
         try await Rig.serve { server in
             let (alpha, beta) = (try await server.makeNode("alpha"), try await server.makeNode("beta"))

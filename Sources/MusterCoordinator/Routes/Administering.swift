@@ -3,6 +3,7 @@ import Hummingbird
 import MusterAPI
 import MusterCatalog
 import MusterModel
+import ServiceLifecycle
 
 /// What people ask of the whole fleet.
 extension Coordinator {
@@ -67,8 +68,28 @@ extension Coordinator {
 
     func showJob(_ call: Call) async throws -> Response {
         let text = call.parameters[0]
-        guard let id = JobID(text), let job = try await catalog.job(id) else { throw Refusal.notFound("job '\(text)'") }
+        guard let id = JobID(text), var job = try await catalog.job(id) else { throw Refusal.notFound("job '\(text)'") }
+        if let wait = call.query("wait") {
+            guard let seconds = Int(wait), (0...Self.longestWait).contains(seconds) else {
+                throw Refusal.invalid("'wait' is no number of seconds up to \(Self.longestWait)", hint: "Give 30.")
+            }
+            job = try await ended(job, within: .seconds(seconds))
+        }
         return try call.answer(Muster_V1_Job(job))
+    }
+
+    /// - Returns: the job when it has ended, or as it is when the time is over.
+    private func ended(_ job: Catalog.Job, within limit: Duration) async throws -> Catalog.Job {
+        // The time being over is one of the ways to end; anything else shows in the look that follows.
+        try? await withDeadline(limit) {
+            while !Task.isCancelled, !Task.isShuttingDownGracefully {
+                let ticket = await endings.ticket(job.node)
+                if try await catalog.job(job.id)?.state.isFinal ?? true { return }
+                // Another job of the node may be what rings.
+                await endings.wait(job.node, after: ticket, atMost: limit)
+            }
+        }
+        return try await catalog.job(job.id) ?? job
     }
 
     /// Begins a run: check and scrub are done here, verify by the agents, which hold the keys.

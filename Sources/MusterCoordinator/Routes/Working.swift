@@ -6,7 +6,7 @@ import MusterModel
 
 /// The work that a node is given.
 extension Coordinator {
-    private static let longestWait = 60
+    static let longestWait = 60
     private static let jobsAtOnce = 32
     static let maximumTextBytes = 4096
     private static let maximumFindings = 1000
@@ -55,6 +55,7 @@ extension Coordinator {
             id, of: node, state: state, snapshot: snapshot, findings: findings,
             errorSummary: outcome.errorSummary.cut(Self.maximumTextBytes),
             errorHint: outcome.errorHint.cut(Self.maximumTextBytes), now: clock.now())
+        await endings.ring(node)
         var answer = Muster_V1_JobOutcomeAccepted()
         answer.id = id.description
         return try call.answer(answer)

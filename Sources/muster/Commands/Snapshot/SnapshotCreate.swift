@@ -50,17 +50,14 @@ struct SnapshotCreate: AsyncParsableCommand {
         let progress = ProgressLine("snapshots")
         defer { progress.finish() }
         var jobs = jobs
-        var pause = Duration.milliseconds(50)
-        while true {
-            let open = jobs.indices.filter { !["done", "failed"].contains(jobs[$0].state) }
-            progress.update("\(jobs.count - open.count) of \(jobs.count) taken")
-            if open.isEmpty { return jobs }
+        for index in jobs.indices {
+            progress.update("\(index) of \(jobs.count) taken")
             // The coordinator ends a job that nobody takes up within an hour, so this loop ends.
-            try await Surroundings.sleep(pause)
-            // A snapshot that takes long is not asked for often; one that is quick is not waited for.
-            pause = min(pause * 3 / 2, .seconds(1))
-            for index in open { jobs[index] = try await coordinator.job(jobs[index].id) }
+            while !["done", "failed"].contains(jobs[index].state) {
+                jobs[index] = try await coordinator.job(jobs[index].id, waitingSeconds: 30)
+            }
         }
+        return jobs
     }
 }
 
