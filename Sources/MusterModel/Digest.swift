@@ -3,26 +3,18 @@
 /// The text form is 64 lowercase hex digits; nothing else parses.
 package struct Digest<Kind>: Hashable, Sendable, Comparable, CustomStringConvertible {
     package static var byteCount: Int { 32 }
-    @usableFromInline let first: UInt64
-    @usableFromInline let second: UInt64
-    @usableFromInline let third: UInt64
-    @usableFromInline let fourth: UInt64
+    private let first: UInt64
+    private let second: UInt64
+    private let third: UInt64
+    private let fourth: UInt64
 
-    /// Inlined, so that each collection's own loop is compiled: every page that is read makes one of these.
-    ///
     /// - Returns: nil unless `bytes` are exactly 32.
-    @inlinable
     package init?(bytes: some RandomAccessCollection<UInt8>) {
-        guard bytes.count == 32 else { return nil }
-        // Bytes move through the words from the last to the first.
-        var words: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
-        for byte in bytes {
-            words.0 = words.0 << 8 | words.1 >> 56
-            words.1 = words.1 << 8 | words.2 >> 56
-            words.2 = words.2 << 8 | words.3 >> 56
-            words.3 = words.3 << 8 | UInt64(byte)
-        }
-        (first, second, third, fourth) = words
+        guard bytes.count == Self.byteCount else { return nil }
+        // Every page that is read makes one: a loop over an unknown collection is fifty times slower.
+        (first, second, third, fourth) =
+            bytes.withContiguousStorageIfAvailable(bigEndianWords)
+            ?? Array(bytes).withUnsafeBufferPointer(bigEndianWords)
     }
 
     /// - Returns: nil unless `text` is exactly 64 lowercase hex digits.
@@ -70,3 +62,12 @@ package typealias GroupHash = Digest<GroupKind>
 package typealias ContentRoot = Digest<ContentKind>
 /// SHA-256 of a certificate's DER bytes.
 package typealias CertificateFingerprint = Digest<CertificateKind>
+
+/// - Parameter bytes: 32.
+private func bigEndianWords(_ bytes: UnsafeBufferPointer<UInt8>) -> (UInt64, UInt64, UInt64, UInt64) {
+    let raw = UnsafeRawBufferPointer(bytes)
+    func word(_ index: Int) -> UInt64 {
+        UInt64(bigEndian: raw.loadUnaligned(fromByteOffset: 8 * index, as: UInt64.self))
+    }
+    return (word(0), word(1), word(2), word(3))
+}

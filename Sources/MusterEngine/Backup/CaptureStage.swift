@@ -30,7 +30,7 @@ struct CaptureStage: Sendable {
     /// Plain bytes read and sealed at a time. Each of the few batches on their way takes up to this much memory.
     private static let batchBytes = 4 << 20
     /// More than this is first read beside the writers, so that no transaction is held for long.
-    private static let mostPinnedBytes = 64 << 20
+    private static let mostPinnedBytes = 256 << 20
     private static let mostRounds = 4
 
     enum Event: Sendable {
