@@ -232,47 +232,11 @@ extension Catalog {
         SELECT id FROM built
         """
 
-    private static let packQuery = """
+    static let packQuery = """
         SELECT b.number FROM pack p JOIN pack_reference f ON f.pack = p.number
         JOIN snapshot b ON b.lineage = f.lineage AND b.sequence >= f.born AND (f.died IS NULL OR b.sequence < f.died)
         WHERE p.id = ?
         """
-
-    /// The statement of a list: every filter is a search of an index, and the order is the index's.
-    static func listStatement(
-        _ query: SnapshotQuery, in database: GRDB.Database
-    ) throws -> (sql: String, arguments: StatementArguments) {
-        var conditions: [String] = []
-        var arguments = StatementArguments()
-        func add(_ condition: String, _ values: [any DatabaseValueConvertible]) {
-            conditions.append(condition)
-            arguments += StatementArguments(values)
-        }
-        if let databases = query.databases {
-            let marks = databases.map { _ in "?" }.joined(separator: ", ")
-            add("s.database IN (\(marks))", databases.map(\.blob))
-            if let node = query.node { add("+s.node = ?", [node.blob]) }
-        } else if let node = query.node {
-            add("s.node = ?", [node.blob])
-        }
-        if let since = query.since { add("s.received_at >= ?", [since.microseconds]) }
-        if let until = query.until { add("s.received_at <= ?", [until.microseconds]) }
-        if let after = query.after {
-            let last = try Row.fetchOne(
-                database, sql: "SELECT received_at, number FROM snapshot WHERE id = ?", arguments: [after.blob])
-            let (time, number): (Int64, Int64) = last.map { ($0[0], $0[1]) } ?? (Int64.min, 0)
-            add("(s.received_at, s.number) < (?, ?)", [time, number])
-        }
-        if let label = query.label {
-            add(
-                "EXISTS (SELECT 1 FROM label l WHERE l.key = ? AND l.value = ? AND l.snapshot = s.number)",
-                [label.key, label.value])
-        }
-        if let pack = query.pack { add("s.number IN (\(packQuery))", [pack.blob]) }
-        arguments += [query.limit]
-        let filter = conditions.isEmpty ? "" : " WHERE " + conditions.joined(separator: " AND ")
-        return (snapshotQuery + filter + " ORDER BY s.received_at DESC, s.number DESC LIMIT ?", arguments)
-    }
 
     /// The newest snapshot of the databases that holds a state of that time or an earlier one.
     package func newest(of databases: [DatabaseID], at time: Timestamp) async throws(CatalogError) -> Snapshot? {
@@ -288,8 +252,11 @@ extension Catalog {
     static let momentQuery =
         snapshotQuery + " WHERE s.database = ?1 AND s.moment <= ?2 ORDER BY s.moment DESC, s.number DESC LIMIT 1"
 
-    static let snapshotQuery = """
-        SELECT s.*, n.name AS node_name, d.name AS database_name, f.forked_from FROM snapshot s
+    static let snapshotQuery = snapshotColumns + " FROM snapshot s " + snapshotJoins
+
+    static let snapshotColumns = "SELECT s.*, n.name AS node_name, d.name AS database_name, f.forked_from"
+
+    static let snapshotJoins = """
         CROSS JOIN node n ON n.id = s.node CROSS JOIN database d ON d.id = s.database
         CROSS JOIN lineage f ON f.id = s.lineage
         """

@@ -83,7 +83,6 @@ struct ListTests {
         let (ids, databases, alpha) = try await fill(fixture)
         let queries: [(step: String, query: Catalog.SnapshotQuery)] = [
             ("SCAN s USING INDEX snapshot_by_receipt", query { _ in }),
-            ("SCAN s USING INDEX snapshot_by_receipt", query { $0.label = ("env", "prod") }),
             ("SEARCH s USING INDEX snapshot_by_receipt (received_at>?", query { $0.since = fixture.clock.now() }),
             ("SEARCH s USING INDEX snapshot_by_receipt (received_at<?", query { $0.after = ids[3] }),
             ("SEARCH s USING INDEX snapshot_by_node_receipt (node=?", query { $0.node = alpha }),
@@ -91,20 +90,76 @@ struct ListTests {
             (
                 "SEARCH s USING INDEX snapshot_by_database_receipt (database=? AND received_at>?",
                 query {
-                    ($0.databases, $0.node, $0.label) = ([databases[0]], alpha, ("env", "prod"))
+                    ($0.databases, $0.node) = ([databases[0]], alpha)
                     $0.since = fixture.clock.now()
                 }
             ),
         ]
         for (step, query) in queries {
-            let plan = try await fixture.catalog.pool.read { database in
-                let (sql, arguments) = try Catalog.listStatement(query, in: database)
-                return try Row.fetchAll(database, sql: "EXPLAIN QUERY PLAN " + sql, arguments: arguments).map {
-                    String($0["detail"])
-                }
-            }
+            let plan = try await plan(of: query, fixture)
             #expect(plan.first?.hasPrefix(step) == true, "\(step): \(plan)")
             #expect(plan.dropFirst().allSatisfy { !$0.hasPrefix("SCAN") && !$0.contains("TEMP B-TREE") }, "\(plan)")
+        }
+    }
+
+    /// No index has the order: then the search for the page reads nothing but an index, and only its rows are fetched.
+    @Test func fetchNoMoreRowsThanTheyShow() async throws {
+        let fixture = try await Fixture()
+        let (_, databases, alpha) = try await fill(fixture)
+        let label = (key: "env", value: "prod")
+        let queries: [(step: String, mostSorted: Int, query: Catalog.SnapshotQuery)] = [
+            (
+                "SEARCH s USING COVERING INDEX snapshot_by_database_receipt (database=?", 9,
+                query { $0.databases = databases }
+            ),
+            ("SEARCH l USING PRIMARY KEY (key=? AND value=?)", 9, query { $0.label = label }),
+            (
+                "SEARCH l USING PRIMARY KEY (key=? AND value=?)", 9,
+                query { ($0.label, $0.databases, $0.node) = (label, databases, alpha) }
+            ),
+            ("SCAN s USING COVERING INDEX snapshot_by_receipt", 1, query { $0.label = label }),
+            (
+                "SEARCH s USING COVERING INDEX snapshot_by_database_receipt (database=?", 1,
+                query { ($0.label, $0.databases) = (label, [databases[0]]) }
+            ),
+        ]
+        for (step, mostSorted, query) in queries {
+            let plan = try await plan(of: query, mostSorted: mostSorted, fixture)
+            #expect(plan.dropFirst().first?.hasPrefix(step) == true, "\(step): \(plan)")
+            #expect(plan.contains("SEARCH s USING INTEGER PRIMARY KEY (rowid=?)"), "\(plan)")
+            #expect(plan.count { $0.hasPrefix("SCAN") } == (step.hasPrefix("SCAN") ? 2 : 1), "of the page: \(plan)")
+        }
+    }
+
+    @Test("and show the same", arguments: [1, 9])
+    func showTheSame(mostSorted: Int) async throws {
+        let fixture = try await Fixture()
+        let (ids, databases, _) = try await fill(fixture)
+        let filters: [(Catalog.SnapshotQuery, [Int])] = [
+            (query { $0.label = ("env", "prod") }, [2, 1, 0]), (query { $0.label = ("env", "none") }, []),
+            (query { ($0.label, $0.limit) = (("env", "test"), 2) }, [5, 4]),
+            (query { ($0.label, $0.databases) = (("env", "prod"), [databases[0], databases[2]]) }, [2, 0]),
+            (query { ($0.databases, $0.limit, $0.after) = ([databases[0], databases[2]], 2, ids[5]) }, [4, 2]),
+        ]
+        for (query, wanted) in filters {
+            let found = try await fixture.catalog.pool.read { database in
+                let (sql, arguments) = try Catalog.listStatement(query, mostSorted: mostSorted, in: database)
+                return try Row.fetchAll(database, sql: sql, arguments: arguments).map {
+                    try $0.identifier("id") as SnapshotID
+                }
+            }
+            #expect(found == wanted.map { ids[$0] })
+        }
+    }
+
+    private func plan(
+        of query: Catalog.SnapshotQuery, mostSorted: Int = Catalog.mostSorted, _ fixture: Fixture
+    ) async throws -> [String] {
+        try await fixture.catalog.pool.read { database in
+            let (sql, arguments) = try Catalog.listStatement(query, mostSorted: mostSorted, in: database)
+            return try Row.fetchAll(database, sql: "EXPLAIN QUERY PLAN " + sql, arguments: arguments).map {
+                String($0["detail"])
+            }
         }
     }
 
