@@ -80,7 +80,8 @@ package final class AgentService: Service {
                 return .taking
             }
             for serve in [
-                crew.reporter.run, crew.renewal.run, crew.roster.run, crew.park, { await self.reload(crew) },
+                crew.reporter.run, crew.renewal.run, crew.roster.run, crew.park, crew.memory.run,
+                { await self.reload(crew) },
             ]
                 as [@Sendable () async throws -> Void]
             {
@@ -118,6 +119,7 @@ struct AgentCrew: Sendable {
     let reporter: Reporter
     let renewal: Renewal
     let roster: Roster
+    let memory: MemoryReturn
     private let watch: FolderWatch?
     let sessions: SourceSessions
     private let coordinator: CoordinatorClient
@@ -139,6 +141,7 @@ struct AgentCrew: Sendable {
                 keys: identity.keys, signingKey: identity.signingKey, lanes: lanes, cache: cache),
             clock: environment.clock, monotonic: environment.monotonic)
         let files = BlockingPool(label: "muster-sources", width: 4)
+        memory = MemoryReturn(files: files, environment: environment)
         watch = FolderWatch()
         if watch == nil {
             environment.logger.warning("no inotify left: databases are compared from time to time, not followed")

@@ -1,3 +1,4 @@
+import CProcess
 import Foundation
 import Logging
 import MusterAPI
@@ -60,6 +61,8 @@ extension Surroundings {
     static func agentEnvironment(_ label: String) -> AgentEnvironment {
         AgentEnvironment(
             clock: clock, monotonic: monotonic, sleep: sleep, random: random, logger: logger(label), cores: cores,
-            version: MusterVersion.text, reach: crash)
+            version: MusterVersion.text, reach: crash,
+            // Whether there was any to give back does not matter.
+            trimMemory: { malloc_trim(0) })
     }
 }
