@@ -143,7 +143,10 @@ extension Catalog {
         guard try claim(commit.database, named: commit.databaseName, by: commit.node, in: database) else {
             return .notOwned
         }
-        if commit.sequence == 0 { try checkCount(of: commit.node, in: database) }
+        if commit.sequence == 0 {
+            try checkCount(of: commit.node, in: database)
+            if commit.forkedFrom.isEmpty { try tellOfReplacement(commit, in: database) }
+        }
         let bytesAdded = try bytesAdded(by: change.added, in: database) + Int64(commit.manifestBytes)
         let number = try insertSnapshot(commit, change, bytesAdded, into: database)
         try insertPlaces(commit, number, into: database)
@@ -255,6 +258,24 @@ extension Catalog {
                 commit.snapshot.blob, commit.receivedAt.microseconds, commit.createdAt.microseconds,
                 commit.begunAt.microseconds, commit.database.blob,
             ])
+    }
+
+    /// A database that has a history begins another one, and no clone is to blame.
+    private static func tellOfReplacement(_ commit: Commit, in database: GRDB.Database) throws {
+        let lineages = try Int.fetchOne(
+            database, sql: "SELECT lineage_count FROM database WHERE id = ?", arguments: [commit.database.blob])
+        guard let lineages, lineages > 0 else { return }
+        // The newest one counts.
+        try database.run(
+            "UPDATE alarm SET cleared_at = ? WHERE database = ? AND kind = ? AND cleared_at IS NULL",
+            [commit.receivedAt.microseconds, commit.database.blob, Alarm.replaced])
+        try raise(
+            Alarm(
+                kind: Alarm.replaced, node: commit.node, database: commit.database,
+                summary: "the file of database '\(commit.databaseName)' was replaced: a new lineage began",
+                hint: "If nobody restored or replaced it, find out what did; the snapshots of before are kept.",
+                since: commit.receivedAt),
+            in: database)
     }
 
     private static func raiseFork(_ commit: Commit, in database: GRDB.Database) throws {

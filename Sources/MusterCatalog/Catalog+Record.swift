@@ -5,6 +5,9 @@ package import MusterModel
 /// What happened: alarms that stand, and the audit.
 extension Catalog {
     package struct Alarm: Hashable, Sendable {
+        /// The kind of an alarm that tells of a moment, not of a state: it need not be cleared.
+        package static let replaced = "replaced"
+
         package var kind: String
         package var node: NodeID?
         package var database: DatabaseID?

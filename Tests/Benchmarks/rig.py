@@ -143,13 +143,15 @@ def processor(pid):
 
 
 def memory(pid):
-    """Resident now and at its peak, MiB, with the children."""
+    """Resident now and at its peak, MiB. Of the agent's supervisor only what is its own: they share the program."""
     now, peak = 0, 0
-    for member in family(pid):
+    members = family(pid)
+    for member in members:
         with open(f"/proc/{member}/status") as status:
             lines = dict(line.split(":", 1) for line in status)
-        now += int(lines["VmRSS"].split()[0]) / 1024
-        peak += int(lines["VmHWM"].split()[0]) / 1024
+        own = ("RssAnon", "RssAnon") if len(members) > 1 and member == pid else ("VmRSS", "VmHWM")
+        now += int(lines[own[0]].split()[0]) / 1024
+        peak += int(lines[own[1]].split()[0]) / 1024
     return now, peak
 
 

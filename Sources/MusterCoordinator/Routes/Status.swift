@@ -8,6 +8,8 @@ import MusterStore
 /// The fleet at a glance, and what a person should look at.
 extension Coordinator {
     private static let clockTolerance = Duration.seconds(300)
+    /// For a day.
+    private static let replacementIsNews = Duration.seconds(86_400)
 
     func status(_ call: Call) async throws -> Response {
         let now = clock.now()
@@ -76,6 +78,7 @@ extension Coordinator {
         let byID = Dictionary(databases.map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first })
         var alarms: [Muster_V1_Alarm] = []
         for alarm in try await catalog.alarms() {
+            if alarm.kind == Catalog.Alarm.replaced, now - alarm.since > Self.replacementIsNews { continue }
             alarms.append(
                 Self.alarm(
                     alarm.kind, node: alarm.node.flatMap { nodeNames[$0] },
