@@ -7,6 +7,7 @@ import MusterSQLite
 /// Followers are asked, whose proof is the WAL's own index. Of the others so many files are looked at for one report,
 /// those first that were not for the longest time: ten thousand idle databases must not cost ten thousand looks.
 struct SourceLooks {
+    /// And of very many a fifth, so that each is seen again well before what was seen no longer counts.
     private static let filesPerReport = 1000
     private static let filesAtOnce = 50
 
@@ -106,8 +107,9 @@ struct SourceLooks {
     ) async throws {
         let longestAgo = databases.map { (at: entries[$0.id]?.coverage.coveredAt?.microseconds, database: $0) }
             .sorted { ($0.at ?? .min) < ($1.at ?? .min) }.map(\.database)
+        let most = max(Self.filesPerReport, databases.count / 5)
         var sights: [DatabaseID: Coverage.Sight] = [:]
-        for start in stride(from: 0, to: min(longestAgo.count, Self.filesPerReport), by: Self.filesAtOnce) {
+        for start in stride(from: 0, to: min(longestAgo.count, most), by: Self.filesAtOnce) {
             let part = Array(longestAgo[start...].prefix(Self.filesAtOnce))
             let board = board
             let fingerprints = try await files.run {
