@@ -157,8 +157,10 @@ struct AgentCrew: Sendable {
         let taker = SnapshotTaker(
             identity: identity, receiptKey: receiptKey, state: state, coordinator: coordinator, pipeline: pipeline,
             sessions: sessions, files: files, environment: environment)
+        // Of its own: a report is not to wait behind snapshots on a disk that does not answer, nor they behind it.
+        let looks = BlockingPool(label: "muster-looks", width: 1)
         reporter = Reporter(
-            board: board, state: state, sessions: sessions, coordinator: coordinator, files: files,
+            board: board, state: state, sessions: sessions, coordinator: coordinator, files: looks,
             period: configuration.reportEvery, environment: environment)
         let snapshots = Snapshots(
             board: board, taker: taker, sessions: sessions, state: state, turnstile: Turnstile(room: Snapshots.room),

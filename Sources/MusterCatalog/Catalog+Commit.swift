@@ -196,7 +196,9 @@ extension Catalog {
     private static func moment(of commit: Commit, in database: GRDB.Database) throws -> Int64 {
         let before: Int64? = try database.value(
             "SELECT newest_received_at FROM database WHERE id = ?", [commit.database.blob])
-        return min(commit.receivedAt.microseconds, max(commit.createdAt.microseconds, before ?? .min))
+        // The first of a database counts from its receipt: a new name for a database must not reach into the past.
+        let earliest = before ?? commit.receivedAt.microseconds
+        return min(commit.receivedAt.microseconds, max(commit.createdAt.microseconds, earliest))
     }
 
     private static func insertPlaces(_ commit: Commit, _ number: Int64, into database: GRDB.Database) throws {

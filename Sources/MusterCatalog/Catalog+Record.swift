@@ -40,10 +40,16 @@ extension Catalog {
     }
 
     /// Alarms that nobody cleared, newest first.
-    package func alarms() async throws(CatalogError) -> [Alarm] {
+    ///
+    /// - Parameter newsSince: files that were replaced before are no news any more.
+    package func alarms(newsSince: Timestamp) async throws(CatalogError) -> [Alarm] {
         try await read { database in
             try Row.fetchAll(
-                database, sql: "SELECT * FROM alarm WHERE cleared_at IS NULL ORDER BY number DESC LIMIT 10000"
+                database,
+                sql: """
+                    SELECT * FROM alarm WHERE cleared_at IS NULL AND (kind <> ? OR since >= ?)
+                    ORDER BY kind = ?, number DESC LIMIT 10000
+                    """, arguments: [Alarm.replaced, newsSince.microseconds, Alarm.replaced]
             )
             .map { row in
                 Alarm(

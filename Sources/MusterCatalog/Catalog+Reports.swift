@@ -62,21 +62,24 @@ extension Catalog {
         return foreign
     }
 
+    /// An agent that was started anew knows no better than since then: what was said before stands until a receipt.
     private static func upsert(
         _ entry: Database, of node: NodeID, now: Timestamp, in database: GRDB.Database
     ) throws -> Bool {
         guard try claim(entry.id, named: entry.name, by: node, in: database) else { return false }
+        let unprotectedSince = entry.unprotectedSince?.microseconds
         try database.run(
             """
             UPDATE database SET name = ?, path = ?, schedule = ?, state = ?, error_summary = ?, error_hint = ?,
-                attempted_at = ?, changed = ?, change_counter = ?, receipt_change_counter = ?, unprotected_since = ?,
+                attempted_at = ?, changed = ?, change_counter = ?, receipt_change_counter = ?,
+                unprotected_since = CASE WHEN unprotected_since < ? THEN unprotected_since ELSE ? END,
                 capture = ?, interval_milliseconds = ?, reported_at = ?
             WHERE id = ?
             """,
             [
                 entry.name, entry.path, entry.schedule, entry.state, entry.errorSummary, entry.errorHint,
                 entry.attemptedAt?.microseconds, entry.hasChanged, Int64(bitPattern: entry.changeCounter),
-                Int64(bitPattern: entry.receiptChangeCounter), entry.unprotectedSince?.microseconds, entry.capture,
+                Int64(bitPattern: entry.receiptChangeCounter), unprotectedSince, unprotectedSince, entry.capture,
                 entry.intervalMilliseconds, now.microseconds, entry.id.blob,
             ])
         return true

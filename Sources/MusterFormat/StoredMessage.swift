@@ -138,6 +138,12 @@ struct FieldParser {
         guard version == Format.version else { throw FormatError(object, .unknownVersion(UInt64(version))) }
     }
 
+    /// A moment of the years 1970 to 9999.
+    func time(_ microseconds: Int64, _ name: String) throws(FormatError) -> Timestamp {
+        try check((0..<253_402_300_800_000_000).contains(microseconds), "\(name) is out of range")
+        return Timestamp(microseconds: microseconds)
+    }
+
     /// A byte count that sums without overflow.
     func byteCount(_ value: UInt64, _ name: String) throws(FormatError) -> UInt64 {
         guard value <= 1 << 56 else { throw .malformed(object, "\(name) is out of range") }

@@ -32,7 +32,8 @@ package struct DatabaseGeometry: Hashable, Sendable {
 
     /// How many pages the extent holds; fewer than `pagesPerExtent` only in the last one.
     package func pageCount(ofExtent extent: Int) -> Int {
-        Int(min(UInt64(pagesPerExtent), pageCount - UInt64(extent) * UInt64(pagesPerExtent)))
+        let first = UInt64(extent) * UInt64(pagesPerExtent)
+        return Int(min(UInt64(pagesPerExtent), pageCount - min(pageCount, first)))
     }
     package func byteCount(ofExtent extent: Int) -> Int { pageCount(ofExtent: extent) * pageSize }
     package func byteOffset(ofExtent extent: Int) -> UInt64 { UInt64(extent) * UInt64(extentBytes) }

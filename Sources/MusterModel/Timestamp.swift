@@ -7,14 +7,18 @@ package struct Timestamp: Hashable, Sendable, Comparable, CustomStringConvertibl
     package init(microseconds: Int64) { self.microseconds = microseconds }
 
     package static func < (a: Self, b: Self) -> Bool { a.microseconds < b.microseconds }
+    // A moment may come from a stranger: what does not fit is the last one that does.
     package static func + (moment: Self, span: Duration) -> Self {
-        Self(microseconds: moment.microseconds + span.microseconds)
+        let (sum, overflows) = moment.microseconds.addingReportingOverflow(span.microseconds)
+        return Self(microseconds: overflows ? (span < .zero ? .min : .max) : sum)
     }
     package static func - (moment: Self, span: Duration) -> Self {
-        Self(microseconds: moment.microseconds - span.microseconds)
+        let (difference, overflows) = moment.microseconds.subtractingReportingOverflow(span.microseconds)
+        return Self(microseconds: overflows ? (span < .zero ? .max : .min) : difference)
     }
     package static func - (later: Self, earlier: Self) -> Duration {
-        .microseconds(later.microseconds - earlier.microseconds)
+        let (difference, overflows) = later.microseconds.subtractingReportingOverflow(earlier.microseconds)
+        return .microseconds(overflows ? (later < earlier ? Int64.min : .max) : difference)
     }
 
     package var description: String {

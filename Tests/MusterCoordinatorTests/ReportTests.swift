@@ -106,8 +106,23 @@ struct ReportTests {
                 ($0.capturedBegin, $0.capturedEnd) = (server.rig.clock.now(), server.rig.clock.now())
             }
             #expect(try await server.peer(node).commit(parent.manifest, packs: [parent.pack.bytes]).status == 200)
-            #expect(try await Self.alarms(server).isEmpty)
+            #expect(try await !Self.alarms(server).contains("stuck"))
             #expect(try await Self.database(server).unprotectedSince.isEmpty)
+        }
+    }
+
+    @Test func aSnapshotOfAnImpossibleTimeIsRefusedAndNothingFalls() async throws {
+        try await Rig.serve { server in
+            let node = try await server.makeNode()
+            for microseconds in [Int64.min, -1, 253_402_300_800_000_000, .max] {
+                let snapshot = try node.makeSnapshot { $0.capturedEnd = Timestamp(microseconds: microseconds) }
+                let answer = try await server.peer(node).commit(snapshot.manifest, packs: [snapshot.pack.bytes])
+                #expect(answer.status == 400)
+            }
+            #expect(try await Self.databases(server) == [])
+            let (first, last) = (Timestamp(microseconds: .min), Timestamp(microseconds: .max))
+            #expect(last - first == .microseconds(Int64.max) && first - last == .microseconds(Int64.min))
+            #expect(last + .seconds(1) == last && first - .seconds(1) == first && first + .seconds(-1) == first)
         }
     }
 

@@ -9,7 +9,7 @@ import MusterSQLite
 /// stopped.
 struct PatternSweep {
     struct Limits: Sendable {
-        var files = 100_000
+        var files = 15_000
         var entries = 5_000_000
     }
 

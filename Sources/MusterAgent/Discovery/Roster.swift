@@ -260,6 +260,8 @@ final class Roster: Sendable {
         let watched = watch.folders
         let wanted = folders.union(wakes.folders)
         for folder in watched where !wanted.contains(folder) { watch.remove(folder) }
+        // One that was armed meanwhile found its folder watched.
+        for folder in wakes.folders where !watch.isWatched(folder) { watch.add(folder) }
         if watch.takeIsFull() {
             environment.logger.warning(
                 "the system has no room for more folder watches; changes there are found by sweeps alone",

@@ -59,7 +59,12 @@ final class ScheduleLoop: Sendable {
                 }
                 try refresh(&book, &known)
                 for id in book.takeDue(at: environment.clock.now(), limit: Self.mostAtOnce - atWork) {
-                    guard let database = board.database(id) else { continue }
+                    guard let database = board.database(id) else {
+                        // The feed brings it back, as a new one.
+                        book.remove(id)
+                        known[id] = nil
+                        continue
+                    }
                     atWork += 1
                     group.addTask { await self.take(database) }
                 }

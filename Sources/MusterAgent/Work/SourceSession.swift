@@ -34,8 +34,9 @@ final class SourceSession: Sendable {
 
     /// True if its follower holds locks and does not hand them over: nothing but our end gives them back.
     func isStalled(for span: Duration) -> Bool {
-        guard let follower = state.withLock({ $0.follower }), follower.silence > span else { return false }
-        return !follower.status.isBroken
+        // Its status would be waited for as long as it stands still.
+        guard let follower = state.withLock({ $0.follower }) else { return false }
+        return follower.silence > span
     }
 
     var isFollowing: Bool { state.withLock { $0.follower != nil } }

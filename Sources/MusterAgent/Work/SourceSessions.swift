@@ -16,7 +16,8 @@ final class SourceSessions: Sendable {
     /// A database that was quiet for this long is parked.
     private static let quietTime = Duration.seconds(60)
     private static let period = Duration.seconds(5)
-    private static let longestSilence = Duration.seconds(15)
+    /// Reading a long WAL takes its time; more than this it takes on a disk that does not answer.
+    private static let longestSilence = Duration.seconds(300)
     /// Databases that are attached to at once when they wake.
     private static let wakingAtOnce = 8
 

@@ -43,18 +43,21 @@ final class WakeWatch: Sendable {
     func arm(_ database: DatabaseID, path: String) -> FilePath {
         let path = Self.resolved(path)
         let folder = path.folder
-        let isNew = state.withLock { state in
-            if state.entries[database]?.path == path { return false }
+        state.withLock { state in
+            if state.entries[database]?.path == path {
+                // It rests again once it was looked at.
+                state.entries[database]?.isResting = false
+                return
+            }
             state.take(database)
             // Two names of one file: the other one is told.
-            guard state.databases[path] == nil else { return false }
+            guard state.databases[path] == nil else { return }
             (state.entries[database], state.databases[path]) = (Entry(path: path), database)
             state.folders[folder, default: 0] += 1
-            return true
         }
         // In this order: a folder that is wanted is not let go of.
         guard let watch, watch.isWatched(folder) || watch.add(folder) else {
-            if isNew { disarm(database) }
+            disarm(database)
             return path
         }
         return path

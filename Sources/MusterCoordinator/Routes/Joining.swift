@@ -52,6 +52,8 @@ extension Coordinator {
             secretHash: secretHash, requestHash: requestHash, nodeName: name, now: now)
         guard state == .good else { return try joined(call, id, try Self.certificate(of: state, name)) }
 
+        // Before anything of it is stored: a node's key record must not get a stranger's beside it.
+        guard try await catalog.node(id) == nil else { throw Self.tokenRefused }
         let record = try checkedKeyRecord(Array(request.keyRecord), node: id, name: name)
         let object = ObjectName.nodeKeys(id, epoch: record.keyEpoch, Generation(from: random))
         let issued = try issueNodeCertificate(request.certificateRequest, id, now: now)

@@ -77,8 +77,7 @@ extension Coordinator {
         let nodeNames = Dictionary(nodes.map { ($0.id, $0.name) }, uniquingKeysWith: { first, _ in first })
         let byID = Dictionary(databases.map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first })
         var alarms: [Muster_V1_Alarm] = []
-        for alarm in try await catalog.alarms() {
-            if alarm.kind == Catalog.Alarm.replaced, now - alarm.since > Self.replacementIsNews { continue }
+        for alarm in try await catalog.alarms(newsSince: now - Self.replacementIsNews) {
             alarms.append(
                 Self.alarm(
                     alarm.kind, node: alarm.node.flatMap { nodeNames[$0] },

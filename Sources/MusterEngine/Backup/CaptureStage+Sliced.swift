@@ -6,6 +6,9 @@ import MusterSQLite
 package struct WriterWait: Equatable, Sendable {
     /// The longest time that SHARED was held.
     package var longest: Duration = .zero
+    /// In all, and how many bytes were read in that time.
+    var held: Duration = .zero
+    var bytesRead = 0
     /// False: the database was read in slices, and nothing was committed meanwhile.
     package var heldThroughout = false
 }
@@ -41,7 +44,8 @@ extension CaptureStage {
         let beganAt = monotonic()
         let answer = try body(capture)
         try capture.finish()
-        wait.longest = max(wait.longest, monotonic() - beganAt)
+        let held = monotonic() - beganAt
+        (wait.longest, wait.held) = (max(wait.longest, held), wait.held + held)
         return answer
     }
 
@@ -61,6 +65,7 @@ extension CaptureStage {
                     try read(capture, first, count, &buffer, geometry)
                     return try capture.commitMark() == mark
                 }
+                wait.bytesRead += buffer.count
                 isOneCommit = isOneCommit && isSame
                 if !isOneCommit, !isFirst { throw CommittedMeanwhile() }
             }
@@ -75,7 +80,7 @@ extension CaptureStage {
             return try OpenedSource(capture, beganAt: beganAt, pagesPerExtent: geometry.pagesPerExtent)
         }
         guard let source else { return false }
-        try close(source, wait, handoff)
+        try close(source, at: clock.now(), wait, handoff)
         return true
     }
 
@@ -93,8 +98,10 @@ extension CaptureStage {
 
     private func readHeld(_ series: CaptureSeries, _ before: WriterWait, _ handoff: Handoff<Event>) throws {
         var wait = before
+        let expected = try geometry(try slice(series, &wait) { try $0.commitMark() })
+        try checkHold(expected, before)
         // What is under way is settled before the lock is taken.
-        try begin(try geometry(try slice(series, &wait) { try $0.commitMark() }), handoff)
+        try begin(expected, handoff)
         wait.heldThroughout = true
         var kept = KeptBatches(limitBytes: options.maximumKeptBytes)
         let beganAt = clock.now()
@@ -114,15 +121,29 @@ extension CaptureStage {
             }
             return source
         }
+        // Commits from here on are not in the image, however long it takes to send it.
+        let endedAt = clock.now()
         for batch in kept.takeAll() { try emit(batch, isFirst: false, handoff, nil) }
-        try close(source, wait, handoff)
+        try close(source, at: endedAt, wait, handoff)
     }
 
-    private func close(_ source: OpenedSource, _ wait: WriterWait, _ handoff: Handoff<Event>) throws {
+    /// Nobody is made to wait for what cannot come to an end.
+    private func checkHold(_ geometry: DatabaseGeometry, _ wait: WriterWait) throws {
+        guard wait.bytesRead > 0 else { return }
+        let bytes = Double(geometry.pageCount) * Double(geometry.pageSize)
+        let expected = wait.held.inSeconds * bytes / Double(wait.bytesRead)
+        guard expected <= options.maximumRollbackHold.inSeconds else {
+            throw CaptureError.heldTooLong(path: path, limit: options.maximumRollbackHold)
+        }
+    }
+
+    private func close(
+        _ source: OpenedSource, at endedAt: Timestamp, _ wait: WriterWait, _ handoff: Handoff<Event>
+    ) throws {
         var source = source
         source.writerWait = wait
         try handoff.send(.pinned(source))
-        try handoff.send(.closed(at: clock.now()))
+        try handoff.send(.closed(at: endedAt))
     }
 
     private func geometry(_ mark: CommitMark) throws -> DatabaseGeometry {

@@ -8,9 +8,15 @@ import MusterModel
 final class MapReader: Sendable {
     private static let cacheBytes = 32 << 20
 
+    /// What a chunk says depends on the delta that it is read for: its geometry, and what its own pack is.
+    private struct Key: Hashable {
+        let delta: SnapshotID
+        let chunk: ChunkID
+    }
+
     private let plan: RestorePlan
     private let reader: PackReader
-    private let cache = BoundedCache<ChunkID, MapChanges>(limitBytes: MapReader.cacheBytes)
+    private let cache = BoundedCache<Key, MapChanges>(limitBytes: MapReader.cacheBytes)
     private let gate = Gate()
 
     init(plan: RestorePlan, reader: PackReader) { (self.plan, self.reader) = (plan, reader) }
@@ -55,16 +61,16 @@ final class MapReader: Sendable {
     }
 
     private func changes(_ reference: MapChangesReference, of delta: RestorePlan.Delta) async throws -> MapChanges {
-        let id = reference.place.chunk
-        if let known = cache[id] { return known }
+        let key = Key(delta: delta.publicPart.snapshot, chunk: reference.place.chunk)
+        if let known = cache[key] { return known }
         // Groups that are under way together mostly need the same chunk: the first one fetches it for all.
         return try await gate.pass { [cache, reader] in
-            if let known = cache[id] { return known }
+            if let known = cache[key] { return known }
             let decoder = MapDecoder(delta.publicPart)
             let changes = try await reader.openMap(
                 reference.place, plainByteCount: reference.plainByteCount
             ) { plain in try decoder.changes(from: plain, of: reference) }
-            cache.insert(changes, for: id, byteCount: 2 * reference.plainByteCount)
+            cache.insert(changes, for: key, byteCount: 2 * reference.plainByteCount)
             return changes
         }
     }

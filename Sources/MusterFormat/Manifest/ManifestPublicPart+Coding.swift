@@ -53,8 +53,8 @@ extension ManifestPublicPart {
         forkedFrom = message.hasForkedFrom ? try ForkPoint(message.forkedFrom, parser) : nil
         scope = try parser.identifier(message.scope, "scope")
         keyEpoch = message.keyEpoch
-        capturedBegin = Timestamp(microseconds: message.capturedBegin)
-        capturedEnd = Timestamp(microseconds: message.capturedEnd)
+        capturedBegin = try parser.time(message.capturedBegin, "captured_begin")
+        capturedEnd = try parser.time(message.capturedEnd, "captured_end")
         geometry = try Self.geometry(message, parser)
         contentRoot = try parser.digest(message.contentRoot, "content_root")
         packs = PackChanges(

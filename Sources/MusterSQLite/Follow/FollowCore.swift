@@ -10,6 +10,8 @@ final class FollowCore: Sendable {
     private let onChange: (@Sendable () -> Void)?
     /// The clock's microseconds at the thread's last look.
     private let lastLook: Atomic<Int64>
+    /// The thread has ended, and with it every lock but SHARED.
+    private let hasLetGo = Atomic(false)
 
     private enum Phase {
         case following(FollowState)
@@ -129,7 +131,10 @@ final class FollowCore: Sendable {
     }
 
     /// How long ago the thread looked, while there is something to look for.
-    func silence() -> Duration { .microseconds(elapsed().microseconds - lastLook.load(ordering: .relaxed)) }
+    func silence() -> Duration {
+        hasLetGo.load(ordering: .relaxed)
+            ? .zero : .microseconds(elapsed().microseconds - lastLook.load(ordering: .relaxed))
+    }
 
     private func run() {
         var seen: UInt64 = 0
@@ -147,6 +152,7 @@ final class FollowCore: Sendable {
                 usleep(next.pause)
             } catch {
                 // Broken, here or by a call: whoever follows is told and detaches. Or ended.
+                defer { hasLetGo.store(true, ordering: .relaxed) }
                 if case .stopped = error { return }
                 breakOff(error)
                 onChange?()
@@ -190,7 +196,11 @@ extension FollowState {
     }
 
     private func isBehind(_ header: WALIndexHeader) -> Bool {
-        position.isCountKnown ? header.changeCount != position.changeCount : header.lastFrame != position.frame
+        guard position.isCountKnown, header.changeCount == position.changeCount else {
+            return position.isCountKnown || header.lastFrame != position.frame
+        }
+        // A wal-index that was made anew counts from the beginning, and may come to the same number.
+        return header.salt == position.salt && header.lastFrame != position.frame
     }
 }
 

@@ -62,7 +62,7 @@ package final class Follower: Sendable {
 
     package var status: FollowStatus { core.status() }
 
-    /// How long ago it looked for commits; grows on after it broke. Waits for nothing.
+    /// How long ago it looked for commits; zero once it has let go. Waits for nothing.
     package var silence: Duration { core.silence() }
 
     /// Takes the pages that changed since the last round or pin, and collects anew: from here on a plain read of the

@@ -255,8 +255,10 @@ extension LedgerDraft {
                 content.scatters.insert(number)
             }
             let needed = Set(content.state.scatters.values.lazy.map(\.pack))
-            var changes = PackChanges(added: [], dropped: [])
+            // By id: sealing is deterministic, so equal content may lie in packs of two numbers, or come back.
+            var (before, after): (Set<PackID>, Set<PackID>) = ([], [])
             for (number, pack) in content.state.packs where pack.died == nil {
+                if pack.born < sequence { before.insert(pack.id) }
                 guard pack.liveBytes + pack.mapBytes > 0 else {
                     guard !needed.contains(number) else { throw LedgerError.damaged("a needed pack has no bytes") }
                     content.packs.insert(number)
@@ -264,15 +266,12 @@ extension LedgerDraft {
                         content.state.packs[number] = nil
                     } else {
                         content.state.packs[number]?.died = sequence
-                        changes.dropped.insert(pack.id)
                     }
                     continue
                 }
-                if pack.born == sequence { changes.added.insert(pack.id) }
+                after.insert(pack.id)
             }
-            // Sealing is deterministic: what died may have come back under another number.
-            let both = changes.added.intersection(changes.dropped)
-            return PackChanges(added: changes.added.subtracting(both), dropped: changes.dropped.subtracting(both))
+            return PackChanges(added: after.subtracting(before), dropped: before.subtracting(after))
         }
     }
 

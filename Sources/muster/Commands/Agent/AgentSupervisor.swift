@@ -1,5 +1,6 @@
 import Foundation
 import Logging
+import MusterModel
 import Synchronization
 import UnixSignals
 
@@ -31,6 +32,7 @@ final class AgentSupervisor: Sendable {
 
     private struct State {
         var process: pid_t?
+        var isBeating = false
         var isEnding = false
     }
 
@@ -60,37 +62,48 @@ final class AgentSupervisor: Sendable {
     private func forward(_ signal: Int32) {
         let process = state.withLock { state in
             if signal != SIGHUP { state.isEnding = true }
-            return state.process
+            // Until its heart beats it would die of a signal that it does not expect, and it reads its file then anyway.
+            return signal == SIGHUP && !state.isBeating ? nil : state.process
         }
         if let process { kill(process, signal) }
     }
 
+    private var isEnding: Bool { state.withLock { $0.isEnding } }
+
     private func supervise() throws -> End {
         var pause = Duration.seconds(1)
-        while true {
+        while !isEnding {
             let startedAt = monotonic()
             if let end = try watchOne() { return end }
-            if state.withLock({ $0.isEnding }) { return .signal(SIGKILL) }
             if monotonic() - startedAt > Self.longestPause { pause = .seconds(1) }
-            var rest = timespec(tv_sec: Int(pause.components.seconds), tv_nsec: 0)
-            nanosleep(&rest, nil)
+            let end = monotonic() + pause
+            while !isEnding, monotonic() < end { usleep(UInt32(Self.step.microseconds)) }
             pause = min(pause * 2, Self.longestPause)
         }
+        return .exit(0)
     }
 
     /// - Returns: nil if it stood still and was killed.
     private func watchOne() throws -> End? {
         let (process, heart) = try start()
         defer { close(heart) }
-        state.withLock { $0.process = process }
+        let isEnding = state.withLock { state in
+            (state.process, state.isBeating) = (process, false)
+            return state.isEnding
+        }
         defer { state.withLock { $0.process = nil } }
+        // It was told while nobody was there to be told.
+        if isEnding { kill(process, SIGTERM) }
         var (lastBeat, lastStep, patience) = (monotonic(), monotonic(), Self.startPatience)
         while true {
             let sign = awaitSign(heart)
             // It closes its end by ending.
             if let end = ended(process, sign == .closed ? 0 : WNOHANG) { return end }
             let now = monotonic()
-            if sign == .beat { (lastBeat, patience) = (now, Self.patience) }
+            if sign == .beat {
+                (lastBeat, patience) = (now, Self.patience)
+                state.withLock { $0.isBeating = true }
+            }
             // This process stood still too: that says nothing about the agent.
             if now - lastStep > Self.step * 8 { lastBeat = now }
             lastStep = now
@@ -108,7 +121,7 @@ final class AgentSupervisor: Sendable {
     /// Waits for a step at most.
     private func awaitSign(_ heart: Int32) -> Sign {
         var request = pollfd(fd: heart, events: Int16(POLLIN), revents: 0)
-        guard poll(&request, 1, Int32(Self.step.components.attoseconds / 1_000_000_000_000_000)) > 0 else {
+        guard poll(&request, 1, Int32(Self.step.microseconds / 1000)) > 0 else {
             return .silence
         }
         var beats = [UInt8](repeating: 0, count: 64)
@@ -117,7 +130,9 @@ final class AgentSupervisor: Sendable {
 
     private func ended(_ process: pid_t, _ options: Int32) -> End? {
         var raw: Int32 = 0
-        guard waitpid(process, &raw, options) == process else { return nil }
+        var found = waitpid(process, &raw, options)
+        while found < 0, errno == EINTR { found = waitpid(process, &raw, options) }
+        guard found == process else { return nil }
         // POSIX's WIFEXITED and its relatives are macros, which Swift does not see.
         return raw & 0x7F == 0 ? .exit(raw >> 8 & 0xFF) : .signal(raw & 0x7F)
     }

@@ -99,8 +99,8 @@ struct StoreOrigin: SnapshotOrigin {
             if let later, after.map({ later.receivedAt < $0.receivedAt }) ?? true { after = later }
         }
         // Of those received later, the first may have been captured before; the next ones were not, as their moments
-        // are not before its receipt.
-        if let until, let after {
+        // are not before its receipt. The first one of a database counts from its receipt.
+        if let until, let after, before?.place.database == after.place.database {
             let first = try await described(after.place)
             if let created = Timestamp(first.createdAt), created <= until { return first }
         }
