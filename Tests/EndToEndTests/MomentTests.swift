@@ -22,12 +22,15 @@ extension EndToEnd {
                 for (index, snapshot) in snapshots.enumerated() {
                     // It was captured then, and its receipt came later.
                     #expect(snapshot["created_at"].text < snapshot["received_at"].text)
-                    for time in ["created_at", "received_at"] {
+                    // The first of a database counts from its receipt.
+                    let isFirst = index + 1 == snapshots.count
+                    let moment = isFirst ? "received_at" : "created_at"
+                    for time in [moment, "received_at"] {
                         let found = try await restored(at: snapshot[time].text, origin, fleet)
                         #expect(found == snapshot["id"], "\(origin) \(time) of \(index)")
                     }
-                    let before = try await restored(at: Self.justBefore(snapshot["created_at"].text), origin, fleet)
-                    #expect(before == (index + 1 < snapshots.count ? snapshots[index + 1]["id"] : nil), "\(origin)")
+                    let before = try await restored(at: Self.justBefore(snapshot[moment].text), origin, fleet)
+                    #expect(before == (isFirst ? nil : snapshots[index + 1]["id"]), "\(origin)")
                 }
             }
         }
