@@ -92,8 +92,9 @@ struct SlicedCaptureTests {
             if script.run("BEGIN; UPDATE t SET n = 9; ROLLBACK") { done.next() } else { script.run("ROLLBACK") }
         }
         // The file was written, so it does not count as one commit; what comes back is the one that is pinned.
-        _ = try await taken(rig)
+        let first = try await taken(rig)
         #expect(done.value > 0)
+        #expect(first.writerWait?.heldThroughout == true)
     }
 
     @Test(arguments: [0, 64 << 10, 32 << 20])
