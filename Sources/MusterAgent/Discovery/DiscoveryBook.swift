@@ -6,7 +6,7 @@ import MusterModel
 /// again when the path is back; one that is moved is a new one.
 struct DiscoveryBook {
     /// Vanished ones beyond that are forgotten, the longest gone first.
-    static let mostVanished = 100_000
+    static let mostVanished = 4_000
 
     private(set) var rows: [FilePath: DiscoveredDatabase] = [:]
     /// Files that are there, so far as is known.

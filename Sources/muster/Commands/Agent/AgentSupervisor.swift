@@ -48,6 +48,8 @@ final class AgentSupervisor: Sendable {
 
     /// Runs agents, one after the other, until one ends by itself.
     func run() async throws -> End {
+        // Who started us may ignore it, and then nobody could be told how the agent ended (waitpid(2)).
+        signal(SIGCHLD, SIG_DFL)
         let signals = await UnixSignalsSequence(trapping: .sigterm, .sigint, .sighup)
         let forwarding = Task { for await signal in signals { forward(signal.rawValue) } }
         defer { forwarding.cancel() }

@@ -1,5 +1,6 @@
 import CProcess
 import Foundation
+import MusterModel
 
 /// The agent's side of `AgentSupervisor`: says that it lives, and does not outlive the one who listens.
 enum Heartbeat {
@@ -30,7 +31,7 @@ enum Heartbeat {
                 // A full line means that nobody listens for a while; it says the same with the next beat.
                 _ = send(descriptor, &one, 1, Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL))
             }
-            let milliseconds = Int32(period.components.attoseconds / 1_000_000_000_000_000)
+            let milliseconds = Int32(period.microseconds / 1000)
             // Nothing is ever sent to us: what is there to read is the end of the line.
             guard poll(&request, 1, milliseconds) <= 0 else {
                 kill(getpid(), SIGKILL)
