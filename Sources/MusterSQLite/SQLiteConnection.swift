@@ -95,8 +95,8 @@ package struct SQLiteConnection: ~Copyable {
         try check(unsafe sqlite3_exec(pointer, sql, nil, nil, nil))
     }
 
-    /// The whole database as the open transaction sees it.
-    borrowing func serialized() throws(SQLiteError) -> [UInt8] {
+    /// The whole database as the open transaction sees it, or one of its own.
+    package borrowing func serialized() throws(SQLiteError) -> [UInt8] {
         var size: sqlite3_int64 = 0
         guard let image = unsafe sqlite3_serialize(pointer, "main", &size, 0) else {
             if size == 0 { return [] }

@@ -216,6 +216,11 @@ enum SampleDatabase {
         for statement in statements { try connection.execute(statement) }
     }
 
+    /// Every byte of the database as one reader sees it, wherever it is.
+    static func image(_ path: String) throws -> [UInt8] {
+        try SQLiteConnection(path: path, access: .readWrite).serialized()
+    }
+
     /// Adds one row, so that there is something new.
     static func grow(_ path: String) throws {
         try change(path, "INSERT INTO item(content) VALUES (randomblob(16000))")

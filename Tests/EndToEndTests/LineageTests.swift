@@ -19,16 +19,20 @@ extension EndToEnd {
             _ = try await fleet.awaitSnapshots(1)
         }
 
-        /// The newest snapshot once one comes back as the file is, which nobody writes to meanwhile.
+        /// The newest snapshot once one comes back as the database is, which nobody writes to meanwhile.
+        ///
+        /// Its last commits may be in the WAL alone: an agent that follows it is why a close does not copy them.
         private func awaitCurrent(besides old: [String] = []) async throws -> JSON {
             var newest: JSON?
-            try await eventually("a snapshot of the file as it is") {
+            try await eventually("a snapshot of the database as it is") {
                 guard let snapshot = try await fleet.snapshots().first, !old.contains(snapshot["id"].text) else {
                     return false
                 }
                 let target = try await fleet.restore(snapshot["id"].text, to: "look-\(UUID().uuidString).db")
                 newest = snapshot
-                return FileManager.default.contentsEqual(atPath: target, andPath: source)
+                if FileManager.default.contentsEqual(atPath: target, andPath: source) { return true }
+                return try FileManager.default.fileExists(atPath: source + "-wal")
+                    && SampleDatabase.image(target) == SampleDatabase.image(source)
             }
             return try #require(newest)
         }
@@ -106,12 +110,10 @@ extension EndToEnd {
                     try SampleDatabase.change(source, statement)
                 }
             }
-            if let application {
+            if application != nil {
                 try await eventually("a snapshot of the compact file") {
                     try await fleet.snapshots().first?["size_bytes"].number ?? 0 < first["size_bytes"].number
                 }
-                // So that the file is all of it: while it is followed, nobody's close does that.
-                try application.run("PRAGMA wal_checkpoint(TRUNCATE)")
             }
             _ = try await awaitCurrent(besides: [first["id"].text])
             try await expectOneLineage()
