@@ -3,10 +3,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -141,6 +143,15 @@ int csqlite_start_thread(void *(*run)(void *), void *context, int stackBytes) {
     }
     pthread_attr_destroy(&attributes);
     return code;
+}
+
+void csqlite_prefer_normal_priority(void) {
+    struct sched_param none = {0};
+    int policy = sched_getscheduler(0);
+    if (policy == SCHED_IDLE || policy == SCHED_BATCH) sched_setscheduler(0, SCHED_OTHER, &none);
+    errno = 0;
+    int nice = getpriority(PRIO_PROCESS, 0);
+    if (errno == 0 && nice > 0) setpriority(PRIO_PROCESS, 0, 0);
 }
 
 int csqlite_watch_directory(const char *path) {

@@ -36,6 +36,47 @@ struct FollowerTests {
         #expect(throws: CaptureError.stopped(path: follower.path)) { try follower.pin() }
     }
 
+    @Test("is not as low as its agent where the process may be higher: the writer waits for it")
+    func itIsNotAsLowAsItsAgent() throws {
+        let application = try source.application()
+        let seen = Mutex<(policy: Int32, nice: Int32)?>(nil)
+        let attached = Mutex<Result<Follower, any Error>?>(nil)
+        let path = source.path
+        // A thread of its own, since it stays as low as it makes itself.
+        Thread {
+            let result = Result {
+                try Self.lower()
+                return try Follower.attach(path: path, after: nil, options: FollowOptions(), elapsed: steadyClock) {
+                    seen.withLock { $0 = Self.priority() }
+                }
+            }
+            attached.withLock { $0 = result }
+        }.start()
+        try eventually("a follower") { attached.withLock { $0 != nil } }
+        let follower = try #require(attached.withLock { $0 }).get()
+        try application.run("UPDATE t SET b = randomblob(700) WHERE a = 150")
+        try eventually("a commit seen") { seen.withLock { $0 != nil } }
+        follower.detach(leavingAsLast: false)
+        let found = try #require(seen.withLock { $0 })
+        let mayRaise = geteuid() == 0
+        #expect(found.policy == (mayRaise ? SCHED_OTHER : Self.idle))
+        #expect(found.nice == (mayRaise ? 0 : 10))
+    }
+
+    /// Glibc's module leaves it out (linux/sched.h).
+    private static let idle: Int32 = 5
+    private static let thread = __priority_which_t(PRIO_PROCESS.rawValue)
+
+    private static func lower() throws {
+        var none = sched_param()
+        try #require(sched_setscheduler(0, idle, &none) == 0)
+        try #require(setpriority(thread, 0, 10) == 0)
+    }
+
+    private static func priority() -> (policy: Int32, nice: Int32) {
+        (sched_getscheduler(0), getpriority(thread, 0))
+    }
+
     @Test("that stands still hides nothing")
     func whoStandsStillHidesNothing() throws {
         let application = try source.application()

@@ -65,6 +65,9 @@ int csqlite_lock_holder(int descriptor, CSQLiteLock kind, int64_t start, int32_t
 
 /* Starts a thread that nobody waits for: 0, or the reason as errno has it. It blocks all signals. */
 int csqlite_start_thread(void *(*run)(void *), void *context, int stackBytes);
+/* Brings the calling thread up to normal scheduling and nice 0, as far as the process may: CAP_SYS_NICE, or a limit of
+** RLIMIT_NICE (sched(7)). Where it may not, all stays. Linux counts both for each thread by itself. */
+void csqlite_prefer_normal_priority(void);
 
 /* Watches a directory for files that come into being: a descriptor, or -errno. */
 int csqlite_watch_directory(const char *path);

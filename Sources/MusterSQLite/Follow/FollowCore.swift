@@ -137,6 +137,9 @@ final class FollowCore: Sendable {
     }
 
     private func run() {
+        // It is not the agent that waits for this thread but the database's writer: until it hands over, each commit
+        // runs a checkpoint. It uses a few hundredths of a core, however low the agent's priority is.
+        csqlite_prefer_normal_priority()
         var seen: UInt64 = 0
         while true {
             lastLook.store(elapsed().microseconds, ordering: .relaxed)
