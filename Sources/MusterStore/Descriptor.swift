@@ -65,13 +65,18 @@ struct Descriptor: ~Copyable, Sendable {
 // MARK: Bytes
 
 extension Descriptor {
+    /// What goes to the kernel in one call. It copies a call's bytes at one stretch where the file's cache is made of
+    /// large folios, and a kernel without preemption lets nobody else run meanwhile: 16 MiB cost a database's writer
+    /// on the same core 5 ms.
+    private static let pieceBytes = 128 << 10
+
     func write(_ bytes: ArraySlice<UInt8>, at offset: UInt64) throws(SystemFailure) {
         var written = 0
         while written < bytes.count {
             let count = try Self.retrying("write") {
                 unsafe bytes.withUnsafeBytes { buffer in
-                    let rest = unsafe UnsafeRawBufferPointer(rebasing: buffer[written...])
-                    return unsafe pwrite(number, rest.baseAddress, rest.count, off_t(offset) + off_t(written))
+                    let piece = unsafe UnsafeRawBufferPointer(rebasing: buffer[written...].prefix(Self.pieceBytes))
+                    return unsafe pwrite(number, piece.baseAddress, piece.count, off_t(offset) + off_t(written))
                 }
             }
             guard count > 0 else { throw SystemFailure("write", code: EIO) }

@@ -20,35 +20,35 @@ struct PackCacheTests {
         (try #require(PackID(bytes: random.bytes(32))), random.bytes(byteCount))
     }
 
-    @Test func whatIsKeptIsReadInRangesAfterARestartToo() throws {
+    @Test func whatIsKeptIsReadInRangesAfterARestartToo() async throws {
         let pack = try pack(5000)
-        try cache(quota: 10_000).keep(pack.id, pack.bytes)
+        try await cache(quota: 10_000).keep(pack.id, pack.bytes)
         let cache = try cache(quota: 10_000)
         #expect(cache.read(pack.id, 100..<300) == Array(pack.bytes[100..<300]))
         #expect(cache.read(pack.id, 4990..<5010) == nil)
         #expect(cache.byteCount == 5000)
     }
 
-    @Test func theLeastUsedGoesFirst() throws {
+    @Test func theLeastUsedGoesFirst() async throws {
         let (first, second, third) = (try pack(4000), try pack(4000), try pack(4000))
         let cache = try cache(quota: 9000)
-        cache.keep(first.id, first.bytes)
-        cache.keep(second.id, second.bytes)
+        await cache.keep(first.id, first.bytes)
+        await cache.keep(second.id, second.bytes)
         _ = cache.read(first.id, 0..<1)
-        cache.keep(third.id, third.bytes)
+        await cache.keep(third.id, third.bytes)
         #expect(cache.read(second.id, 0..<1) == nil)
         #expect(cache.read(first.id, 0..<4000) == first.bytes)
         #expect(cache.read(third.id, 0..<4000) == third.bytes)
         #expect(cache.byteCount == 8000)
     }
 
-    @Test func itKeepsNothingThatIsTooLargeOrThatWouldFillTheDisk() throws {
+    @Test func itKeepsNothingThatIsTooLargeOrThatWouldFillTheDisk() async throws {
         let pack = try pack(4000)
         let small = try cache(quota: 3000)
-        small.keep(pack.id, pack.bytes)
+        await small.keep(pack.id, pack.bytes)
         #expect(small.read(pack.id, 0..<1) == nil)
         let careful = try cache(quota: 10_000, reserve: .max / 2)
-        careful.keep(pack.id, pack.bytes)
+        await careful.keep(pack.id, pack.bytes)
         #expect(careful.read(pack.id, 0..<1) == nil)
     }
 
@@ -60,10 +60,10 @@ struct PackCacheTests {
         #expect(!FileManager.default.fileExists(atPath: torn))
     }
 
-    @Test func aFileThatSomebodyRemovedIsJustNotThere() throws {
+    @Test func aFileThatSomebodyRemovedIsJustNotThere() async throws {
         let pack = try pack(100)
         let cache = try cache(quota: 10_000)
-        cache.keep(pack.id, pack.bytes)
+        await cache.keep(pack.id, pack.bytes)
         try FileManager.default.removeItem(atPath: folder.file("packs") + "/\(pack.id)")
         #expect(cache.read(pack.id, 0..<1) == nil)
         #expect(cache.byteCount == 0)

@@ -20,6 +20,7 @@ package final class PackCache: Sendable {
     private let quotaBytes: Int
     private let reserveBytes: UInt64
     private let content: Mutex<Content>
+    private let pool = BlockingPool(label: "muster-cache", width: 1)
 
     /// Takes up what an earlier life left, oldest use first.
     ///
@@ -52,7 +53,12 @@ package final class PackCache: Sendable {
     }
 
     /// Keeps a pack if there is room; it is not an error if there is none.
-    package func keep(_ id: PackID, _ bytes: [UInt8]) {
+    package func keep(_ id: PackID, _ bytes: [UInt8]) async {
+        // The work itself does not throw, and `run` only passes on what it throws.
+        try? await pool.run { self.store(id, bytes) }
+    }
+
+    private func store(_ id: PackID, _ bytes: [UInt8]) {
         guard bytes.count <= quotaBytes, content.withLock({ $0.sizes[id] == nil }) else { return }
         makeRoom(for: bytes.count)
         guard freeBytes() >= reserveBytes + UInt64(bytes.count) else { return }
@@ -61,11 +67,7 @@ package final class PackCache: Sendable {
             return content.clock
         }
         let temporary = path(id) + ".\(number).new"
-        guard
-            FileManager.default.createFile(
-                atPath: temporary, contents: Data(bytes), attributes: [.posixPermissions: 0o600]),
-            unsafe rename(temporary, path(id)) == 0
-        else {
+        guard Self.write(bytes, to: temporary), unsafe rename(temporary, path(id)) == 0 else {
             // A full disk: the cache does without.
             _ = unsafe unlink(temporary)
             return
@@ -76,6 +78,24 @@ package final class PackCache: Sendable {
             (content.sizes[id], content.uses[id]) = (bytes.count, number)
             content.total += bytes.count
         }
+    }
+
+    /// A little at each call: a database's writer may wait for the core on which the kernel copies.
+    private static func write(_ bytes: [UInt8], to path: String) -> Bool {
+        let descriptor = unsafe open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0o600)
+        guard descriptor >= 0 else { return false }
+        var written = 0
+        while written < bytes.count {
+            let count = unsafe bytes.withUnsafeBytes { buffer in
+                let piece = unsafe UnsafeRawBufferPointer(rebasing: buffer[written...].prefix(128 << 10))
+                return unsafe Glibc.write(descriptor, piece.baseAddress, piece.count)
+            }
+            if count < 0 && errno == EINTR { continue }
+            guard count > 0 else { break }
+            written += count
+        }
+        // A write that the kernel put off may fail only now.
+        return close(descriptor) == 0 && written == bytes.count
     }
 
     /// - Returns: nil where the cache does not have these bytes.

@@ -9,7 +9,7 @@ struct PushStage<Sink: PackSink>: Sendable {
     let cache: PackCache?
 
     /// Keeps a finished pack near, for the differences of snapshots to come and of this one.
-    func keep(_ pack: Pack) { cache?.keep(pack.id, pack.bytes) }
+    func keep(_ pack: Pack) async { await cache?.keep(pack.id, pack.bytes) }
 
     func put(_ pack: Pack) async throws {
         let progress = progress

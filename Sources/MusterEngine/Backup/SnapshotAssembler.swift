@@ -104,7 +104,7 @@ struct SnapshotAssembler<Sink: PackSink>: ~Copyable {
                     group.addTask { try await push.put(before) }
                     underWay += 1
                 }
-                push.keep(pack)
+                await push.keep(pack)
                 held = pack
             }
             if let last = held, last.bytes.count > settings.inlinePackBytes {
