@@ -36,9 +36,8 @@ struct PagePiece: Sendable {
 
 /// When pages are sent by themselves and when the extent is sent anew.
 enum EmissionPolicy {
-    /// Most pages of an extent that may come from scatter chunks: sending it anew costs as much as all of its pages,
-    /// so rarely; what is superseded in its chunk stays until then.
-    static func mostScatterPages(_ geometry: DatabaseGeometry) -> Int { geometry.pagesPerExtent * 3 / 4 }
+    /// Most pages of an extent that may come from scatter chunks.
+    static func mostScatterPages(_ geometry: DatabaseGeometry) -> Int { min(4, geometry.pagesPerExtent / 4) }
 
     /// Most bytes of differences over an extent: beyond, sending it anew costs less in the long run.
     static func mostDifferenceBytes(chunkBytes: Int) -> Int { 256 + chunkBytes / 4 }
