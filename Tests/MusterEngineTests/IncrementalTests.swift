@@ -1,4 +1,5 @@
 import Foundation
+import MusterAgent
 import MusterEngine
 import MusterFormat
 import MusterModel
@@ -57,6 +58,23 @@ struct IncrementalTests {
         #expect(second.manifest.publicPart.sealedBytesAdded < 8_000)
         #expect(second.manifest.bytes.count < 8_000)
         #expect(try await restored(second, fleet) == source)
+    }
+
+    @Test func fewChunksSupplyOneExtent() async throws {
+        try fill(100, pageSize: 512)
+        let fleet = fleet(6)
+        let rig = try LineageRig(fleet, path: path)
+        var most = 0
+        for id in (1...40).reversed() {
+            // One page more each time, out of 128, in an order in which merging packs joins no chunks.
+            try execute("UPDATE t SET n = 1 WHERE id = \(id)")
+            _ = try await rig.take()
+            let ledger = try #require(try rig.state.ledger(of: rig.database)).ledger
+            let chunks = try ledger.extents([0]).map { Set($0.supplies.map(\.scatter)).count }
+            most = max(most, chunks.max() ?? 0)
+        }
+        #expect(most == 16)
+        #expect(try await restored(try #require(rig.taken.last), fleet) == source)
     }
 
     @Test func withoutTheCacheItIsSentAsPages() async throws {

@@ -74,8 +74,9 @@ final class EmissionLane {
         guard let base = base(record, geometry, state) else { return nil }
         let limit = EmissionPolicy.mostDifferenceBytes(chunkBytes: record.byteCount)
         let size = geometry.pageSize
-        var sum = record.supplies.filter { $0.page < pageCount && !changed.contains($0.page) }
-            .reduce(0) { $0 + $1.byteCount }
+        let kept = record.supplies.filter { $0.page < pageCount && !changed.contains($0.page) }
+        guard Set(kept.map(\.scatter)).count < EmissionPolicy.mostSupplyingChunks else { return nil }
+        var sum = kept.reduce(0) { $0 + $1.byteCount }
         var pieces: [PagePiece] = []
         for page in changed {
             let bytes = plain.extracting(page * size..<(page + 1) * size)

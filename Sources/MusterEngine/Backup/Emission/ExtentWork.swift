@@ -39,6 +39,10 @@ enum EmissionPolicy {
     /// Most pages of an extent that may come from scatter chunks.
     static func mostScatterPages(_ geometry: DatabaseGeometry) -> Int { min(4, geometry.pagesPerExtent / 4) }
 
+    /// Most chunks that the pages of an extent may come from besides its own: each takes some 64 bytes of a map, whose
+    /// 256 extents have to fit into one chunk. Pages of 4 KiB and more are not more than this.
+    static let mostSupplyingChunks = 16
+
     /// Most bytes of differences over an extent: beyond, sending it anew costs less in the long run.
     static func mostDifferenceBytes(chunkBytes: Int) -> Int { 256 + chunkBytes / 4 }
 
