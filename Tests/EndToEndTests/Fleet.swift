@@ -218,7 +218,7 @@ enum SampleDatabase {
 
     /// Every byte of the database as one reader sees it, wherever it is.
     static func image(_ path: String) throws -> [UInt8] {
-        try SQLiteConnection(path: path, access: .readWrite).serialized()
+        try SQLiteConnection(path: path, access: .readOnly).serialized()
     }
 
     /// Adds one row, so that there is something new.

@@ -21,12 +21,12 @@ struct PackCacheTests {
     }
 
     @Test func whatIsKeptIsReadInRangesAfterARestartToo() async throws {
-        let pack = try pack(5000)
-        try await cache(quota: 10_000).keep(pack.id, pack.bytes)
-        let cache = try cache(quota: 10_000)
-        #expect(cache.read(pack.id, 100..<300) == Array(pack.bytes[100..<300]))
-        #expect(cache.read(pack.id, 4990..<5010) == nil)
-        #expect(cache.byteCount == 5000)
+        let pack = try pack(500_000)
+        try await cache(quota: 1_000_000).keep(pack.id, pack.bytes)
+        let cache = try cache(quota: 1_000_000)
+        #expect(cache.read(pack.id, 100..<400_000) == Array(pack.bytes[100..<400_000]))
+        #expect(cache.read(pack.id, 499_990..<500_010) == nil)
+        #expect(cache.byteCount == 500_000)
     }
 
     @Test func theLeastUsedGoesFirst() async throws {

@@ -38,7 +38,8 @@ package final class Follower: Sendable {
     /// - Parameters:
     ///   - cursor: of the last snapshot that counts.
     ///   - elapsed: a monotonic clock's reading; only differences count.
-    ///   - onChange: called on the follower's thread after commits were seen, and once when it broke.
+    ///   - onChange: called on the follower's thread after commits were seen, and once when it broke; what it starts would
+    ///     have that thread's priority.
     /// - Throws: `.notOpen`, `.notInWALMode` where there is nothing to follow; what `PinnedCapture.begin` throws.
     package static func attach(
         path: String, after cursor: FollowCursor?, options: FollowOptions = FollowOptions(),
