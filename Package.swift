@@ -102,6 +102,8 @@ let package = Package(
             ], swiftSettings: house),
 
         .testTarget(name: "TidyTests", swiftSettings: house),
+        .testTarget(
+            name: "MusterModelTests", dependencies: ["MusterModel", "MusterTestSupport"], swiftSettings: house),
         .target(
             name: "StressRig", dependencies: ["MusterModel", "MusterSQLite", "MusterTestSupport"],
             path: "Tests/StressRig",
