@@ -173,9 +173,12 @@ final class Node {
     func kill() async throws { try await agent?.kill() }
 
     /// The agent itself; what was launched is its supervisor.
-    func agentProcess() throws -> pid_t {
+    func agentProcess() throws -> pid_t { try #require(try knownAgent()) }
+
+    /// nil while an agent that begins has not written yet who it is.
+    func knownAgent() throws -> pid_t? {
         let text = try String(contentsOfFile: directory + "/agent.lock", encoding: .utf8)
-        return try #require(text.split(separator: "\n").first.flatMap { pid_t($0) })
+        return text.split(separator: "\n").first.flatMap { pid_t($0) }
     }
 
     func stop() async throws {

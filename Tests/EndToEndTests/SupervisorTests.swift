@@ -45,7 +45,7 @@ extension EndToEnd {
             try await node.kill()
             try await eventually("the agent's end") { isGone(agent) }
             try node.start()
-            try await eventually("another agent") { try node.agentProcess() != agent }
+            try await eventually("another agent") { try node.knownAgent().map { $0 != agent } ?? false }
         }
     }
 }
