@@ -71,8 +71,9 @@ struct FollowCaptures {
         var mayTrustLast = follower.isContinuous
         do {
             let most = 5 + dice.roll(60)
-            for count in 0... where stays || count < most {
-                guard leash.isHeld else { break }
+            var count = 0
+            while stays || count < most, leash.isHeld {
+                count += 1
                 usleep(UInt32(dice.roll(40_000)))
                 try capture(follower, mayTrustLast: mayTrustLast)
                 mayTrustLast = true
