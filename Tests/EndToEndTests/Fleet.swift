@@ -117,7 +117,7 @@ final class Fleet {
         return try outcome.json.list
     }
 
-    func awaitSnapshots(_ count: Int, within limit: Duration = .seconds(60)) async throws -> [JSON] {
+    func awaitSnapshots(_ count: Int, within limit: Duration = .seconds(180)) async throws -> [JSON] {
         var found: [JSON] = []
         try await eventually("snapshot \(count)", within: limit) {
             found = try await self.snapshots()

@@ -63,7 +63,7 @@ final class Launched {
 
     /// - Returns: how it ended.
     @discardableResult
-    func end(within limit: Duration = .seconds(60)) async throws -> Int32 {
+    func end(within limit: Duration = .seconds(180)) async throws -> Int32 {
         try await eventually("the end of \(process.command)", within: limit) { !isRunning }
         return status ?? -1
     }
@@ -82,7 +82,7 @@ struct NeverHappened: Error, CustomStringConvertible {
 
 /// Asks until the answer is yes; the limit only says when to give up.
 func eventually(
-    _ what: String, within limit: Duration = .seconds(60), _ isTrue: () async throws -> Bool
+    _ what: String, within limit: Duration = .seconds(180), _ isTrue: () async throws -> Bool
 ) async throws {
     let deadline = ContinuousClock.now + limit
     while try await !isTrue() {
