@@ -66,6 +66,8 @@ extension Catalog {
         package var receipt: [UInt8] = []
         /// Where the manifest is, and under which generation its receipt will be.
         package var places: [(store: Int64, generation: String, receiptGeneration: String)] = []
+        /// Stores that are to have a replica besides these.
+        package var wantedIn: [Int64] = []
 
         package init(
             snapshot: SnapshotID, node: NodeID, scope: ScopeID, database: DatabaseID, databaseName: String,
@@ -207,11 +209,13 @@ extension Catalog {
         for place in commit.places {
             try database.run(
                 """
-                INSERT INTO manifest_replica(snapshot, store, generation, receipt_generation, state, receipt_state)
-                VALUES (?, ?, ?, ?, 'present', 'present')
+                INSERT INTO manifest_replica(snapshot, store, generation, receipt_generation, state, receipt_state,
+                    hashed_at)
+                VALUES (?, ?, ?, ?, 'present', 'present', ?)
                 """,
-                [number, place.store, place.generation, place.receiptGeneration])
+                [number, place.store, place.generation, place.receiptGeneration, commit.receivedAt.microseconds])
         }
+        for store in commit.wantedIn { try want(.snapshot, number, in: store, now: commit.receivedAt, database) }
     }
 
     private static func moveHead(_ commit: Commit, _ change: LineageChange, in database: GRDB.Database) throws {

@@ -89,10 +89,10 @@ extension Catalog {
         for replica in pack.replicas {
             try database.run(
                 """
-                INSERT INTO pack_replica(pack, store, generation, state, checked_at)
-                VALUES (?, ?, ?, 'present', ?)
+                INSERT INTO pack_replica(pack, store, generation, state, checked_at, hashed_at)
+                VALUES (?1, ?2, ?3, 'present', ?4, ?4)
                 ON CONFLICT(pack, store) DO UPDATE SET generation = excluded.generation,
-                    state = excluded.state, checked_at = excluded.checked_at
+                    state = excluded.state, checked_at = excluded.checked_at, hashed_at = excluded.hashed_at
                 """,
                 [number, replica.store, replica.generation, now.microseconds])
         }
@@ -142,13 +142,16 @@ extension Catalog {
     ) async throws(CatalogError) {
         try await write { database in
             // By generation: a copy that was replaced meanwhile is not the one that was inspected.
-            try database.execute(
-                sql: """
-                    UPDATE pack_replica SET state = ?1, checked_at = ?2
-                    WHERE pack = ?3 AND store = ?4 AND generation = ?5
-                        AND (?6 OR state = 'present' OR ?1 <> 'present')
-                    """,
-                arguments: [state.rawValue, now.microseconds, pack, store, generation, isHashed])
+            try database.run(
+                """
+                UPDATE pack_replica SET state = ?1, checked_at = ?2, hashed_at = CASE WHEN ?6 THEN ?2 ELSE hashed_at END
+                WHERE pack = ?3 AND store = ?4 AND generation = ?5
+                    AND (?6 OR state = 'present' OR ?1 <> 'present')
+                """,
+                [state.rawValue, now.microseconds, pack, store, generation, isHashed])
+            if database.changesCount > 0, state != .present {
+                try Self.want(.pack, pack, in: store, now: now, database)
+            }
             try Self.count(wanting: pack, in: database)
         }
     }
@@ -171,7 +174,7 @@ extension Catalog {
     }
 
     /// Notes whether any store has a good copy left, after the state of one copy changed.
-    private static func count(wanting pack: Int64, in database: GRDB.Database) throws {
+    static func count(wanting pack: Int64, in database: GRDB.Database) throws {
         try database.run(
             """
             UPDATE pack SET wanting = NOT wanting WHERE number = ?1 AND wanting = EXISTS

@@ -195,13 +195,17 @@ extension Catalog {
         try await write { database in
             let column = part == .manifest ? "state" : "receipt_state"
             let place = part == .manifest ? "generation" : "receipt_generation"
-            try database.execute(
-                sql: """
-                    UPDATE manifest_replica SET \(column) = ?1, checked_at = ?2
-                    WHERE snapshot = ?3 AND store = ?4 AND \(place) = ?5
-                        AND (?6 OR \(column) = 'present' OR ?1 <> 'present')
-                    """,
-                arguments: [state.rawValue, now.microseconds, snapshot, store, generation, isHashed])
+            let age = part == .manifest ? ", hashed_at = CASE WHEN ?6 THEN ?2 ELSE hashed_at END" : ""
+            try database.run(
+                """
+                UPDATE manifest_replica SET \(column) = ?1, checked_at = ?2\(age)
+                WHERE snapshot = ?3 AND store = ?4 AND \(place) = ?5
+                    AND (?6 OR \(column) = 'present' OR ?1 <> 'present')
+                """,
+                [state.rawValue, now.microseconds, snapshot, store, generation, isHashed])
+            if database.changesCount > 0, state != .present {
+                try Self.want(.snapshot, snapshot, in: store, now: now, database)
+            }
         }
     }
 
@@ -261,7 +265,7 @@ extension Catalog {
         CROSS JOIN lineage f ON f.id = s.lineage
         """
 
-    private static func snapshot(_ row: Row, in database: GRDB.Database) throws -> Snapshot {
+    static func snapshot(_ row: Row, in database: GRDB.Database) throws -> Snapshot {
         let number: Int64 = row["number"]
         let sequence: Int64 = row["sequence"]
         let statement = try database.cachedStatement(

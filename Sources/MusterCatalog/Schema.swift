@@ -5,7 +5,7 @@
 /// is from a full one. `moment` is the time that a restore to a point in time goes by: the end of the capture by the
 /// node's clock (`created_at`), held between the database's receipt before and its own. A pack is `wanting` while no store has a good copy of it.
 enum Schema {
-    static let version1 = [identity, databases, packs, inspections, work, record]
+    static let version1 = [identity, databases, packs, replication, inspections, work, record]
 
     private static let identity = """
         CREATE TABLE setting(key TEXT NOT NULL PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
@@ -14,6 +14,9 @@ enum Schema {
             number INTEGER PRIMARY KEY,
             name TEXT NOT NULL UNIQUE,
             url TEXT NOT NULL,
+            site TEXT NOT NULL DEFAULT '',
+            node BLOB REFERENCES node(id),
+            state TEXT NOT NULL DEFAULT 'active' CHECK (state IN ('active', 'draining', 'lost')),
             added_at INTEGER NOT NULL) STRICT;
 
         CREATE TABLE node(
@@ -149,7 +152,11 @@ enum Schema {
             state TEXT NOT NULL CHECK (state IN ('present', 'damaged', 'missing')),
             receipt_state TEXT NOT NULL CHECK (receipt_state IN ('present', 'damaged', 'missing')),
             checked_at INTEGER,
+            hashed_at INTEGER NOT NULL DEFAULT 0,
             PRIMARY KEY (snapshot, store)) STRICT, WITHOUT ROWID;
+        CREATE INDEX manifest_replica_by_age ON manifest_replica(store, hashed_at);
+        CREATE INDEX manifest_replica_bad ON manifest_replica(store)
+            WHERE state <> 'present' OR receipt_state <> 'present';
         """
 
     private static let packs = """
@@ -171,7 +178,10 @@ enum Schema {
             generation TEXT NOT NULL,
             state TEXT NOT NULL CHECK (state IN ('present', 'damaged', 'missing')),
             checked_at INTEGER,
+            hashed_at INTEGER NOT NULL DEFAULT 0,
             PRIMARY KEY (pack, store)) STRICT, WITHOUT ROWID;
+        CREATE INDEX pack_replica_by_age ON pack_replica(store, hashed_at);
+        CREATE INDEX pack_replica_bad ON pack_replica(store) WHERE state <> 'present';
 
         CREATE TABLE chunk(
             id BLOB NOT NULL CHECK (length(id) = 32),
@@ -186,6 +196,7 @@ enum Schema {
             born INTEGER NOT NULL,
             died INTEGER,
             PRIMARY KEY (lineage, pack, born)) STRICT, WITHOUT ROWID;
+        CREATE INDEX pack_reference_born ON pack_reference(lineage, born);
         CREATE INDEX pack_reference_live ON pack_reference(lineage, born) WHERE died IS NULL;
         CREATE INDEX pack_reference_dead ON pack_reference(lineage, died) WHERE died IS NOT NULL;
         CREATE INDEX pack_reference_by_pack ON pack_reference(pack, lineage, born);

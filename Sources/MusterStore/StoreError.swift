@@ -18,6 +18,8 @@ package enum StoreError: ActionableError, Equatable {
     case failed(store: String, object: String, operation: String, code: Int32)
     case notAStore(path: String, reason: String)
     case folderNotEmpty(path: String)
+    /// The store does not answer: its disk is not mounted, its machine or the way to it is down.
+    case unavailable(store: String, reason: String)
 
     package var summary: String {
         switch self {
@@ -34,6 +36,7 @@ package enum StoreError: ActionableError, Equatable {
             "store '\(store)' failed to \(operation)\(object.isEmpty ? "" : " " + object): \(Self.text(of: code))"
         case .notAStore(let path, let reason): "folder '\(path)' is not a store: \(reason)"
         case .folderNotEmpty(let path): "folder '\(path)' holds other files"
+        case .unavailable(let store, let reason): "store '\(store)' is away: \(reason)"
         }
     }
 
@@ -48,14 +51,15 @@ package enum StoreError: ActionableError, Equatable {
         case .failed: "Check the disk and its kernel log, and that this user owns the store's folder."
         case .notAStore: "Check the path; a new store is made by 'muster store add' or 'muster coordinator init'."
         case .folderNotEmpty: "Choose an empty folder, or one that does not exist yet."
+        case .unavailable: "Bring the store back, or mount its disk; what is missing there is copied by itself then."
         }
     }
 
     package var isTransient: Bool {
-        if case .failed(_, _, _, let code) = self {
-            [EAGAIN, EINTR, EBUSY, EMFILE, ENFILE, ENOMEM, ETIMEDOUT].contains(code)
-        } else {
-            false
+        switch self {
+        case .failed(_, _, _, let code): [EAGAIN, EINTR, EBUSY, EMFILE, ENFILE, ENOMEM, ETIMEDOUT].contains(code)
+        case .unavailable: true
+        default: false
         }
     }
 

@@ -1,0 +1,109 @@
+import Foundation
+import GRDB
+package import MusterModel
+
+/// The stores that the coordinator keeps replicas in.
+extension Catalog {
+    package enum StoreState: String, Sendable {
+        case active
+        /// Takes nothing new; what it has is copied elsewhere.
+        case draining
+        /// Given up: nothing in it counts as a replica any more.
+        case lost
+    }
+
+    package struct StoreEntry: Hashable, Sendable {
+        package let number: Int64
+        package let name: String
+        package let url: String
+        /// The failure domain; "" where the store is one of its own.
+        package let site: String
+        /// The node whose machine holds it; nil for a store that is on none.
+        package let node: NodeID?
+        package let state: StoreState
+
+        package init(
+            number: Int64, name: String, url: String, site: String = "", node: NodeID? = nil,
+            state: StoreState = .active
+        ) {
+            (self.number, self.name, self.url) = (number, name, url)
+            (self.site, self.node, self.state) = (site, node, state)
+        }
+    }
+
+    /// What a store lacks, as the catalog knows it. Each count ends at `countLimit`: a look at the fleet must not
+    /// count millions of rows.
+    package struct StoreStanding: Hashable, Sendable {
+        package static let countLimit = 100_000
+
+        /// Replicas that an inspection found damaged or missing.
+        package let badReplicas: Int
+        /// Copies that are wanted here and not there yet.
+        package let wantedCopies: Int
+        /// Why one of them is not there, where it was tried.
+        package let reason: String
+    }
+
+    package func add(
+        store name: String, url: String, site: String = "", node: NodeID? = nil, at now: Timestamp
+    ) async throws(CatalogError) -> StoreEntry {
+        try await write { database in
+            try database.run(
+                "INSERT INTO store(name, url, site, node, added_at) VALUES (?, ?, ?, ?, ?)",
+                [name, url, site, node?.blob, now.microseconds])
+            return StoreEntry(number: database.lastInsertedRowID, name: name, url: url, site: site, node: node)
+        }
+    }
+
+    package func stores() async throws(CatalogError) -> [StoreEntry] {
+        try await read { database in
+            try database.rows("SELECT * FROM store ORDER BY number", []).map { row in
+                StoreEntry(
+                    number: row["number"], name: row["name"], url: row["url"], site: row["site"],
+                    node: try row.optionalIdentifier("node"), state: try row.word("state"))
+            }
+        }
+    }
+
+    package func set(_ state: StoreState, ofStore number: Int64) async throws(CatalogError) {
+        try await write { database in
+            try database.run("UPDATE store SET state = ? WHERE number = ?", [state.rawValue, number])
+        }
+    }
+
+    package func standing(ofStore number: Int64) async throws(CatalogError) -> StoreStanding {
+        try await read { database in
+            guard let row = try database.row(Self.standingQuery, [number, StoreStanding.countLimit]) else {
+                throw CatalogError.damaged(column: "store")
+            }
+            return StoreStanding(badReplicas: row["bad"], wantedCopies: row["wanted"], reason: row["reason"])
+        }
+    }
+
+    /// Nodes whose key record a store holds.
+    package func nodesWithKeys(in store: Int64) async throws(CatalogError) -> Set<NodeID> {
+        try await read { database in
+            Set(
+                try database.rows("SELECT node FROM key_replica WHERE store = ?", [store])
+                    .map { try $0.identifier("node") })
+        }
+    }
+
+    package func recordKeys(of node: NodeID, in stores: [Int64]) async throws(CatalogError) {
+        try await write { database in
+            for store in stores { try Self.recordKeys(of: node, in: store, database) }
+        }
+    }
+
+    static func recordKeys(of node: NodeID, in store: Int64, _ database: GRDB.Database) throws {
+        try database.run("INSERT INTO key_replica VALUES (?, ?) ON CONFLICT DO NOTHING", [node.blob, store])
+    }
+
+    static let standingQuery = """
+        SELECT (SELECT count(*) FROM (SELECT 1 FROM pack_replica WHERE store = ?1 AND state <> 'present' LIMIT ?2))
+            + (SELECT count(*) FROM (SELECT 1 FROM manifest_replica WHERE store = ?1
+                AND (state <> 'present' OR receipt_state <> 'present') LIMIT ?2)) AS bad,
+            (SELECT count(*) FROM (SELECT 1 FROM replication WHERE store = ?1 LIMIT ?2)) AS wanted,
+            coalesce((SELECT reason FROM replication WHERE store = ?1 AND reason <> '' LIMIT 1), '') AS reason
+        """
+}

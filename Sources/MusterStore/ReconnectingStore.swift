@@ -1,0 +1,149 @@
+package import MusterModel
+import Synchronization
+
+/// A store that may be away: it is opened when it is first needed, and after it was away left alone for a while.
+///
+/// While it is away every call fails at once, so that nobody waits for it who could go on with another store. An object
+/// that seems to be missing is believed only where the object is there that makes the place a store: a
+/// disk that is not mounted has lost nothing.
+package final class ReconnectingStore: Store {
+    package typealias Opening = @Sendable () async throws(StoreError) -> any Store
+
+    private struct State {
+        var opened: (any Store)?
+        var failure: StoreError?
+        var awayUntil: Timestamp?
+        var failures = 0
+    }
+
+    private static let firstPause = Duration.seconds(1)
+    private static let longestPause = Duration.seconds(30)
+
+    package let name: String
+    private let clock: any WallClock
+    private let opening: Opening
+    private let state = Mutex(State())
+
+    package init(name: String, clock: any WallClock, opening: @escaping Opening) {
+        (self.name, self.clock, self.opening) = (name, clock, opening)
+    }
+
+    /// Why the store is away; nil where it answered when it was last asked, or may be asked again.
+    package var absence: StoreError? {
+        let now = clock.now()
+        return state.withLock { state in
+            guard let until = state.awayUntil, now < until else { return nil }
+            return state.failure
+        }
+    }
+
+    package func beginPut() async throws(StoreError) -> any ObjectWriter {
+        try await ask { store throws(StoreError) in try await store.beginPut() }
+    }
+
+    package func put(_ name: ObjectName, _ bytes: [UInt8]) async throws(StoreError) {
+        try await ask { store throws(StoreError) in try await store.put(name, bytes) }
+    }
+
+    package func prepare(_ bytes: [UInt8]) async throws(StoreError) -> any ObjectWriter {
+        try await ask { store throws(StoreError) in try await store.prepare(bytes) }
+    }
+
+    package func read(_ name: ObjectName, maximumBytes: Int, fresh: Bool) async throws(StoreError) -> [UInt8] {
+        try await ask { store throws(StoreError) in
+            try await store.read(name, maximumBytes: maximumBytes, fresh: fresh)
+        }
+    }
+
+    package func read(_ name: ObjectName, range: Range<UInt64>, fresh: Bool) async throws(StoreError) -> [UInt8] {
+        try await ask { store throws(StoreError) in try await store.read(name, range: range, fresh: fresh) }
+    }
+
+    package func byteCount(of name: ObjectName) async throws(StoreError) -> UInt64? {
+        try await ask { store throws(StoreError) in
+            if let count = try await store.byteCount(of: name) { return count }
+            try await self.requireFormat(of: store, missing: name)
+            return nil
+        }
+    }
+
+    package func list(_ prefix: ObjectPrefix) async throws(StoreError) -> any ObjectCursor {
+        try await ask { store throws(StoreError) in try await store.list(prefix) }
+    }
+
+    package func delete(_ name: ObjectName) async throws(StoreError) {
+        try await ask { store throws(StoreError) in try await store.delete(name) }
+    }
+
+    package func freeBytes() async throws(StoreError) -> UInt64 {
+        try await ask { store throws(StoreError) in try await store.freeBytes() }
+    }
+
+    private func ask<Value: Sendable>(
+        _ body: (any Store) async throws(StoreError) -> Value
+    ) async throws(StoreError) -> Value {
+        if let absence { throw .unavailable(store: name, reason: absence.reason) }
+        do {
+            let store = try await opened()
+            let value = try await answer(store, body)
+            state.withLock { ($0.awayUntil, $0.failures, $0.failure) = (nil, 0, nil) }
+            return value
+        } catch {
+            if error.meansAbsence { leave(because: error) }
+            throw error
+        }
+    }
+
+    private func answer<Value: Sendable>(
+        _ store: any Store, _ body: (any Store) async throws(StoreError) -> Value
+    ) async throws(StoreError) -> Value {
+        do {
+            return try await body(store)
+        } catch {
+            guard case .notFound(_, let name) = error else { throw error }
+            try await requireFormat(of: store, missing: name)
+            throw error
+        }
+    }
+
+    private func requireFormat(of store: any Store, missing name: ObjectName) async throws(StoreError) {
+        guard name != .format, try await store.byteCount(of: .format) == nil else { return }
+        throw .unavailable(store: self.name, reason: "it has lost its \(ObjectName.format)")
+    }
+
+    private func opened() async throws(StoreError) -> any Store {
+        if let store = state.withLock({ $0.opened }) { return store }
+        let store = try await opening()
+        state.withLock { $0.opened = store }
+        return store
+    }
+
+    /// Opened anew when it is asked again: its place may be another one by then.
+    private func leave(because error: StoreError) {
+        let now = clock.now()
+        state.withLock { state in
+            state.opened = nil
+            state.failure = error
+            let pause = Self.firstPause * (1 << min(state.failures, 5))
+            state.awayUntil = now + min(pause, Self.longestPause)
+            state.failures += 1
+        }
+    }
+}
+
+extension StoreError {
+    /// The store as a whole is not there, whatever it was asked for.
+    package var meansAbsence: Bool {
+        switch self {
+        case .unavailable, .notAStore: true
+        default: false
+        }
+    }
+
+    fileprivate var reason: String {
+        switch self {
+        case .unavailable(_, let reason), .notAStore(_, let reason): reason
+        default: summary
+        }
+    }
+}
