@@ -8,7 +8,7 @@ import MusterStore
 /// One open coordinator: what its routes and background work share.
 ///
 /// It takes packs and manifests in, checks every byte that can be checked
-/// without a key, keeps them in a store, and says so with a signed receipt.
+/// without a key, keeps them in stores, and says so with a signed receipt.
 /// It sees no plaintext and holds no scope secret.
 ///
 /// | who | beside whom |
@@ -19,6 +19,7 @@ import MusterStore
 /// | commits | one at a time for each lineage (`lineageLanes`); the catalog's transaction decides |
 /// | reports | one at a time for each node (`reportLanes`) |
 /// | inspection | reads only; one run after the other |
+/// | copies | each store's by itself, one after the other (`ReplicationService`); objects get names of their own |
 /// | a second process | kept out by the directory's lock |
 struct Coordinator: Sendable {
     static let version = "0.1.0"
@@ -28,7 +29,7 @@ struct Coordinator: Sendable {
     static let smallBodyBytes = 4 << 20
 
     let catalog: Catalog
-    let store: OpenStore
+    let stores: StoreSet
     let authority: Authority
     let receiptKey: SigningKey
     let recoveryKeys: [RecoveryPublicKey]
@@ -37,6 +38,8 @@ struct Coordinator: Sendable {
     let random: RandomSource
     let logger: Logger
     let startedAt: Timestamp
+    /// For tests: puts faults between the coordinator and each of its stores.
+    let wrapStore: @Sendable (any Store) -> any Store
 
     let callers: CallerLookup
     let ports = BoundPorts()
@@ -44,6 +47,9 @@ struct Coordinator: Sendable {
     /// A job of the node has ended.
     let endings = Bell<NodeID>()
     let inspections = Bell<Bool>()
+    /// Something may have to be copied.
+    let replications = Bell<Bool>()
+    let copyPace: CopyPace
     let contacts = ContactBook()
     let lives = LifeBook()
     let reports = ReportBook()
@@ -63,15 +69,17 @@ struct Coordinator: Sendable {
     let hashing = BlockingPool(label: "muster-hashing", width: 2)
 
     init(
-        catalog: Catalog, store: OpenStore, authority: Authority, receiptKey: SigningKey,
+        catalog: Catalog, stores: StoreSet, authority: Authority, receiptKey: SigningKey,
         recoveryKeys: [RecoveryPublicKey], settings: CoordinatorSettings, clock: any WallClock, random: RandomSource,
-        logger: Logger
+        logger: Logger, wrapStore: @escaping @Sendable (any Store) -> any Store
     ) {
-        (self.catalog, self.store, self.authority) = (catalog, store, authority)
+        (self.catalog, self.stores, self.authority) = (catalog, stores, authority)
         (self.receiptKey, self.recoveryKeys, self.settings) = (receiptKey, recoveryKeys, settings)
         (self.clock, self.random, self.logger) = (clock, random, logger)
         startedAt = clock.now()
+        self.wrapStore = wrapStore
         callers = CallerLookup(catalog: catalog, clock: clock)
+        copyPace = CopyPace(bytesPerSecond: settings.replicationMiBPerSecond << 20, clock: clock)
         load = NodeLoad(limit: settings.limits.requestsPerNode)
         uploads = Gate(capacity: settings.limits.uploads, queueLimit: 1024)
         let perNode = settings.limits.requestsPerNode
@@ -107,17 +115,11 @@ struct Coordinator: Sendable {
         case .verify: try await verify(call)
         case .showVerification: try await showVerification(call)
         case .status: try await status(call)
+        case .listStores: try await listStores(call)
+        case .addStore: try await addStore(call)
+        case .changeStore: try await changeStore(call)
         }
     }
-}
-
-/// A store, and its number in the catalog.
-struct OpenStore: Sendable {
-    let entry: Catalog.StoreEntry
-    let store: any Store
-
-    var name: String { entry.name }
-    var number: Int64 { entry.number }
 }
 
 /// One pack of one scope.

@@ -10,7 +10,7 @@ import NIOCore
 import NIOSSL
 import ServiceLifecycle
 
-/// A coordinator that runs: two listeners over one catalog and one store.
+/// A coordinator that runs: two listeners over one catalog and its stores.
 ///
 /// On graceful shutdown requests under way are finished and no new ones are
 /// taken. It may be killed at any point: everything acknowledged is durable,
@@ -27,11 +27,11 @@ package struct CoordinatorService: Service {
 
     /// Opens the coordinator that `initialise` made in `directory`.
     ///
-    /// Completes receipts that a crash left unfinished, as far as the store takes them. Another process in the same directory is refused.
-    /// - Parameter wrapStore: for tests: puts faults between the coordinator and its store.
+    /// Completes receipts that a crash left unfinished, as far as the stores take them. Another process in the same directory is refused.
+    /// - Parameter wrapStore: for tests: puts faults between the coordinator and each of its stores.
     package init(
         directory: CoordinatorDirectory, clock: some WallClock, random: RandomSource, logger: Logger,
-        wrapStore: @Sendable (any Store) -> any Store = { $0 }
+        wrapStore: @escaping @Sendable (any Store) -> any Store = { $0 }
     ) async throws {
         let settings = try CoordinatorSettings(yaml: try Self.settingsText(directory))
         lock = try DirectoryLock(directory)
@@ -49,13 +49,14 @@ package struct CoordinatorService: Service {
         let recoveryKeys = stride(from: 0, to: pinned.count, by: 32).compactMap {
             RecoveryPublicKey(bytes: pinned[$0..<min($0 + 32, pinned.count)])
         }
-        guard let entry = try await catalog.stores().first else { throw CoordinatorSetupError.noStore }
-        let store = try await FolderStore.open(
-            at: try StoreURL.path(entry.url), name: entry.name, random: random)
+        let entries = try await catalog.stores().filter { $0.state != .lost }
+        guard !entries.isEmpty else { throw CoordinatorSetupError.noStore }
+        let opening = StoreOpening(clock: clock, random: random, wrap: wrapStore)
         coordinator = Coordinator(
-            catalog: catalog, store: OpenStore(entry: entry, store: wrapStore(store)), authority: authority,
+            catalog: catalog,
+            stores: StoreSet(try entries.map(opening.connect), placement: settings.placement), authority: authority,
             receiptKey: receiptKey, recoveryKeys: recoveryKeys, settings: settings, clock: clock, random: random,
-            logger: logger)
+            logger: logger, wrapStore: wrapStore)
         try await coordinator.completeReceipts()
         try await catalog.concludeClosedJobs(now: clock.now())
     }
@@ -72,6 +73,7 @@ package struct CoordinatorService: Service {
             try application(.agent, coordinator.settings.listen),
             try application(.admin, coordinator.settings.adminListen),
             InspectionService(coordinator: coordinator),
+            ReplicationService(coordinator: coordinator),
             HousekeepingService(coordinator: coordinator),
         ]
         let group = ServiceGroup(configuration: .init(services: services, logger: coordinator.logger))

@@ -14,6 +14,7 @@ package final class ReconnectingStore: Store {
         var failure: StoreError?
         var awayUntil: Timestamp?
         var failures = 0
+        var fullUntil: Timestamp?
     }
 
     private static let firstPause = Duration.seconds(1)
@@ -37,8 +38,14 @@ package final class ReconnectingStore: Store {
         }
     }
 
+    /// Whether a write met a full disk a moment ago.
+    package var isFull: Bool {
+        let now = clock.now()
+        return state.withLock { state in state.fullUntil.map { now < $0 } ?? false }
+    }
+
     package func beginPut() async throws(StoreError) -> any ObjectWriter {
-        try await ask { store throws(StoreError) in try await store.beginPut() }
+        WatchedWriter(try await ask { store throws(StoreError) in try await store.beginPut() }, self)
     }
 
     package func put(_ name: ObjectName, _ bytes: [UInt8]) async throws(StoreError) {
@@ -46,7 +53,7 @@ package final class ReconnectingStore: Store {
     }
 
     package func prepare(_ bytes: [UInt8]) async throws(StoreError) -> any ObjectWriter {
-        try await ask { store throws(StoreError) in try await store.prepare(bytes) }
+        WatchedWriter(try await ask { store throws(StoreError) in try await store.prepare(bytes) }, self)
     }
 
     package func read(_ name: ObjectName, maximumBytes: Int, fresh: Bool) async throws(StoreError) -> [UInt8] {
@@ -89,7 +96,7 @@ package final class ReconnectingStore: Store {
             state.withLock { ($0.awayUntil, $0.failures, $0.failure) = (nil, 0, nil) }
             return value
         } catch {
-            if error.meansAbsence { leave(because: error) }
+            note(error)
             throw error
         }
     }
@@ -118,6 +125,14 @@ package final class ReconnectingStore: Store {
         return store
     }
 
+    fileprivate func note(_ error: StoreError) {
+        if error.meansAbsence { leave(because: error) }
+        if case .full = error {
+            let until = clock.now() + Self.longestPause
+            state.withLock { $0.fullUntil = until }
+        }
+    }
+
     /// Opened anew when it is asked again: its place may be another one by then.
     private func leave(because error: StoreError) {
         let now = clock.now()
@@ -129,6 +144,32 @@ package final class ReconnectingStore: Store {
             state.failures += 1
         }
     }
+}
+
+/// Tells its store of what a write met.
+private final class WatchedWriter: ObjectWriter {
+    private let writer: any ObjectWriter
+    private let store: ReconnectingStore
+
+    init(_ writer: any ObjectWriter, _ store: ReconnectingStore) { (self.writer, self.store) = (writer, store) }
+
+    func write(_ bytes: ArraySlice<UInt8>) async throws(StoreError) {
+        do { try await writer.write(bytes) } catch {
+            store.note(error)
+            throw error
+        }
+    }
+
+    func readBack(_ range: Range<UInt64>) async throws(StoreError) -> [UInt8] { try await writer.readBack(range) }
+
+    func commit(as name: ObjectName) async throws(StoreError) {
+        do { try await writer.commit(as: name) } catch {
+            store.note(error)
+            throw error
+        }
+    }
+
+    func abort() async { await writer.abort() }
 }
 
 extension StoreError {

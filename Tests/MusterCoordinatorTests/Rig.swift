@@ -19,16 +19,22 @@ struct Rig: Sendable {
     let admin: AdminContext
     let place: CoordinatorDirectory
 
-    init() async throws {
+    /// - Parameter stores: so many folders in the rig's directory, `store1` and on; none for the coordinator's own.
+    init(stores count: Int = 0, placement: String = "") async throws {
         directory = try TemporaryDirectory()
         // TLS compares certificates with the real time; the test moves this clock from there.
         clock = ManualClock(at: Timestamp(microseconds: Int64(Date().timeIntervalSince1970 * 1_000_000)))
         place = CoordinatorDirectory(path: directory.file("coordinator"))
         let settings = CoordinatorSettings(listen: ListenAddress(host: "127.0.0.1", port: 0))
         let outcome = try await Initialisation(
-            directory: place, settings: settings, clock: clock, random: .system
+            directory: place, settings: settings,
+            stores: (1..<count + 1).map { [directory] in directory.file("store\($0)") }, clock: clock, random: .system
         ).run()
         admin = outcome.admin
+        if !placement.isEmpty {
+            let text = try String(contentsOfFile: place.settings, encoding: .utf8)
+            try PrivateFile.write(text + "placement: {\(placement)}\n", to: place.settings)
+        }
     }
 
     /// Starts a server, runs `body` and shuts the server down, whatever happens.
@@ -63,6 +69,12 @@ struct Rig: Sendable {
         faults: [FaultyStore.Fault] = [], _ body: @escaping @Sendable (Server) async throws -> Void
     ) async throws {
         try await Rig().serve(wrapStore: { FaultyStore($0, faults: faults) }, body)
+    }
+
+    func folder(_ number: Int) -> String { directory.file("store\(number)") }
+
+    func store(_ number: Int) async throws -> FolderStore {
+        try await FolderStore.open(at: folder(number), name: "\(number)", random: .system, access: .readOnly)
     }
 
     func store() async throws -> FolderStore {

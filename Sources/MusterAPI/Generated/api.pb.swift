@@ -655,7 +655,7 @@ package nonisolated struct Muster_V1_Replica: Sendable {
 
   package var store: String = String()
 
-  /// "present", "damaged" or "missing".
+  /// "present", "damaged", "missing", or "wanted" where it is still to be copied there.
   package var state: String = String()
 
   package var checkedAt: String = String()
@@ -1033,6 +1033,62 @@ package nonisolated struct Muster_V1_StoreStatus: Sendable {
   package var state: String = String()
 
   package var freeBytes: UInt64 = 0
+
+  /// The failure domain; "" where the store is one of its own.
+  package var site: String = String()
+
+  /// "active", "draining" (takes nothing new) or "lost" (given up).
+  package var placement: String = String()
+
+  /// Copies that are wanted here and not there yet; counted up to 100,000.
+  package var wantedCopies: UInt64 = 0
+
+  /// Replicas that an inspection found damaged or missing and that are not repaired yet; counted up to 100,000.
+  package var badReplicas: UInt64 = 0
+
+  /// Why a wanted copy is not there, where it was tried.
+  package var reason: String = String()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Muster_V1_StoreAddRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var name: String = String()
+
+  package var url: String = String()
+
+  package var site: String = String()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Muster_V1_StoreList: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var stores: [Muster_V1_StoreStatus] = []
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Muster_V1_StoreChangeRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// "active", "draining" or "lost".
+  package var placement: String = String()
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -3075,7 +3131,7 @@ nonisolated extension Muster_V1_Status: SwiftProtobuf.Message, SwiftProtobuf._Me
 
 nonisolated extension Muster_V1_StoreStatus: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".StoreStatus"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}url\0\u{1}state\0\u{3}free_bytes\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}url\0\u{1}state\0\u{3}free_bytes\0\u{1}site\0\u{1}placement\0\u{3}wanted_copies\0\u{3}bad_replicas\0\u{1}reason\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -3087,6 +3143,11 @@ nonisolated extension Muster_V1_StoreStatus: SwiftProtobuf.Message, SwiftProtobu
       case 2: try { try decoder.decodeSingularStringField(value: &self.url) }()
       case 3: try { try decoder.decodeSingularStringField(value: &self.state) }()
       case 4: try { try decoder.decodeSingularUInt64Field(value: &self.freeBytes) }()
+      case 5: try { try decoder.decodeSingularStringField(value: &self.site) }()
+      case 6: try { try decoder.decodeSingularStringField(value: &self.placement) }()
+      case 7: try { try decoder.decodeSingularUInt64Field(value: &self.wantedCopies) }()
+      case 8: try { try decoder.decodeSingularUInt64Field(value: &self.badReplicas) }()
+      case 9: try { try decoder.decodeSingularStringField(value: &self.reason) }()
       default: break
       }
     }
@@ -3105,6 +3166,21 @@ nonisolated extension Muster_V1_StoreStatus: SwiftProtobuf.Message, SwiftProtobu
     if self.freeBytes != 0 {
       try visitor.visitSingularUInt64Field(value: self.freeBytes, fieldNumber: 4)
     }
+    if !self.site.isEmpty {
+      try visitor.visitSingularStringField(value: self.site, fieldNumber: 5)
+    }
+    if !self.placement.isEmpty {
+      try visitor.visitSingularStringField(value: self.placement, fieldNumber: 6)
+    }
+    if self.wantedCopies != 0 {
+      try visitor.visitSingularUInt64Field(value: self.wantedCopies, fieldNumber: 7)
+    }
+    if self.badReplicas != 0 {
+      try visitor.visitSingularUInt64Field(value: self.badReplicas, fieldNumber: 8)
+    }
+    if !self.reason.isEmpty {
+      try visitor.visitSingularStringField(value: self.reason, fieldNumber: 9)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -3113,6 +3189,111 @@ nonisolated extension Muster_V1_StoreStatus: SwiftProtobuf.Message, SwiftProtobu
     if lhs.url != rhs.url {return false}
     if lhs.state != rhs.state {return false}
     if lhs.freeBytes != rhs.freeBytes {return false}
+    if lhs.site != rhs.site {return false}
+    if lhs.placement != rhs.placement {return false}
+    if lhs.wantedCopies != rhs.wantedCopies {return false}
+    if lhs.badReplicas != rhs.badReplicas {return false}
+    if lhs.reason != rhs.reason {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Muster_V1_StoreAddRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".StoreAddRequest"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}url\0\u{1}site\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.name) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.url) }()
+      case 3: try { try decoder.decodeSingularStringField(value: &self.site) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.name.isEmpty {
+      try visitor.visitSingularStringField(value: self.name, fieldNumber: 1)
+    }
+    if !self.url.isEmpty {
+      try visitor.visitSingularStringField(value: self.url, fieldNumber: 2)
+    }
+    if !self.site.isEmpty {
+      try visitor.visitSingularStringField(value: self.site, fieldNumber: 3)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Muster_V1_StoreAddRequest, rhs: Muster_V1_StoreAddRequest) -> Bool {
+    if lhs.name != rhs.name {return false}
+    if lhs.url != rhs.url {return false}
+    if lhs.site != rhs.site {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Muster_V1_StoreList: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".StoreList"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}stores\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedMessageField(value: &self.stores) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.stores.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.stores, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Muster_V1_StoreList, rhs: Muster_V1_StoreList) -> Bool {
+    if lhs.stores != rhs.stores {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Muster_V1_StoreChangeRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".StoreChangeRequest"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}placement\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.placement) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.placement.isEmpty {
+      try visitor.visitSingularStringField(value: self.placement, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Muster_V1_StoreChangeRequest, rhs: Muster_V1_StoreChangeRequest) -> Bool {
+    if lhs.placement != rhs.placement {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

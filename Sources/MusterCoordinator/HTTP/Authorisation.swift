@@ -16,6 +16,7 @@ package enum Route: String, Sendable, CaseIterable {
     case missingChunks, putPack, commitSnapshot, report, work, finishJob
     case listSnapshots, showSnapshot, readManifest, readPack, readKeys
     case invite, listNodes, showNode, listDatabases, createSnapshots, showJob, verify, showVerification, status
+    case listStores, addStore, changeStore
 }
 
 /// Who may do what: the only place that says so, and what the planes' routes are made from.
@@ -59,6 +60,7 @@ package struct RouteRule: Sendable {
         RouteRule(.agent, .get, "/v1/nodes/*/keys", .readKeys, [.node]),
 
         RouteRule(.admin, .get, "/v1/status", .status, lookers),
+        RouteRule(.admin, .get, "/v1/stores", .listStores, lookers),
         RouteRule(.admin, .get, "/v1/nodes", .listNodes, lookers),
         RouteRule(.admin, .get, "/v1/nodes/*", .showNode, lookers),
         RouteRule(.admin, .get, "/v1/databases", .listDatabases, lookers),
@@ -72,6 +74,8 @@ package struct RouteRule: Sendable {
         RouteRule(.admin, .post, "/v1/snapshots", .createSnapshots, operators),
         RouteRule(.admin, .post, "/v1/verifications", .verify, operators, bodyLimit: 4 << 20),
         RouteRule(.admin, .post, "/v1/tokens", .invite, [.admin]),
+        RouteRule(.admin, .post, "/v1/stores", .addStore, [.admin]),
+        RouteRule(.admin, .post, "/v1/stores/*", .changeStore, [.admin]),
     ]
 
     /// - Returns: the caller's segments, percent-decoded, where this rule is for that request.

@@ -42,6 +42,9 @@ struct Refusal: ActionableError {
     static let tooMany = Refusal(
         .tooManyRequests, "too_many_requests", "this node has too many requests under way",
         hint: "Wait for some of them to end; check for a second agent with this node's keys.", isTransient: true)
+    static let noStore = Refusal(
+        .serviceUnavailable, "no_store", "no store takes this node's snapshots",
+        hint: "Add a store that is on no node with 'muster store add'.", isTransient: true)
     static let tooSlow = Refusal(
         .requestTimeout, "too_slow", "the body came too slowly",
         hint: "Check the network between node and coordinator.",

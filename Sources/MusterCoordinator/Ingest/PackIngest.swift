@@ -17,14 +17,14 @@ extension Coordinator {
     private static let writeBytes = 256 << 10
 
     /// Streams one pack from a request; one that is here already is read and dropped.
-    func ingest(_ id: PackID, scope: ScopeID, byteCount: Int, body: RequestBody) async throws {
+    func ingest(_ id: PackID, of node: NodeID, scope: ScopeID, byteCount: Int, body: RequestBody) async throws {
         try await packLanes.pass(PackLane(id: id, scope: scope)) {
             if try await isStored(id, scope) {
                 try await drain(body)
                 return try await catalog.refresh(id, in: scope, now: clock.now())
             }
             try await uploadShares.pass(scope) {
-                try await uploads.pass { try await receive(id, scope, byteCount, body) }
+                try await uploads.pass { try await receive(id, of: node, scope, byteCount, body) }
             }
         }
     }
@@ -36,8 +36,10 @@ extension Coordinator {
         }
     }
 
-    private func receive(_ id: PackID, _ scope: ScopeID, _ byteCount: Int, _ body: RequestBody) async throws {
-        let writer = try await store.store.beginPut()
+    private func receive(
+        _ id: PackID, of node: NodeID, _ scope: ScopeID, _ byteCount: Int, _ body: RequestBody
+    ) async throws {
+        let (store, writer) = try await beginPut(of: node)
         do {
             let hash = PackHash(id)
             try await BodyPace.watch { pace in
@@ -52,7 +54,7 @@ extension Coordinator {
                 }
                 if !piece.isEmpty { try await take(piece, writer, hash) }
             }
-            try await finish(id, scope, byteCount, writer, hash)
+            try await finish(id, scope, byteCount, writer, hash, in: store)
         } catch {
             await writer.abort()
             throw error
@@ -65,10 +67,24 @@ extension Coordinator {
     }
 
     func isStored(_ replicas: [Catalog.PackReplica]) async throws -> Bool {
-        for replica in replicas where replica.store == store.number && replica.state == .present {
-            return try await isThere(replica)
+        for (replica, store) in stores.readable(replicas) where replica.state == .present && !store.isAway {
+            do {
+                if try await isThere(replica, in: store) { return true }
+            } catch let error as StoreError where error.meansAbsence {
+                // Whether it is there cannot be said: it is taken once more.
+                continue
+            }
         }
         return false
+    }
+
+    /// Begins an object in the first store that takes one.
+    private func beginPut(of node: NodeID) async throws -> (OpenStore, any ObjectWriter) {
+        var failure: StoreError?
+        for store in stores.acknowledgers(of: node) {
+            do { return (store, try await store.store.beginPut()) } catch { failure = failure ?? error }
+        }
+        throw failure.map { Refusal($0) } ?? Refusal.noStore
     }
 
     /// Hashes and writes one piece, both off the cooperative pool and beside each other.
@@ -79,7 +95,8 @@ extension Coordinator {
     }
 
     private func finish(
-        _ id: PackID, _ scope: ScopeID, _ byteCount: Int, _ writer: any ObjectWriter, _ hash: PackHash
+        _ id: PackID, _ scope: ScopeID, _ byteCount: Int, _ writer: any ObjectWriter, _ hash: PackHash,
+        in store: OpenStore
     ) async throws {
         let received = try hash.finish()
         guard received == byteCount else {

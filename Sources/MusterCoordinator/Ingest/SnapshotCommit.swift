@@ -4,14 +4,15 @@ import MusterCatalog
 import MusterFormat
 import MusterModel
 import MusterStore
+import Synchronization
 
 /// The commit of a snapshot, in the one order that survives a crash at any point.
 ///
-/// 1. The manifest and the packs that came with it are durable in the store; without a receipt they are nothing.
-///    So are the receipt's bytes, but without a name: nobody can find them.
+/// 1. The manifest and the packs that came with it are durable in as many stores as a receipt needs; without a receipt
+///    they are nothing. So are the receipt's bytes, but without a name: nobody can find them.
 /// 2. The catalog's transaction: the lineage's head moves, and the receipt's exact bytes are kept. From
-///    here on the snapshot is committed. It may refuse, and then there must be no receipt in the store.
-/// 3. The receipt gets its name in the store, durably.
+///    here on the snapshot is committed. It may refuse, and then there must be no receipt in any store.
+/// 3. The receipt gets its name in these stores, durably; the other stores that are to have the snapshot get it later.
 /// 4. Only then the answer. A crash after 2 is completed at the next start, or by the next try; so is a receipt of which
 ///    the catalog does not know yet that it is stored.
 ///
@@ -30,27 +31,35 @@ extension Coordinator {
         var commit = try entry(of: manifest)
         let preview = try await catalog.preview(commit, incoming: packs.map(\.id))
         if let receipt = try await receipt(for: preview.outcome, commit) { return receipt }
+        let stores = try await stores(for: commit, incoming: Set(packs.map(\.id)))
         commit.receivedAt = clock.now()
         commit.receipt = try Receipt(
-            manifest: manifest, receivedAt: commit.receivedAt, stores: [store.name], coordinatorEpoch: Self.epoch
+            manifest: manifest, receivedAt: commit.receivedAt, stores: stores.map(\.name),
+            coordinatorEpoch: Self.epoch
         ).signed(by: receiptKey)
-        let generations = (Generation(from: random), Generation(from: random))
-        commit.places = [(store.number, generations.0.description, generations.1.description)]
+        let copies = stores.map { StoredCopy(store: $0, Generation(from: random), Generation(from: random)) }
+        commit.places = copies.map { ($0.store.number, $0.manifest.description, $0.receipt.description) }
+        commit.wantedIn = self.stores.keepers(of: commit.node).map(\.number).filter { number in
+            !stores.contains { $0.number == number }
+        }
         let place = SnapshotPlace(commit)
 
         let (stored, unnamed) = try await makeDurable(
-            manifest, as: .manifest(place, generations.0), packs, held: preview.held, receipt: commit.receipt)
+            manifest, at: place, in: copies, packs, held: preview.held, receipt: commit.receipt)
         do {
             let outcome = try await catalog.commit(commit, packs: stored)
             if let receipt = try await receipt(for: outcome, commit) {
-                await unnamed.abort()
+                await Self.abort(unnamed)
                 return receipt
             }
-            try await unnamed.commit(as: .receipt(place, generations.1))
+            for (copy, writer) in zip(copies, unnamed) {
+                try await writer.commit(as: .receipt(place, copy.receipt))
+            }
         } catch {
-            await unnamed.abort()
+            await Self.abort(unnamed)
             throw error
         }
+        if !commit.wantedIn.isEmpty { await replications.ring(true) }
         catalog.receiptIsStored(commit.snapshot)
         logger.info(
             "snapshot received",
@@ -71,48 +80,75 @@ extension Coordinator {
         }
     }
 
-    /// Brings to the store what must be there before the catalog decides, all at the same time.
+    /// Where a snapshot's manifest and receipt go.
+    private struct StoredCopy: Sendable {
+        let store: OpenStore
+        let manifest: Generation
+        let receipt: Generation
+
+        init(store: OpenStore, _ manifest: Generation, _ receipt: Generation) {
+            (self.store, self.manifest, self.receipt) = (store, manifest, receipt)
+        }
+    }
+
+    private static func abort(_ writers: [any ObjectWriter]) async {
+        for writer in writers { await writer.abort() }
+    }
+
+    /// Brings to the stores what must be there before the catalog decides, all at the same time.
     ///
     /// - Parameter held: replicas of the packs that the catalog knows.
-    /// - Returns: the packs, for the catalog; and the receipt, which has no name yet.
+    /// - Returns: the packs, for the catalog; and the receipts in the order of the copies, which have no name yet.
     private func makeDurable(
-        _ manifest: Manifest, as name: ObjectName, _ packs: [InlinePack], held: [Catalog.PackReplica],
-        receipt: [UInt8]
-    ) async throws -> ([Catalog.NewPack], any ObjectWriter) {
-        async let unnamed = store.store.prepare(receipt)
-        async let named: Void = store.store.put(name, manifest.bytes)
+        _ manifest: Manifest, at place: SnapshotPlace, in copies: [StoredCopy], _ packs: [InlinePack],
+        held: [Catalog.PackReplica], receipt: [UInt8]
+    ) async throws -> ([Catalog.NewPack], [any ObjectWriter]) {
+        let unnamed = UnnamedObjects(count: copies.count)
         do {
-            let stored = try await withThrowingTaskGroup(of: Catalog.NewPack.self) { group in
+            let stored = try await withThrowingTaskGroup(of: Catalog.NewPack?.self) { group in
+                for (index, copy) in copies.enumerated() {
+                    group.addTask {
+                        unnamed.keep(try await copy.store.store.prepare(receipt), at: index)
+                        return nil
+                    }
+                    group.addTask {
+                        try await copy.store.store.put(.manifest(place, copy.manifest), manifest.bytes)
+                        return nil
+                    }
+                }
                 for pack in packs {
                     group.addTask {
                         try await makeDurable(
-                            pack, of: manifest.publicPart.scope, held: held.filter { $0.id == pack.id })
+                            pack, of: manifest.publicPart.scope, in: copies.map(\.store),
+                            held: held.filter { $0.id == pack.id })
                     }
                 }
-                return try await group.reduce(into: []) { $0.append($1) }
+                return try await group.reduce(into: [Catalog.NewPack]()) { packs, pack in
+                    if let pack { packs.append(pack) }
+                }
             }
-            try await named
-            return (stored, try await unnamed)
+            return (stored, unnamed.all)
         } catch {
-            // Where it did not fail itself, it leaves nothing.
-            if let unnamed = try? await unnamed { await unnamed.abort() }
+            await Self.abort(unnamed.all)
             throw error
         }
     }
 
     private func makeDurable(
-        _ pack: InlinePack, of scope: ScopeID, held: [Catalog.PackReplica]
+        _ pack: InlinePack, of scope: ScopeID, in stores: [OpenStore], held: [Catalog.PackReplica]
     ) async throws -> Catalog.NewPack {
         var entry = Catalog.NewPack(
             id: pack.id, scope: scope, sizeBytes: Int64(pack.bytes.count), replicas: [], chunks: pack.extents)
-        if try await isStored(held) { return entry }
-        let generation = Generation(from: random)
-        try await store.store.put(.pack(pack.id, generation), pack.bytes)
-        entry.replicas = [(store.number, generation.description)]
+        for store in stores {
+            if try await isStored(held.filter { $0.store == store.number }) { continue }
+            let generation = Generation(from: random)
+            try await store.store.put(.pack(pack.id, generation), pack.bytes)
+            entry.replicas.append((store.number, generation.description))
+        }
         return entry
     }
 
-    /// Brings receipts to the store that a crash, or a store that was away, kept from it.
+    /// Brings receipts to the stores that a crash, or a store that was away, kept from them.
     func completeReceipts() async throws {
         // What the catalog was not told yet would be done again.
         try await catalog.settle()
@@ -183,7 +219,8 @@ extension Coordinator {
     /// - Returns: false where it was there, and only the catalog did not know.
     private func complete(_ snapshot: Catalog.Snapshot, _ receipt: [UInt8]) async throws -> Bool {
         var wasMissing = false
-        for replica in snapshot.replicas where replica.store == store.number {
+        for replica in snapshot.replicas {
+            guard let store = stores[replica.store] else { continue }
             guard let generation = Generation(replica.receiptGeneration) else {
                 throw CatalogError.damaged(column: "receipt_generation")
             }
@@ -218,4 +255,15 @@ extension SnapshotPlace {
         self.init(
             database: snapshot.database, lineage: snapshot.lineage, sequence: snapshot.sequence, snapshot: snapshot.id)
     }
+}
+
+/// Objects that have no name yet, gathered from several tasks.
+private final class UnnamedObjects: Sendable {
+    private let writers: Mutex<[(any ObjectWriter)?]>
+
+    init(count: Int) { writers = Mutex(Array(repeating: nil, count: count)) }
+
+    var all: [any ObjectWriter] { writers.withLock { $0.compactMap { $0 } } }
+
+    func keep(_ writer: any ObjectWriter, at index: Int) { writers.withLock { $0[index] = writer } }
 }

@@ -13,14 +13,17 @@ extension Coordinator {
     /// Inspects one replica of a pack and records its state.
     ///
     /// - Returns: why it is wanting, "" where it is sound; and how many bytes were read.
-    func inspect(_ pack: Catalog.PackReplica, isHashed: Bool) async throws -> (reason: String, bytesRead: Int64) {
+    func inspect(
+        _ pack: Catalog.PackReplica, in store: OpenStore, isHashed: Bool
+    ) async throws -> (reason: String, bytesRead: Int64) {
         guard let name = pack.objectName else { throw CatalogError.damaged(column: "generation") }
         let (fault, bytesRead) = try await fault(
-            in: name, size: UInt64(pack.sizeBytes), hash: pack.id, isHashed: isHashed)
+            in: name, of: store, size: UInt64(pack.sizeBytes), hash: pack.id, isHashed: isHashed)
         try await catalog.mark(
             pack: pack.pack, store: pack.store, generation: pack.generation, as: fault?.state ?? .present,
             isHashed: isHashed, now: clock.now())
         guard let fault else { return ("", bytesRead) }
+        await replications.ring(true)
         logger.error(
             "object is damaged",
             metadata: ["store": "\(store.name)", "object": "\(name)", "reason": "\(fault.reason)"])
@@ -28,26 +31,28 @@ extension Coordinator {
     }
 
     /// Whether the replica is there with its size; where it is not, it counts as good no longer.
-    func isThere(_ pack: Catalog.PackReplica) async throws -> Bool {
+    func isThere(_ pack: Catalog.PackReplica, in store: OpenStore) async throws -> Bool {
         guard let name = pack.objectName else { throw CatalogError.damaged(column: "generation") }
-        let (fault, _) = try await fault(in: name, size: UInt64(pack.sizeBytes), hash: pack.id, isHashed: false)
+        let (fault, _) = try await fault(
+            in: name, of: store, size: UInt64(pack.sizeBytes), hash: pack.id, isHashed: false)
         guard fault != nil else { return true }
-        _ = try await inspect(pack, isHashed: false)
+        _ = try await inspect(pack, in: store, isHashed: false)
         return false
     }
 
     /// Reads every byte of these packs again, as far as the scope has them here.
     func scrub(_ packs: Set<PackID>, of scope: ScopeID) async throws {
         for id in packs.sorted() {
-            for replica in try await catalog.replicas(of: id, in: scope) where replica.store == store.number {
-                _ = try await inspect(replica, isHashed: true)
+            for replica in try await catalog.replicas(of: id, in: scope) {
+                guard let store = stores[replica.store], !store.isAway else { continue }
+                _ = try await inspect(replica, in: store, isHashed: true)
             }
         }
     }
 
     /// - Parameter isHashed: read every byte; else only the size is asked.
     func fault<Kind>(
-        in name: ObjectName, size: UInt64, hash: Digest<Kind>, isHashed: Bool
+        in name: ObjectName, of store: OpenStore, size: UInt64, hash: Digest<Kind>, isHashed: Bool
     ) async throws -> (fault: Fault?, bytesRead: Int64) {
         do {
             guard let actual = try await store.store.byteCount(of: name) else {
@@ -57,14 +62,14 @@ extension Coordinator {
                 return ((.damaged, "the object has \(actual) bytes where \(size) were stored"), 0)
             }
             guard isHashed else { return (nil, 0) }
-            let digest: Digest<Kind> = try await digest(of: name, size: size)
+            let digest: Digest<Kind> = try await digest(of: name, in: store, size: size)
             return (digest == hash ? nil : (.damaged, "its bytes hash to \(digest), not to \(hash)"), Int64(size))
         } catch let error as StoreError {
             return ((.damaged, try Self.reason(of: error)), 0)
         }
     }
 
-    private func digest<Kind>(of name: ObjectName, size: UInt64) async throws -> Digest<Kind> {
+    private func digest<Kind>(of name: ObjectName, in store: OpenStore, size: UInt64) async throws -> Digest<Kind> {
         let hash = ObjectHash<Kind>()
         var position: UInt64 = 0
         while position < size {

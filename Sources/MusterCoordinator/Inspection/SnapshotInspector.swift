@@ -20,41 +20,59 @@ struct SnapshotInspector: Sendable {
     let level: VerificationLevel
 
     private var catalog: Catalog { coordinator.catalog }
-    private var store: OpenStore { coordinator.store }
 
-    /// Inspects the snapshot and closes it in the run.
+    /// Inspects the snapshot in every store that has it, and closes it in the run.
+    ///
+    /// A store that is away says nothing about the snapshot; what the others say counts.
     func inspect(_ id: SnapshotID) async throws {
         guard let snapshot = try await catalog.snapshot(id) else { return }
         var findings: [Failing] = []
-        findings += try await inspectManifest(of: snapshot, for: snapshot)
-        findings += try await inspectReceipt(of: snapshot)
-        for base in try await catalog.baseChain(of: snapshot) {
-            findings += try await inspectManifest(of: base, for: snapshot)
-        }
+        var absent: [String] = []
         var bytesRead: Int64 = 0
-        try await inspectKeys(of: snapshot, &findings, &bytesRead)
-        findings += try await inspectPacks(of: snapshot)
-        try await catalog.conclude(
-            id, in: run, .inspected(findings), bytesRead: bytesRead, now: coordinator.clock.now())
+        for replica in snapshot.replicas {
+            guard let store = coordinator.stores[replica.store] else { continue }
+            do {
+                findings += try await inspect(snapshot, in: store, &bytesRead)
+            } catch let error as StoreError where error.meansAbsence {
+                absent.append(error.summary)
+            }
+        }
+        if snapshot.replicas.isEmpty { findings.append(failing(snapshot, nil, "", "no store has it")) }
+        let outcome: Catalog.ItemOutcome =
+            findings.isEmpty && !absent.isEmpty
+            ? .unfinished(reason: absent.joined(separator: "; ")) : .inspected(findings)
+        try await catalog.conclude(id, in: run, outcome, bytesRead: bytesRead, now: coordinator.clock.now())
+    }
+
+    private func inspect(
+        _ snapshot: Catalog.Snapshot, in store: OpenStore, _ bytesRead: inout Int64
+    ) async throws -> [Failing] {
+        var findings = try await inspectManifest(of: snapshot, for: snapshot, in: store)
+        findings += try await inspectReceipt(of: snapshot, in: store)
+        for base in try await catalog.baseChain(of: snapshot) {
+            findings += try await inspectManifest(of: base, for: snapshot, in: store)
+        }
+        try await inspectKeys(of: snapshot, in: store, &findings, &bytesRead)
+        return findings + (try await inspectPacks(of: snapshot, in: store))
     }
 
     // MARK: - Manifests and receipts
 
     /// - Parameter owner: the snapshot itself, or one of its base chain.
     private func inspectManifest(
-        of owner: Catalog.Snapshot, for snapshot: Catalog.Snapshot
+        of owner: Catalog.Snapshot, for snapshot: Catalog.Snapshot, in store: OpenStore
     ) async throws -> [Failing] {
         guard let replica = owner.replicas.first(where: { $0.store == store.number }) else {
-            return [failing(snapshot, "", "the manifest of snapshot \(owner.id) has no replica")]
+            return [failing(snapshot, store, "", "the manifest of snapshot \(owner.id) has no replica")]
         }
         guard let generation = Generation(replica.generation) else {
             throw CatalogError.damaged(column: "generation")
         }
         let name = ObjectName.manifest(SnapshotPlace(owner), generation)
         let isHashed = isHashed(replica.manifestState)
-        let reason = try await once(name) {
+        let reason = try await once(name, in: store) {
             let (fault, bytesRead) = try await coordinator.fault(
-                in: name, size: UInt64(owner.manifestBytes), hash: owner.manifestHash, isHashed: isHashed)
+                in: name, of: store, size: UInt64(owner.manifestBytes), hash: owner.manifestHash, isHashed: isHashed)
             try await catalog.mark(
                 .manifest, of: owner.number, store: store.number, generation: replica.generation,
                 as: fault?.state ?? .present, isHashed: isHashed, now: coordinator.clock.now())
@@ -62,10 +80,12 @@ struct SnapshotInspector: Sendable {
         }
         guard !reason.isEmpty else { return [] }
         let built = try await catalog.snapshots(basedOn: owner.id, limit: Self.namedSnapshots + 2)
-        return [failing(snapshot, name.description, reason + others([owner.id] + built, than: snapshot.id))]
+        return [failing(snapshot, store, name.description, reason + others([owner.id] + built, than: snapshot.id))]
     }
 
-    private func inspectReceipt(of snapshot: Catalog.Snapshot) async throws -> [Failing] {
+    private func inspectReceipt(
+        of snapshot: Catalog.Snapshot, in store: OpenStore
+    ) async throws -> [Failing] {
         // Without a replica that is said of the manifest already.
         guard let replica = snapshot.replicas.first(where: { $0.store == store.number }) else { return [] }
         guard let generation = Generation(replica.receiptGeneration) else {
@@ -76,23 +96,23 @@ struct SnapshotInspector: Sendable {
         }
         let name = ObjectName.receipt(SnapshotPlace(snapshot), generation)
         let isHashed = isHashed(replica.receiptState)
-        let reason = try await once(name) {
+        let reason = try await once(name, in: store) {
             let (fault, bytesRead) = try await coordinator.fault(
-                in: name, size: UInt64(expected.count),
+                in: name, of: store, size: UInt64(expected.count),
                 hash: SHA256Hasher.hash(expected, as: Digest<ReceiptKind>.self), isHashed: isHashed)
             try await catalog.mark(
                 .receipt, of: snapshot.number, store: store.number, generation: replica.receiptGeneration,
                 as: fault?.state ?? .present, isHashed: isHashed, now: coordinator.clock.now())
             return (fault?.reason ?? "", bytesRead)
         }
-        return reason.isEmpty ? [] : [failing(snapshot, name.description, reason)]
+        return reason.isEmpty ? [] : [failing(snapshot, store, name.description, reason)]
     }
 
     // MARK: - Keys and packs
 
     /// Without the node's key record no other machine could restore the snapshot.
     private func inspectKeys(
-        of snapshot: Catalog.Snapshot, _ findings: inout [Failing], _ bytesRead: inout Int64
+        of snapshot: Catalog.Snapshot, in store: OpenStore, _ findings: inout [Failing], _ bytesRead: inout Int64
     ) async throws {
         guard let node = try await catalog.node(snapshot.node), let name = ObjectName(node.keyObject),
             let key = VerifyingKey(bytes: node.signingKey)
@@ -108,27 +128,28 @@ struct SnapshotInspector: Sendable {
                 _ = try KeyRecord.parse(bytes).verified(by: key)
             }
         } catch let error as FormatError {
-            findings.append(failing(snapshot, name.description, error.summary))
-        } catch let error as StoreError {
-            findings.append(failing(snapshot, name.description, try Coordinator.reason(of: error)))
+            findings.append(failing(snapshot, store, name.description, error.summary))
+        } catch let error as StoreError where !error.meansAbsence {
+            findings.append(failing(snapshot, store, name.description, try Coordinator.reason(of: error)))
         }
     }
 
-    private func inspectPacks(of snapshot: Catalog.Snapshot) async throws -> [Failing] {
+    private func inspectPacks(of snapshot: Catalog.Snapshot, in store: OpenStore) async throws -> [Failing] {
         var findings: [Failing] = []
         let packs = try await catalog.packs(neededBy: snapshot)
         for pack in packs where pack.store == store.number {
             guard let name = pack.objectName else { throw CatalogError.damaged(column: "generation") }
-            let reason = try await once(name) {
-                try await coordinator.inspect(pack, isHashed: isHashed(pack.state))
+            let reason = try await once(name, in: store) {
+                try await coordinator.inspect(pack, in: store, isHashed: isHashed(pack.state))
             }
             guard !reason.isEmpty else { continue }
             let needing = try await catalog.snapshots(needing: pack.pack, limit: Self.namedSnapshots + 2)
-            findings.append(failing(snapshot, name.description, reason + others(needing, than: snapshot.id)))
+            findings.append(failing(snapshot, store, name.description, reason + others(needing, than: snapshot.id)))
         }
-        let found = Set(packs.map(\.id)).count
+        let found = Set(packs.filter { $0.store == store.number }.map(\.id)).count
         if found != Int(snapshot.packCount) {
-            findings.append(failing(snapshot, "", "\(Int(snapshot.packCount) - found) packs have no replica"))
+            findings.append(
+                failing(snapshot, store, "", "\(Int(snapshot.packCount) - found) packs have no replica there"))
         }
         return findings
     }
@@ -139,7 +160,7 @@ struct SnapshotInspector: Sendable {
     ///
     /// - Returns: why the object is wanting; "" where it is sound.
     private func once(
-        _ name: ObjectName, _ inspect: () async throws -> (reason: String, bytesRead: Int64)
+        _ name: ObjectName, in store: OpenStore, _ inspect: () async throws -> (reason: String, bytesRead: Int64)
     ) async throws -> String {
         let object = name.description
         if let known = try await catalog.inspection(of: object, store: store.number, in: run) { return known }
@@ -151,8 +172,10 @@ struct SnapshotInspector: Sendable {
     /// What is known to be bad is read as a whole at any level: a size does not make it good again.
     private func isHashed(_ known: Catalog.ReplicaState) -> Bool { level > .check || known != .present }
 
-    private func failing(_ snapshot: Catalog.Snapshot, _ object: String, _ reason: String) -> Failing {
-        Failing(snapshot: snapshot.id.description, store: store.name, object: object, reason: reason)
+    private func failing(
+        _ snapshot: Catalog.Snapshot, _ store: OpenStore?, _ object: String, _ reason: String
+    ) -> Failing {
+        Failing(snapshot: snapshot.id.description, store: store?.name ?? "", object: object, reason: reason)
     }
 
     /// Names the other snapshots that one damaged object hits.

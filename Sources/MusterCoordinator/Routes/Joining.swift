@@ -57,7 +57,7 @@ extension Coordinator {
         let record = try checkedKeyRecord(Array(request.keyRecord), node: id, name: name)
         let object = ObjectName.nodeKeys(id, epoch: record.keyEpoch, Generation(from: random))
         let issued = try issueNodeCertificate(request.certificateRequest, id, now: now)
-        try await store.store.put(object, Array(request.keyRecord))
+        let keepers = try await keep(Array(request.keyRecord), as: object, of: id)
         let registration = Catalog.Registration(
             secretHash: secretHash, requestHash: requestHash,
             node: Catalog.Node(
@@ -66,6 +66,7 @@ extension Coordinator {
             certificate: Self.entry(issued, id, now: now), certificatePEM: issued.pem)
         let outcome = try await catalog.redeem(registration, now: clock.now())
         guard outcome == .good else { return try joined(call, id, try Self.certificate(of: outcome, name)) }
+        try await catalog.recordKeys(of: id, in: keepers)
         try await audit(call, "join", "\(name) \(id)")
         logger.info("node joined", metadata: ["node": "\(name)"])
         return try joined(call, id, issued.pem)
@@ -98,6 +99,24 @@ extension Coordinator {
         var answer = Muster_V1_RenewResponse()
         answer.certificate = issued.pem
         return try call.answer(answer)
+    }
+
+    /// Puts a node's key record into every store that answers; the others get it with the node's first snapshot.
+    ///
+    /// - Returns: the numbers of the stores. One at least is on no node.
+    private func keep(_ record: [UInt8], as name: ObjectName, of node: NodeID) async throws -> [Int64] {
+        var kept: [OpenStore] = []
+        var failure: StoreError?
+        for store in stores.acknowledgers(of: node) {
+            do {
+                try await store.store.put(name, record)
+                kept.append(store)
+            } catch {
+                failure = failure ?? error
+            }
+        }
+        guard kept.contains(where: { !$0.isOnNode }) else { throw failure.map { Refusal($0) } ?? Refusal.noStore }
+        return kept.map(\.number)
     }
 
     static func hash(_ bytes: [UInt8]) -> [UInt8] {

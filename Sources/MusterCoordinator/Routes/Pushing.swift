@@ -28,14 +28,14 @@ extension Coordinator {
     }
 
     func putPack(_ call: Call) async throws -> Response {
-        let (_, scope) = try Self.node(call)
+        let (node, scope) = try Self.node(call)
         guard let id = PackID(call.parameters[0]) else { throw Refusal.malformed("the path names no pack") }
         guard let length = call.declaredLength else { throw Refusal.lengthRequired }
         guard length > 0 else { throw Refusal.malformed("the pack is empty") }
         guard length <= Format.maximumPackBytes else {
             throw Refusal.tooLarge("the pack", limitBytes: Format.maximumPackBytes)
         }
-        try await ingest(id, scope: scope, byteCount: length, body: call.request.body)
+        try await ingest(id, of: node, scope: scope, byteCount: length, body: call.request.body)
         var answer = Muster_V1_PackAccepted()
         answer.id = id.description
         answer.sizeBytes = UInt64(length)

@@ -57,20 +57,28 @@ extension Coordinator {
             throw Refusal.invalid("'at' needs a database", hint: "Name it with 'database', and its node with 'node'.")
         }
         var answer = Muster_V1_SnapshotList()
-        answer.snapshots = try await catalog.newest(of: databases, at: moment).map { [Muster_V1_Snapshot($0)] } ?? []
+        answer.snapshots = try await catalog.newest(of: databases, at: moment).map { [message(of: $0)] } ?? []
         return try call.answer(answer)
     }
 
     func showSnapshot(_ call: Call) async throws -> Response {
-        try call.answer(Muster_V1_Snapshot(try await snapshot(call.parameters[0], for: call.caller)))
+        try call.answer(message(of: try await snapshot(call.parameters[0], for: call.caller)))
     }
 
     func readManifest(_ call: Call) async throws -> Response {
         let snapshot = try await snapshot(call.parameters[0], for: call.caller)
-        guard let replica = snapshot.replicas.first(where: { $0.store == store.number }),
-            let generation = Generation(replica.generation)
-        else { throw Refusal.notFound("manifest of snapshot \(snapshot.id) in store '\(store.name)'") }
-        return try await stream(.manifest(SnapshotPlace(snapshot), generation), call)
+        var failure: (any Error)?
+        for (replica, store) in stores.readable(snapshot.replicas) {
+            guard let generation = Generation(replica.generation) else {
+                throw CatalogError.damaged(column: "generation")
+            }
+            do {
+                return try await stream(.manifest(SnapshotPlace(snapshot), generation), in: store, call)
+            } catch {
+                failure = failure ?? error
+            }
+        }
+        throw failure ?? Refusal.notFound("manifest of snapshot \(snapshot.id) in any store")
     }
 
     /// The bytes as they are stored: the client checks them against the id it asked for.
@@ -79,20 +87,41 @@ extension Coordinator {
         guard let id = PackID(text) else { throw Refusal.notFound("pack '\(text)'") }
         var scope: ScopeID?
         if case .node(_, let own, _) = call.caller { scope = own }
-        let replicas = try await catalog.replicas(of: id, in: scope).filter { $0.store == store.number }
-        // A copy that an inspection found wanting is given only where there is no other.
-        guard let replica = replicas.first(where: { $0.state == .present }) ?? replicas.first,
-            let generation = Generation(replica.generation)
-        else { throw Refusal.notFound("pack \(id)") }
-        // A copy that is gone or short is answered as it is, and counts as good no longer.
-        if replica.state == .present { _ = try await isThere(replica) }
-        return try await stream(.pack(id, generation), call)
+        let readable = stores.readable(try await catalog.replicas(of: id, in: scope))
+        var failure: (any Error)?
+        for (replica, store) in readable where replica.state == .present {
+            do {
+                // A copy that is gone or short counts as good no longer.
+                guard try await isThere(replica, in: store) else { continue }
+                return try await stream(.pack(id, Self.generation(replica)), in: store, call)
+            } catch {
+                failure = failure ?? error
+            }
+        }
+        // One that is wanting is given only where there is no other, and as it is.
+        for (replica, store) in readable where !store.isAway {
+            do {
+                return try await stream(.pack(id, Self.generation(replica)), in: store, call)
+            } catch {
+                failure = failure ?? error
+            }
+        }
+        throw failure ?? Refusal.notFound("pack \(id)")
+    }
+
+    private static func generation(_ replica: Catalog.PackReplica) throws -> Generation {
+        guard let generation = Generation(replica.generation) else { throw CatalogError.damaged(column: "generation") }
+        return generation
     }
 
     func readKeys(_ call: Call) async throws -> Response {
         let node = try await node(call.parameters[0], for: call.caller)
         guard let name = ObjectName(node.keyObject) else { throw CatalogError.damaged(column: "key_object") }
-        return try await stream(name, call)
+        var failure: (any Error)?
+        for store in stores.all where !store.isAway {
+            do { return try await stream(name, in: store, call) } catch { failure = failure ?? error }
+        }
+        throw failure ?? Refusal.notFound("key record of node '\(node.name)' in any store")
     }
 
     /// A snapshot by id or by an unambiguous prefix of at least 6 digits.
@@ -152,7 +181,7 @@ extension Coordinator {
     }
 
     /// Streams an object, or the one range that the request asks for, in pieces.
-    private func stream(_ name: ObjectName, _ call: Call) async throws -> Response {
+    private func stream(_ name: ObjectName, in store: OpenStore, _ call: Call) async throws -> Response {
         guard let size = try await store.store.byteCount(of: name) else {
             throw Refusal.objectMissing(name.description, store: store.name)
         }
@@ -171,11 +200,11 @@ extension Coordinator {
             status = .partialContent
             headers[.contentRange] = "bytes \(part.lowerBound)-\(part.upperBound - 1)/\(size)"
         }
-        return Response(status: status, headers: headers, body: body(of: name, range))
+        return Response(status: status, headers: headers, body: Self.body(of: name, in: store, range))
     }
 
-    private func body(of name: ObjectName, _ range: Range<UInt64>) -> ResponseBody {
-        ResponseBody(contentLength: Int(range.count)) { [store] writer in
+    private static func body(of name: ObjectName, in store: OpenStore, _ range: Range<UInt64>) -> ResponseBody {
+        ResponseBody(contentLength: Int(range.count)) { writer in
             var position = range.lowerBound
             while position < range.upperBound {
                 let end = min(range.upperBound, position + Self.pieceBytes)

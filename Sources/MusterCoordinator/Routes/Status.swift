@@ -26,25 +26,11 @@ extension Coordinator {
         answer.snapshotCount = UInt64(totals.snapshots)
         answer.storedBytes = UInt64(totals.storedBytes)
         answer.databases = messages(of: databases, nodes: nodes, now: now)
-        answer.stores = [await storeStatus()]
+        answer.stores = try await storeStatuses()
         answer.alarms = try await alarms(databases, nodes, now: now)
         answer.nodes = try await messages(of: nodes)
         answer.receiptKey = Hex.encode(receiptKey.verifyingKey.bytes)
         return try call.answer(answer)
-    }
-
-    private func storeStatus() async -> Muster_V1_StoreStatus {
-        var status = Muster_V1_StoreStatus()
-        (status.name, status.url) = (store.name, store.entry.url)
-        do {
-            status.freeBytes = try await store.store.freeBytes()
-            // A folder that was unmounted still has free bytes: the object that makes it a store must be there.
-            let isThere = try await store.store.byteCount(of: .format) != nil
-            status.state = isThere ? "ok" : "store '\(store.name)' has lost its \(ObjectName.format)"
-        } catch {
-            status.state = error.summary
-        }
-        return status
     }
 
     /// Databases with how fresh their snapshots are.

@@ -1,3 +1,4 @@
+package import MusterModel
 import Yams
 
 /// An address to listen on.
@@ -54,6 +55,9 @@ package struct CoordinatorSettings: Hashable, Sendable {
     /// More names for the server's certificate.
     package var names: [String] = []
     package var limits = Limits()
+    package var placement = Placement()
+    /// Of background copies from store to store; 0 for no limit.
+    package var replicationMiBPerSecond = 64
 
     package init(
         listen: ListenAddress = ListenAddress(host: "127.0.0.1", port: 7420), adminListen: ListenAddress? = nil
@@ -99,6 +103,12 @@ package struct CoordinatorSettings: Hashable, Sendable {
             case "advertise": advertise = try Self.text(value, "advertise")
             case "names": names = try Self.texts(value, "names")
             case "limits": limits = try Limits(value)
+            case "placement": placement = try Placement(value)
+            case "replication_mib_per_second":
+                guard let rate = value.int, (0...100_000).contains(rate) else {
+                    throw .badSettings(reason: "'replication_mib_per_second' must be a number from 0 to 100000")
+                }
+                replicationMiBPerSecond = rate
             default: throw .badSettings(reason: "unknown key '\(key.string ?? "?")'")
             }
         }
@@ -108,6 +118,7 @@ package struct CoordinatorSettings: Hashable, Sendable {
     private init(listen: ListenAddress, keeping settings: Self) {
         self.init(listen: listen)
         (advertise, names, limits) = (settings.advertise, settings.names, settings.limits)
+        (placement, replicationMiBPerSecond) = (settings.placement, settings.replicationMiBPerSecond)
     }
 
     private static func text(_ node: Node, _ key: String) throws(CoordinatorSetupError) -> String {
@@ -139,6 +150,30 @@ extension CoordinatorSettings.Limits {
             case "alarm_tolerance_seconds": alarmToleranceSeconds = number
             default: throw .badSettings(reason: "unknown limit '\(key.string ?? "?")'")
             }
+        }
+    }
+}
+
+extension Placement {
+    init(_ node: Node) throws(CoordinatorSetupError) {
+        guard let mapping = node.mapping else {
+            throw .badSettings(reason: "'placement' must hold 'key: number' lines")
+        }
+        self.init()
+        for (key, value) in mapping {
+            guard let number = value.int, (1...Self.mostReplicas).contains(number) else {
+                throw .badSettings(
+                    reason: "placement '\(key.string ?? "?")' must be a number from 1 to \(Self.mostReplicas)")
+            }
+            switch key.string {
+            case "replicas": replicas = number
+            case "sites": sites = number
+            case "before_receipt": beforeReceipt = number
+            default: throw .badSettings(reason: "unknown placement '\(key.string ?? "?")'")
+            }
+        }
+        if let replicas, beforeReceipt > replicas {
+            throw .badSettings(reason: "'before_receipt' cannot be more than 'replicas'")
         }
     }
 }

@@ -11,8 +11,8 @@ import X509
 package struct Initialisation: Sendable {
     package let directory: CoordinatorDirectory
     package var settings: CoordinatorSettings
-    /// A folder's path or file:// URL; nil for a folder in the directory.
-    package var store: String?
+    /// Where the first stores are; none for a folder in the directory.
+    package var stores: [String]
     /// Where the private recovery key goes; nil for a file in the directory. It must be taken offline.
     package var recoveryKeyFile: String?
 
@@ -20,10 +20,10 @@ package struct Initialisation: Sendable {
     private let random: RandomSource
 
     package init(
-        directory: CoordinatorDirectory, settings: CoordinatorSettings, store: String? = nil,
+        directory: CoordinatorDirectory, settings: CoordinatorSettings, stores: [String] = [],
         recoveryKeyFile: String? = nil, clock: some WallClock, random: RandomSource
     ) {
-        (self.directory, self.settings, self.store) = (directory, settings, store)
+        (self.directory, self.settings, self.stores) = (directory, settings, stores)
         (self.recoveryKeyFile, self.clock, self.random) = (recoveryKeyFile, clock, random)
     }
 
@@ -31,7 +31,7 @@ package struct Initialisation: Sendable {
     package struct Outcome: Sendable {
         package let admin: AdminContext
         package let recoveryKeyFile: String
-        package let storeURL: String
+        package let storeURLs: [String]
     }
 
     /// Does it all; the settings come last, so that a directory that was left halfway does not start.
@@ -49,21 +49,24 @@ package struct Initialisation: Sendable {
         _ = try ServerIdentity.current(
             in: directory, settings: settings, authority: authority, random: random, now: now)
 
-        let storePath = try StoreURL.path(store ?? directory.store)
-        let folder = try await FolderStore.create(
-            at: storePath, name: Self.storeName, random: random, clock: Moment(at: now))
-        try await keepSecrets(authority, receiptKey, recoveryKey.publicKey, in: folder)
+        let founding = StoreFounding(
+            authority: authority, receiptKey: receiptKey, recoveryKeys: [recoveryKey.publicKey], clock: Moment(at: now),
+            random: random)
+        var made: [(name: String, url: String)] = []
+        for (index, text) in (stores.isEmpty ? [directory.store] : stores).enumerated() {
+            let name = index == 0 ? Self.storeName : "store\(index + 1)"
+            made.append((name, try await founding.make(at: text, name: name).url))
+        }
         // SQLite gives -wal and -shm the mode of the file it finds, and an empty file is an empty database.
         try PrivateFile.write([], to: directory.catalog)
         let catalog = try Catalog(path: directory.catalog) { Coordinator.hash($0) }
-        let url = StoreURL.url(ofPath: storePath)
-        _ = try await catalog.add(store: Self.storeName, url: url, at: now)
+        for store in made { _ = try await catalog.add(store: store.name, url: store.url, at: now) }
         try await catalog.set(PinnedSetting.recoveryKeys, to: recoveryKey.publicKey.bytes)
         let admin = try await makeAdmin(authority, catalog, now: now)
         try await catalog.audit(actor: "init", action: "init", subject: directory.path, now: now)
         try catalog.close()
         try PrivateFile.write(settings.yaml(), to: directory.settings)
-        return Outcome(admin: admin, recoveryKeyFile: recoveryPath, storeURL: url)
+        return Outcome(admin: admin, recoveryKeyFile: recoveryPath, storeURLs: made.map(\.url))
     }
 
     private static let storeName = "main"
@@ -74,24 +77,6 @@ package struct Initialisation: Sendable {
             "Without it nothing can be restored on another machine. Keep it offline, in two places,",
             "and remove it from this machine.",
         ])
-    }
-
-    /// So that the coordinator can be rebuilt from the store and the recovery key.
-    private func keepSecrets(
-        _ authority: Authority, _ receiptKey: SigningKey, _ recoveryKey: RecoveryPublicKey, in folder: FolderStore
-    ) async throws {
-        // The authority's certificate is public, but a rebuild needs the very same one: nodes pin it.
-        let authoritySecret = Array((authority.keyPEM + "\n" + (try authority.certificatePEM)).utf8)
-        let records: [(CoordinatorRecord, [UInt8])] = [
-            (.authorityKey, authoritySecret), (.receiptKey, receiptKey.privateBytes),
-        ]
-        for (record, secret) in records {
-            let sealed = try SealedRecord.make(
-                secret, name: record.rawValue, coordinatorEpoch: Coordinator.epoch, recipients: [recoveryKey],
-                signer: receiptKey, random: random)
-            try await folder.put(.coordinatorRecord(record, Generation(from: random)), sealed)
-        }
-        try await folder.put(.coordinatorEpoch(Coordinator.epoch), Array("\(clock.now())\n".utf8))
     }
 
     private func makeAdmin(_ authority: Authority, _ catalog: Catalog, now: Timestamp) async throws -> AdminContext {
@@ -107,13 +92,6 @@ package struct Initialisation: Sendable {
             url: settings.url(port: settings.adminListen.port), authority: try authority.certificatePEM,
             certificate: issued.pem, privateKey: key.pemRepresentation)
     }
-}
-
-/// A clock that stands, for what asks one only once.
-private struct Moment: WallClock {
-    let at: Timestamp
-
-    func now() -> Timestamp { at }
 }
 
 /// The two ways to write a folder store.

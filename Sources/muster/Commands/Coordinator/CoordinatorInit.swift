@@ -32,8 +32,8 @@ struct CoordinatorInit: AsyncParsableCommand {
     @Option(help: "The host name that agents and admins are told to use. Default: that of --listen.")
     var advertise: String?
 
-    @Option(help: "The first store: a folder or a file:// URL. Default: a folder in the directory.")
-    var store: String?
+    @Option(help: "A first store: a folder or a file:// URL; may be given again. Default: a folder in the directory.")
+    var store: [String] = []
 
     @Option(help: "Where to write the private recovery key. Default: recovery-key.txt in the directory.")
     var recoveryKeyFile: String?
@@ -47,14 +47,14 @@ struct CoordinatorInit: AsyncParsableCommand {
         var settings = CoordinatorSettings(listen: listen, adminListen: adminListen)
         settings.advertise = advertise
         let outcome = try await Initialisation(
-            directory: CoordinatorDirectory(path: dir), settings: settings, store: store,
+            directory: CoordinatorDirectory(path: dir), settings: settings, stores: store,
             recoveryKeyFile: recoveryKeyFile, clock: Surroundings.clock, random: Surroundings.random
         ).run()
         try reserved.write(outcome.admin)
         Console.note(
             """
             coordinator made in \(dir)
-              store          \(outcome.storeURL)
+              store          \(outcome.storeURLs.joined(separator: ", "))
               admin context  \(contextPath)
               recovery key   \(outcome.recoveryKeyFile)   <- take this file offline now
             next: muster coordinator run --dir \(dir)

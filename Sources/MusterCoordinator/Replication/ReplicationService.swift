@@ -1,0 +1,122 @@
+import Logging
+import MusterCatalog
+import MusterModel
+import ServiceLifecycle
+import Synchronization
+
+/// Works through the queue of copies that are wanted: each store by itself, so that one that is away or slow
+/// keeps no other waiting. Repairs come before new copies.
+///
+/// The queue is in the catalog, so after a restart it goes on where it stopped.
+struct ReplicationService: Service {
+    private static let patience = Duration.seconds(5)
+    private static let batch = 64
+
+    let coordinator: Coordinator
+    private let busy = Busy()
+
+    init(coordinator: Coordinator) { self.coordinator = coordinator }
+
+    func run() async throws {
+        await withDiscardingTaskGroup { group in
+            while !Task.isShuttingDownGracefully, !Task.isCancelled {
+                let ticket = await coordinator.replications.ticket(true)
+                await walk()
+                for store in coordinator.stores.all where busy.begin(store.number) {
+                    group.addTask {
+                        let didWork = await work(on: store)
+                        busy.end(store.number)
+                        if didWork { await coordinator.replications.ring(true) }
+                    }
+                }
+                await coordinator.replications.wait(true, after: ticket, atMost: Self.patience)
+            }
+        }
+    }
+
+    /// One step: what it asks for is begun before the next.
+    private func walk() async {
+        do {
+            if try await coordinator.stepPlacementWalk() { await coordinator.replications.ring(true) }
+        } catch {
+            coordinator.logger.warning("walk over snapshots postponed", metadata: ["reason": "\(error)"])
+        }
+    }
+
+    /// - Returns: whether anything was done, so that there may be more to do.
+    private func work(on store: OpenStore) async -> Bool {
+        do {
+            guard !store.isAway else { return false }
+            let repairs = try await attempt(.pack, on: store)
+            let copies = try await attempt(.snapshot, on: store)
+            return repairs || copies
+        } catch {
+            coordinator.logger.warning(
+                "replication postponed", metadata: ["store": "\(store.name)", "reason": "\(error)"])
+            return false
+        }
+    }
+
+    private func attempt(_ kind: Catalog.Replication.Kind, on store: OpenStore) async throws -> Bool {
+        let tasks = try await coordinator.catalog.dueReplications(
+            to: store.number, kind, now: coordinator.clock.now(), limit: Self.batch)
+        var didWork = false
+        for task in tasks {
+            guard !Task.isShuttingDownGracefully, !Task.isCancelled, !store.isAway else { break }
+            do {
+                try await perform(task, on: store)
+                didWork = true
+            } catch {
+                try await postpone(task, on: store, because: error)
+            }
+        }
+        return didWork
+    }
+
+    private func perform(_ task: Catalog.Replication, on store: OpenStore) async throws {
+        let catalog = coordinator.catalog
+        switch task.kind {
+        case .pack:
+            guard let pack = try await catalog.copies(ofPack: task.subject) else { return try await catalog.drop(task) }
+            let own = pack.replicas.first { $0.store == store.number }
+            guard let own, own.state != .present else { return try await catalog.drop(task) }
+            try await coordinator.copy(pack, to: store, pace: coordinator.copyPace)
+            coordinator.logger.notice(
+                "replica repaired", metadata: ["store": "\(store.name)", "pack": "\(pack.id)"])
+        case .snapshot:
+            guard let snapshot = try await catalog.snapshot(numbered: task.subject) else {
+                return try await catalog.drop(task)
+            }
+            let old = snapshot.replicas.first { $0.store == store.number }
+            if old?.state == .present { return try await catalog.drop(task) }
+            try await coordinator.copy(snapshot, to: store)
+            if old != nil {
+                coordinator.logger.notice(
+                    "replica repaired", metadata: ["store": "\(store.name)", "snapshot": "\(snapshot.id)"])
+            }
+        }
+    }
+
+    /// Tries again soon at first, and ever more seldom: 2, 4, 8 seconds up to 10 minutes. One that only waits for
+    /// another copy comes back with the next round.
+    private func postpone(
+        _ task: Catalog.Replication, on store: OpenStore, because error: any Error
+    ) async throws {
+        let pause: Duration =
+            error is Coordinator.WaitsForBase
+            ? .seconds(1) : min(.seconds(2) * (1 << min(task.attempts, 10)), .seconds(600))
+        let reason = (error as? any ActionableError)?.summary ?? "\(error)"
+        try await coordinator.catalog.postpone(task, until: coordinator.clock.now() + pause, reason: reason)
+        coordinator.logger.info(
+            "copy postponed",
+            metadata: ["store": "\(store.name)", "\(task.kind)": "\(task.subject)", "reason": "\(reason)"])
+    }
+}
+
+/// Stores whose part of the queue is being worked on.
+private final class Busy: Sendable {
+    private let stores = Mutex<Set<Int64>>([])
+
+    func begin(_ store: Int64) -> Bool { stores.withLock { $0.insert(store).inserted } }
+    func end(_ store: Int64) { stores.withLock { _ = $0.remove(store) } }
+}

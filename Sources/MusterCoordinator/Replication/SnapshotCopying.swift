@@ -1,0 +1,69 @@
+import MusterCatalog
+import MusterFormat
+import MusterModel
+import MusterStore
+
+/// Makes a store hold a snapshot whole.
+extension Coordinator {
+    private static let packsAtOnce = 64
+
+    /// Why a copy has to wait for another one.
+    struct WaitsForBase: ActionableError {
+        let snapshot: SnapshotID
+        let isTransient = true
+        var summary: String { "the manifest that snapshot \(snapshot) builds on is not there yet" }
+        var hint: String { "Nothing is wrong; it is copied first." }
+    }
+
+    /// Brings to a store, in this order, what a snapshot needs: the node's key record, its packs, its receipt, and at
+    /// last its manifest. Its base's manifest has to be there before. So a manifest that is there says that all is.
+    func copy(_ snapshot: Catalog.Snapshot, to store: OpenStore) async throws {
+        var standing = try await catalog.standing(of: snapshot, in: store.number, limit: Self.packsAtOnce)
+        guard standing.hasBase else { throw WaitsForBase(snapshot: snapshot.id) }
+        if !standing.hasKeys, let node = try await catalog.node(snapshot.node) {
+            try await copyKeys(of: node, to: store)
+        }
+        while !standing.lacking.isEmpty {
+            try await copy(packs: standing.lacking, to: store)
+            standing = try await catalog.standing(of: snapshot, in: store.number, limit: Self.packsAtOnce)
+        }
+        try await copyRecords(of: snapshot, to: store)
+    }
+
+    func copy(packs: [Int64], to store: OpenStore) async throws {
+        for number in packs {
+            // One that is gone is not needed any more.
+            guard let pack = try await catalog.copies(ofPack: number) else { continue }
+            try await copy(pack, to: store, pace: copyPace)
+        }
+    }
+
+    /// The receipt and the manifest, each under its old name where that one is good.
+    private func copyRecords(of snapshot: Catalog.Snapshot, to store: OpenStore) async throws {
+        guard let receipt = try await catalog.receipt(of: snapshot.id) else {
+            throw CatalogError.damaged(column: "receipt")
+        }
+        let place = SnapshotPlace(snapshot)
+        let old = snapshot.replicas.first { $0.store == store.number }
+        var copy = Catalog.SnapshotCopy(
+            store: store.number, generation: old?.generation ?? "", receiptGeneration: old?.receiptGeneration ?? "")
+        if old?.receiptState != .present {
+            let generation = Generation(from: random)
+            try await store.store.put(.receipt(place, generation), receipt)
+            if let old, old.receiptState == .damaged, let bad = Generation(old.receiptGeneration) {
+                copy.replaced.append((ObjectName.receipt(place, bad).description, Int64(receipt.count)))
+            }
+            copy.receiptGeneration = generation.description
+        }
+        if old?.manifestState != .present {
+            let bytes = try await goodManifest(of: snapshot)
+            let generation = Generation(from: random)
+            try await store.store.put(.manifest(place, generation), bytes)
+            if let old, old.manifestState == .damaged, let bad = Generation(old.generation) {
+                copy.replaced.append((ObjectName.manifest(place, bad).description, snapshot.manifestBytes))
+            }
+            copy.generation = generation.description
+        }
+        try await catalog.recordCopy(of: snapshot.number, copy, quarantine: Self.quarantine, now: clock.now())
+    }
+}

@@ -1,0 +1,130 @@
+import Hummingbird
+import Logging
+import MusterAPI
+import MusterCatalog
+import MusterFormat
+import MusterModel
+import MusterStore
+
+/// The stores: which there are, how they stand, adding one, giving one up.
+extension Coordinator {
+    /// The walk over all snapshots that brings them to where they belong now; the number of the last one seen.
+    static let placementWalk = "placement-walk"
+
+    func listStores(_ call: Call) async throws -> Response {
+        var answer = Muster_V1_StoreList()
+        answer.stores = try await storeStatuses()
+        return try call.answer(answer)
+    }
+
+    func storeStatuses() async throws -> [Muster_V1_StoreStatus] {
+        var statuses: [Muster_V1_StoreStatus] = []
+        for store in stores.all { statuses.append(try await status(of: store)) }
+        return statuses
+    }
+
+    private func status(of store: OpenStore) async throws -> Muster_V1_StoreStatus {
+        var status = Muster_V1_StoreStatus()
+        (status.name, status.url, status.site) = (store.name, store.entry.url, store.entry.site)
+        status.placement = store.entry.state.rawValue
+        let standing = try await catalog.standing(ofStore: store.number)
+        status.wantedCopies = UInt64(standing.wantedCopies)
+        status.badReplicas = UInt64(standing.badReplicas)
+        status.reason = standing.reason
+        do {
+            status.freeBytes = try await store.store.freeBytes()
+            // A folder that was unmounted still has free bytes: the object that makes it a store must be there.
+            let isThere = try await store.store.byteCount(of: .format) != nil
+            status.state = isThere ? "ok" : "store '\(store.name)' has lost its \(ObjectName.format)"
+        } catch {
+            status.state = error.summary
+        }
+        return status
+    }
+
+    /// Makes a store, keeps in it what a rebuild needs, and takes it up.
+    func addStore(_ call: Call) async throws -> Response {
+        let request: Muster_V1_StoreAddRequest = try await call.message()
+        let name = try Self.checked(storeName: request.name)
+        guard request.site.isEmpty || request.site.wholeMatch(of: #/[A-Za-z0-9][A-Za-z0-9._-]{0,62}/#) != nil else {
+            throw Refusal.invalid(
+                "'\(request.site.prefix(80))' is no site", hint: "Use up to 63 letters, digits, dots and dashes.")
+        }
+        let known = try await catalog.stores()
+        guard !known.contains(where: { $0.name == name || $0.url == request.url }) else {
+            throw Refusal(
+                .conflict, "store_exists", "a store with that name or place was added before",
+                hint: "Choose another name, and an empty place.")
+        }
+        do {
+            let made = try await founding.make(at: request.url, name: name)
+            let entry = try await catalog.add(store: name, url: made.url, site: request.site, at: clock.now())
+            stores.put(try opening.connect(entry))
+        } catch let error as CoordinatorSetupError {
+            throw Refusal.invalid(error.summary, hint: error.hint)
+        } catch let error as StoreError {
+            throw Refusal.invalid(error.summary, hint: error.hint)
+        }
+        try await audit(call, "store add", "\(name) \(request.url)")
+        logger.notice("store added", metadata: ["store": "\(name)"])
+        try await beginPlacementWalk()
+        return try await listStores(call)
+    }
+
+    /// Lets a store drain, takes it back, or gives it up with all that is in it.
+    func changeStore(_ call: Call) async throws -> Response {
+        let request: Muster_V1_StoreChangeRequest = try await call.message()
+        let name = call.parameters[0]
+        guard let store = stores.store(named: name) else { throw Refusal.notFound("store '\(name)'") }
+        guard let state = Catalog.StoreState(rawValue: request.placement) else {
+            throw Refusal.invalid(
+                "'\(request.placement.prefix(40))' is no placement", hint: "Use active, draining or lost.")
+        }
+        let others = stores.all.filter { $0.number != store.number && $0.entry.state == .active && !$0.isOnNode }
+        guard state == .active || !others.isEmpty else {
+            throw Refusal(
+                .conflict, "last_store", "'\(name)' is the last active store that is on no node",
+                hint: "Add another store first, and let it fill.")
+        }
+        try await catalog.set(state, ofStore: store.number)
+        let entry = store.entry
+        stores.put(
+            OpenStore(
+                entry: Catalog.StoreEntry(
+                    number: entry.number, name: entry.name, url: entry.url, site: entry.site, node: entry.node,
+                    state: state),
+                store: store.store))
+        try await audit(call, "store \(state.rawValue)", name)
+        logger.notice("store changed", metadata: ["store": "\(name)", "placement": "\(state.rawValue)"])
+        try await beginPlacementWalk()
+        return try await listStores(call)
+    }
+
+    private static func checked(storeName name: String) throws -> String {
+        guard name.wholeMatch(of: #/[A-Za-z0-9][A-Za-z0-9._-]{0,62}/#) != nil else {
+            throw Refusal.invalid(
+                "'\(name.prefix(80))' is no store name",
+                hint: "Use 1 to 63 letters, digits, dots, dashes and underscores.")
+        }
+        return name
+    }
+
+    var opening: StoreOpening { StoreOpening(clock: clock, random: random, wrap: wrapStore) }
+
+    private var founding: StoreFounding {
+        StoreFounding(
+            authority: authority, receiptKey: receiptKey, recoveryKeys: recoveryKeys, clock: clock, random: random)
+    }
+
+    /// The snapshot's message, with the stores where it is still to be copied.
+    func message(of snapshot: Catalog.Snapshot) -> Muster_V1_Snapshot {
+        var message = Muster_V1_Snapshot(snapshot)
+        for keeper in stores.keepers(of: snapshot.node)
+        where !snapshot.replicas.contains(where: { $0.store == keeper.number }) {
+            var replica = Muster_V1_Replica()
+            (replica.store, replica.state) = (keeper.name, "wanted")
+            message.replicas.append(replica)
+        }
+        return message
+    }
+}

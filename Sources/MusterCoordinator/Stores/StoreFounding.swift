@@ -1,0 +1,43 @@
+import MusterCatalog
+import MusterFormat
+import MusterModel
+import MusterStore
+
+/// Makes a new store and keeps in it what rebuilds the coordinator: its keys, sealed to the recovery keys, and its epoch.
+struct StoreFounding: Sendable {
+    let authority: Authority
+    let receiptKey: SigningKey
+    let recoveryKeys: [RecoveryPublicKey]
+    let clock: any WallClock
+    let random: RandomSource
+
+    /// - Returns: the store, and how it is to be written.
+    func make(at text: String, name: String) async throws -> (store: any Store, url: String) {
+        let path = try StoreURL.path(text)
+        let store = try await FolderStore.create(at: path, name: name, random: random, clock: Moment(at: clock.now()))
+        try await keepSecrets(in: store)
+        return (store, StoreURL.url(ofPath: path))
+    }
+
+    private func keepSecrets(in store: any Store) async throws {
+        // The authority's certificate is public, but a rebuild needs the very same one: nodes pin it.
+        let authoritySecret = Array((authority.keyPEM + "\n" + (try authority.certificatePEM)).utf8)
+        let records: [(CoordinatorRecord, [UInt8])] = [
+            (.authorityKey, authoritySecret), (.receiptKey, receiptKey.privateBytes),
+        ]
+        for (record, secret) in records {
+            let sealed = try SealedRecord.make(
+                secret, name: record.rawValue, coordinatorEpoch: Coordinator.epoch, recipients: recoveryKeys,
+                signer: receiptKey, random: random)
+            try await store.put(.coordinatorRecord(record, Generation(from: random)), sealed)
+        }
+        try await store.put(.coordinatorEpoch(Coordinator.epoch), Array("\(clock.now())\n".utf8))
+    }
+}
+
+/// A clock that stands, for what asks one only once.
+struct Moment: WallClock {
+    let at: Timestamp
+
+    func now() -> Timestamp { at }
+}
