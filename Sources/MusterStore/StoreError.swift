@@ -16,6 +16,8 @@ package enum StoreError: ActionableError, Equatable {
     case writerClosed(store: String)
     /// The operating system refused; `object` may be "".
     case failed(store: String, object: String, operation: String, code: Int32)
+    /// The server that keeps the store is there, and does not do this; `object` may be "".
+    case refused(store: String, object: String, reason: String, hint: String)
     case notAStore(path: String, reason: String)
     case folderNotEmpty(path: String)
     /// The store does not answer: its disk is not mounted, its machine or the way to it is down.
@@ -34,6 +36,8 @@ package enum StoreError: ActionableError, Equatable {
         case .writerClosed(let store): "a writer of store '\(store)' was used after its end"
         case .failed(let store, let object, let operation, let code):
             "store '\(store)' failed to \(operation)\(object.isEmpty ? "" : " " + object): \(Self.text(of: code))"
+        case .refused(let store, let object, let reason, _):
+            "store '\(store)' refused\(object.isEmpty ? "" : " " + object): \(reason)"
         case .notAStore(let path, let reason): "folder '\(path)' is not a store: \(reason)"
         case .folderNotEmpty(let path): "folder '\(path)' holds other files"
         case .unavailable(let store, let reason): "store '\(store)' is away: \(reason)"
@@ -49,6 +53,7 @@ package enum StoreError: ActionableError, Equatable {
         case .readOnly: "Mount the disk for writing, and check the owner of the store's folder."
         case .writerClosed: "Start the write again; please report this if it repeats."
         case .failed: "Check the disk and its kernel log, and that this user owns the store's folder."
+        case .refused(_, _, _, let hint): hint
         case .notAStore: "Check the path; a new store is made by 'muster store add' or 'muster coordinator init'."
         case .folderNotEmpty: "Choose an empty folder, or one that does not exist yet."
         case .unavailable: "Bring the store back, or mount its disk; what is missing there is copied by itself then."

@@ -33,6 +33,7 @@ extension EasyHandle {
     func configure(_ request: HTTPRequest) throws(CurlFailure) {
         try set(CURLOPT_URL, request.url)
         try set(CURLOPT_PATH_AS_IS, true)
+        if let address = request.connectTo { try setConnectTo(address) }
         try set(CURLOPT_TIMEOUT_MS, request.timeout?.milliseconds ?? 0)
         try set(CURLOPT_LOW_SPEED_LIMIT, 1)
         try set(CURLOPT_LOW_SPEED_TIME, max(1, request.stallTimeout.milliseconds / 1000))

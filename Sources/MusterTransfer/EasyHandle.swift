@@ -18,6 +18,7 @@ final class EasyHandle {
     let pointer: UnsafeMutableRawPointer
     private let errorText: UnsafeMutablePointer<CChar>
     private var headerList: UnsafeMutablePointer<curl_slist>?
+    private var connectList: UnsafeMutablePointer<curl_slist>?
 
     init() throws(CurlFailure) {
         guard let pointer = unsafe curl_easy_init() else { throw CurlFailure(code: CURLE_FAILED_INIT) }
@@ -28,9 +29,10 @@ final class EasyHandle {
     }
 
     deinit {
-        // The handle first: it points to the other two.
+        // The handle first: it points to the others.
         unsafe curl_easy_cleanup(pointer)
         unsafe curl_slist_free_all(headerList)
+        unsafe curl_slist_free_all(connectList)
         unsafe errorText.deallocate()
     }
 
@@ -83,6 +85,15 @@ final class EasyHandle {
             unsafe headerList = unsafe longer
         }
         try check(unsafe ccurl_set_list(pointer, CURLOPT_HTTPHEADER, headerList))
+    }
+
+    /// Connects to this HOST:PORT whatever the URL says.
+    func setConnectTo(_ address: String) throws(CurlFailure) {
+        guard let list = unsafe curl_slist_append(connectList, "::\(address)") else {
+            throw CurlFailure(code: CURLE_OUT_OF_MEMORY)
+        }
+        unsafe connectList = unsafe list
+        try check(unsafe ccurl_set_list(pointer, CURLOPT_CONNECT_TO, connectList))
     }
 
     /// Goes on after a callback paused; may call the callbacks before it returns.

@@ -76,6 +76,9 @@ extension HTTPRequest {
     /// libcurl would send a line break in a header as it is, and so let data become headers.
     fileprivate func check() throws(TransferError) {
         func fail(_ detail: String) -> TransferError { .protocolFailed(server: server, code: 0, detail: detail) }
+        if let connectTo, connectTo.utf8.contains(where: { $0 <= 32 || $0 == 127 }) {
+            throw fail("the address to connect to holds a space")
+        }
         guard url.hasPrefix("https://") else { throw fail("the address does not begin with https://") }
         for (name, value) in headers {
             let isToken = !name.isEmpty && name.utf8.allSatisfy { $0 > 32 && $0 < 127 && $0 != UInt8(ascii: ":") }

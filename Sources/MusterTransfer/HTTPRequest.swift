@@ -16,6 +16,9 @@ package struct HTTPRequest: Sendable {
     /// Called on the client's own thread with the bytes given to the network so far; must return at once.
     /// The count falls when a broken connection makes the body start again.
     package var onBytesSent: (@Sendable (Int) -> Void)?
+    /// Where the connection goes, as HOST:PORT, instead of to the URL's host: that one is then only the name that the
+    /// server's certificate must hold.
+    package var connectTo: String?
 
     package enum Method: String, Sendable, CaseIterable {
         case get = "GET"
@@ -49,11 +52,26 @@ package struct HTTPRequest: Sendable {
 package enum RequestBody: Sendable {
     case none
     case bytes([UInt8])
+    /// For what is too large to be in memory.
+    case source(RequestSource)
 
     var byteCount: Int {
         switch self {
         case .none: 0
         case .bytes(let bytes): bytes.count
+        case .source(let source): source.byteCount
         }
+    }
+}
+
+/// A body that is read piece by piece, some pieces more than once where a broken connection makes it start again.
+package struct RequestSource: Sendable {
+    package let byteCount: Int
+    let read: @Sendable (Range<Int>) -> [UInt8]?
+
+    /// - Parameter read: called on the client's own thread, for at most 512 KiB; must be quick. Gives the range's
+    ///   bytes, or nil if they cannot be had, which ends the request.
+    package init(byteCount: Int, read: @escaping @Sendable (Range<Int>) -> [UInt8]?) {
+        (self.byteCount, self.read) = (byteCount, read)
     }
 }

@@ -91,10 +91,20 @@ final class Transfer: @unchecked Sendable {
     ///
     /// - Returns: how many; 0 at the end.
     func sendBody(into buffer: UnsafeMutableRawBufferPointer) -> Int {
-        guard case .bytes(let bytes) = request.body else { return 0 }
-        let count = min(buffer.count, bytes.count - sentCount)
-        unsafe bytes.withUnsafeBytes { source in
-            unsafe buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: source[sentCount..<sentCount + count]))
+        let count = min(buffer.count, request.body.byteCount - sentCount)
+        let range = sentCount..<sentCount + count
+        switch request.body {
+        case .none: return 0
+        case .bytes(let bytes):
+            unsafe bytes.withUnsafeBytes { source in
+                unsafe buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: source[range]))
+            }
+        case .source(let source):
+            guard let bytes = source.read(range), bytes.count == count else {
+                ownFailure = .protocolFailed(server: server, code: 0, detail: "the request's body cannot be read")
+                return ccurl_read_abort()
+            }
+            unsafe buffer.copyBytes(from: bytes)
         }
         sentCount += count
         request.onBytesSent?(sentCount)

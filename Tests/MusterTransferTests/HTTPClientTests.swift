@@ -50,6 +50,29 @@ struct HTTPClientTests {
         #expect(echo.headers["content-length"] == "0")
     }
 
+    @Test func aBodyIsReadPieceByPiece() async throws {
+        let body = RandomSource.seeded(5).bytes(3_000_000)
+        let longest = Mutex(0)
+        let source = RequestSource(byteCount: body.count) { range in
+            longest.withLock { $0 = max($0, range.count) }
+            return Array(body[range])
+        }
+        let pieces = try await server.echo(HTTPRequest(.put, "\(server.url)/echo", body: .source(source)), client)
+        let whole = try await server.echo(HTTPRequest(.put, "\(server.url)/echo", body: .bytes(body)), client)
+        #expect(pieces.length == body.count && pieces.sha256 == whole.sha256)
+        #expect(longest.withLock { $0 } <= 512 << 10)
+    }
+
+    @Test func aBodyThatCannotBeReadEndsTheRequest() async throws {
+        let source = RequestSource(byteCount: 3_000_000) { range in
+            range.lowerBound == 0 ? [UInt8](repeating: 0, count: range.count) : nil
+        }
+        await #expect(throws: TransferError.self) {
+            _ = try await client.send(HTTPRequest(.put, "\(server.url)/echo", body: .source(source)))
+        }
+        #expect(try await client.get("\(server.url)/hello").status == 200)
+    }
+
     @Test func reusesItsConnections() async throws {
         for _ in 0..<50 { _ = try await client.get("\(server.url)/hello") }
         #expect(try await server.stats(client).connections == 1)

@@ -27,6 +27,18 @@ struct TrustTests {
         #expect(await reason(server, try server.client(), host: "0.0.0.0") == "tls: serverNotTrusted")
     }
 
+    @Test func aNameIsCheckedWhereverTheConnectionGoes() async throws {
+        let server = try TestServer()
+        let client = try server.client()
+        func reason(name: String) async -> String {
+            await failure {
+                _ = try await client.get("https://\(name):1/hello") { $0.connectTo = "127.0.0.1:\(server.port)" }
+            }
+        }
+        #expect(await reason(name: "localhost") == "none")
+        #expect(await reason(name: "store.invalid") == "tls: serverNotTrusted")
+    }
+
     @Test func anExpiredServerIsRefused() async throws {
         let server = try TestServer(isExpired: true)
         #expect(await reason(server, try server.client()) == "tls: serverCertificateExpired")
