@@ -50,4 +50,13 @@ package struct CalendarSpan: Hashable, Sendable, CustomStringConvertible {
         let newDay = Timestamp.daysSince1970(newYear, newMonth + 1, 1) + day - 1 - Int64(days)
         return Timestamp(day: newDay, microsecondOfDay: moment.microsecondOfDay) - .seconds(3600 * hours)
     }
+
+    /// The moment so long after `moment`, counted as `before` does.
+    package func after(_ moment: Timestamp) -> Timestamp {
+        let (year, month, day) = Timestamp.civilDate(daysSince1970: moment.day)
+        let monthNumber = (year + Int64(years)) * 12 + month - 1 + Int64(months)
+        let (newYear, newMonth) = monthNumber.flooredDivision(by: 12)
+        let newDay = Timestamp.daysSince1970(newYear, newMonth + 1, 1) + day - 1 + Int64(days)
+        return Timestamp(day: newDay, microsecondOfDay: moment.microsecondOfDay) + .seconds(3600 * hours)
+    }
 }

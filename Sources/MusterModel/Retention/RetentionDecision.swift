@@ -8,13 +8,18 @@ package struct RetentionSnapshot: Hashable, Sendable {
     package var isHeld: Bool
     /// True if its newest verdict of level verify or drill is good.
     package var isVerified: Bool
+    /// The next snapshot of its lineage is a change of it.
+    package var isHead: Bool
+    /// It was marked, and brought back by a person: until then no policy marks it again.
+    package var sparedUntil: Timestamp?
 
     package init(
         id: SnapshotID, lineage: LineageID, receivedAt: Timestamp, labels: [String: String] = [:],
-        isHeld: Bool = false, isVerified: Bool
+        isHeld: Bool = false, isVerified: Bool, isHead: Bool = false, sparedUntil: Timestamp? = nil
     ) {
         (self.id, self.lineage, self.receivedAt) = (id, lineage, receivedAt)
         (self.labels, self.isHeld, self.isVerified) = (labels, isHeld, isVerified)
+        (self.isHead, self.sparedUntil) = (isHead, sparedUntil)
     }
 }
 
@@ -79,6 +84,12 @@ package enum KeepReason: Hashable, Sendable, CustomStringConvertible {
     case newestOfEachWithin(CalendarPeriod, CalendarSpan, isOldest: Bool)
     /// Without it no verified snapshot of its lineage would be left; if there is none, it is the newest.
     case floor(isVerified: Bool)
+    case noPolicy
+    /// While an alarm of this kind stands, nothing of the database expires.
+    case alarm(String)
+    case head
+    case newestVerified
+    case undone(until: Timestamp)
 
     package var description: String {
         switch self {
@@ -94,6 +105,11 @@ package enum KeepReason: Hashable, Sendable, CustomStringConvertible {
             "\(RetentionRule.newestOfEachWithin(period.unit)) \(span) \(period)\(isOldest ? " (oldest)" : "")"
         case .floor(true): "the newest verified snapshot of its lineage"
         case .floor(false): "the newest snapshot of its lineage, of which none is verified"
+        case .noPolicy: "no policy is for it"
+        case .alarm(let kind): "frozen: alarm '\(kind)' stands"
+        case .head: "the head of its lineage"
+        case .newestVerified: "the newest verified snapshot of its lineage"
+        case .undone(let until): "brought back; spared until \(until)"
         }
     }
 }

@@ -7,6 +7,10 @@ package enum RetentionError: ActionableError, Hashable {
     case spanTooLong(String)
     case labelWithoutKey(String)
     case notInMode(RetentionPolicy.Mode, RetentionRule)
+    case unknownMode(String)
+    case unknownRule(String)
+    case tooLong(String)
+    case keepsNothing
 
     package var summary: String {
         switch self {
@@ -17,6 +21,10 @@ package enum RetentionError: ActionableError, Hashable {
         case .spanTooLong(let text): "span '\(text)' has a number above \(CalendarSpan.most)"
         case .labelWithoutKey(let text): "'\(text)' holds a label without a key"
         case .notInMode(let mode, let rule): "retention mode '\(mode.rawValue)' has no \(rule)"
+        case .unknownMode(let text): "there is no retention mode '\(text.prefix(40))'"
+        case .unknownRule(let text): "there is no retention rule '\(text)'"
+        case .tooLong(let text): "'\(text)' of the retention policy is too long"
+        case .keepsNothing: "the retention policy names nothing to keep"
         }
     }
 
@@ -34,6 +42,11 @@ package enum RetentionError: ActionableError, Hashable {
             "Write labels as key=value or key, with commas between them and no comma at either end."
         case .notInMode(_, let rule):
             "Leave out --\(rule), or use --mode restic."
+        case .unknownMode: "Use restic or pbs."
+        case .unknownRule: "Check that both sides run the same version of Muster."
+        case .tooLong: "Give at most \(RetentionTerms.mostTags) labels, and short texts."
+        case .keepsNothing:
+            "Give at least one rule, such as --keep-daily 7 or --keep-last unlimited; --remove takes a policy away."
         }
     }
 

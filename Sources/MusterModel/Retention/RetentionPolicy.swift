@@ -59,8 +59,9 @@ package struct RetentionPolicy: Hashable, Sendable {
     ///     as the newer.
     ///   - interval: how often the database is scheduled. What was received within one such interval, counted from
     ///     1970, uses up one slot of `keepLast`: all of it is kept for that slot, so that a flood pushes nothing out.
+    ///   - keepsFloor: false where these are not all snapshots of the database, and the caller sees to its floor.
     package func decisions(
-        on snapshots: [RetentionSnapshot], now: Timestamp, interval: Duration? = nil
+        on snapshots: [RetentionSnapshot], now: Timestamp, interval: Duration? = nil, keepsFloor: Bool = true
     ) -> [RetentionDecision] {
         let newestFirst = snapshots.enumerated().sorted { a, b in
             (b.element.receivedAt, a.offset) < (a.element.receivedAt, b.offset)
@@ -75,7 +76,7 @@ package struct RetentionPolicy: Hashable, Sendable {
             case .restic: review.applyOverlapping(self)
             case .pbs: review.applyAdditive(self)
             }
-            review.keepFloor()
+            if keepsFloor { review.keepFloor() }
         }
         return review.decisions
     }
