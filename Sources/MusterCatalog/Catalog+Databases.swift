@@ -24,7 +24,9 @@ extension Catalog {
         package var capture = ""
         package var intervalMilliseconds: Int64 = 0
         package var reportedAt: Timestamp?
+        /// Of those that are not marked.
         package var snapshotCount = 0
+        package var expiredCount = 0
         package var lineageCount = 0
         package var storedBytes: Int64 = 0
         package var sizeBytes: Int64 = 0
@@ -129,6 +131,7 @@ extension Catalog {
         database.intervalMilliseconds = row["interval_milliseconds"]
         database.reportedAt = row.optionalTime("reported_at")
         database.snapshotCount = row["snapshot_count"]
+        database.expiredCount = row["expired_count"]
         database.lineageCount = row["lineage_count"]
         database.storedBytes = row["stored_bytes"]
         database.sizeBytes = row["size_bytes"]

@@ -17,8 +17,13 @@ extension Catalog {
         _ query: SnapshotQuery, mostSorted: Int = Catalog.mostSorted, in database: GRDB.Database
     ) throws -> (sql: String, arguments: StatementArguments) {
         var filter = ListFilter()
+        filter.add(query.isExpired ? "s.expired_at IS NOT NULL" : "s.expired_at IS NULL", [])
         try filter.add(query, in: database)
         var source = "snapshot s"
+        if query.databases?.count ?? 0 > 1 {
+            // Else the index that has the order looks better, and the whole fleet is gone over.
+            source += " INDEXED BY \(query.isExpired ? "snapshot_expired_by_database" : "snapshot_by_database_receipt")"
+        }
         if let label = query.label {
             let arguments: StatementArguments = [label.key, label.value]
             let count = try Int.fetchOne(

@@ -60,6 +60,18 @@ extension Catalog {
         }
     }
 
+    /// Clears the alarms of one kind that stand for a database.
+    ///
+    /// - Returns: how many.
+    package func clearAlarms(_ kind: String, of id: DatabaseID, now: Timestamp) async throws(CatalogError) -> Int {
+        try await write { database in
+            try database.run(
+                "UPDATE alarm SET cleared_at = ? WHERE database = ? AND kind = ? AND cleared_at IS NULL",
+                [now.microseconds, id.blob, kind])
+            return database.changesCount
+        }
+    }
+
     package func totals() async throws(CatalogError) -> Totals {
         try await read { database in
             let row = try Row.fetchOne(

@@ -62,6 +62,14 @@ extension Catalog {
         return foreign
     }
 
+    /// `slot_interval_milliseconds` is the longest interval ever reported. A shorter one counts for retention only
+    /// after it stood for a policy's minimum age: a node that floods must not make room for its flood by a word.
+    private static let slotInterval = """
+        interval_milliseconds = ?, slot_interval_milliseconds = max(slot_interval_milliseconds, ?),
+        interval_shortened_at =
+            CASE WHEN ? < slot_interval_milliseconds THEN coalesce(interval_shortened_at, ?) END
+        """
+
     /// An agent that was started anew knows no better than since then: what was said before stands until a receipt.
     private static func upsert(
         _ entry: Database, of node: NodeID, now: Timestamp, in database: GRDB.Database
@@ -73,14 +81,15 @@ extension Catalog {
             UPDATE database SET name = ?, path = ?, schedule = ?, state = ?, error_summary = ?, error_hint = ?,
                 attempted_at = ?, changed = ?, change_counter = ?, receipt_change_counter = ?,
                 unprotected_since = CASE WHEN unprotected_since < ? THEN unprotected_since ELSE ? END,
-                capture = ?, interval_milliseconds = ?, reported_at = ?
+                capture = ?, reported_at = ?, \(Self.slotInterval)
             WHERE id = ?
             """,
             [
                 entry.name, entry.path, entry.schedule, entry.state, entry.errorSummary, entry.errorHint,
                 entry.attemptedAt?.microseconds, entry.hasChanged, Int64(bitPattern: entry.changeCounter),
                 Int64(bitPattern: entry.receiptChangeCounter), unprotectedSince, unprotectedSince, entry.capture,
-                entry.intervalMilliseconds, now.microseconds, entry.id.blob,
+                now.microseconds, entry.intervalMilliseconds, entry.intervalMilliseconds, entry.intervalMilliseconds,
+                now.microseconds, entry.id.blob,
             ])
         return true
     }

@@ -33,6 +33,9 @@ extension Catalog {
         /// "failed scrub" while a failure stands, else the newest, as "passed verify"; "" if never inspected.
         package var verdict: String
         package var replicas: [ManifestReplica]
+        /// nil where nothing gave it up.
+        package var mark: ExpiryMark?
+        package var holds: [Hold]
     }
 
     package struct ManifestReplica: Hashable, Sendable {
@@ -60,6 +63,8 @@ extension Catalog {
         package var until: Timestamp?
         /// Only snapshots that need this pack.
         package var pack: PackID?
+        /// Those that are marked, and no others.
+        package var isExpired = false
         package var after: SnapshotID?
         package var limit: Int
 
@@ -242,7 +247,7 @@ extension Catalog {
         WHERE p.id = ?
         """
 
-    /// The newest snapshot of the databases that holds a state of that time or an earlier one.
+    /// The newest snapshot of the databases that holds a state of that time or an earlier one, of those not marked.
     package func newest(of databases: [DatabaseID], at time: Timestamp) async throws(CatalogError) -> Snapshot? {
         try await read { database in
             let found = try databases.compactMap { id in
@@ -254,7 +259,8 @@ extension Catalog {
     }
 
     static let momentQuery =
-        snapshotQuery + " WHERE s.database = ?1 AND s.moment <= ?2 ORDER BY s.moment DESC, s.number DESC LIMIT 1"
+        snapshotQuery
+        + " WHERE s.database = ?1 AND s.expired_at IS NULL AND s.moment <= ?2 ORDER BY s.moment DESC, s.number DESC LIMIT 1"
 
     static let snapshotQuery = snapshotColumns + " FROM snapshot s " + snapshotJoins
 
@@ -290,6 +296,6 @@ extension Catalog {
             contentRoot: try row.digest("content_root"), pageSize: row["page_size"], pageCount: row["page_count"],
             packCount: row["pack_count"], method: row["method"], labels: try LabelText.decode(row["labels"]),
             forkedFrom: row["forked_from"], verifiedAt: row.optionalTime("verified_at"), verdict: row["verdict"],
-            replicas: replicas)
+            replicas: replicas, mark: try mark(row), holds: try holds(of: number, in: database))
     }
 }

@@ -5,7 +5,7 @@
 /// is from a full one. `moment` is the time that a restore to a point in time goes by: the end of the capture by the
 /// node's clock (`created_at`), held between the database's receipt before and its own. A pack is `wanting` while no store has a good copy of it.
 enum Schema {
-    static let version1 = [identity, databases, packs, replication, inspections, work, record]
+    static let version1 = [identity, databases, packs, replication, inspections, work, record, retention]
 
     private static let identity = """
         CREATE TABLE setting(key TEXT NOT NULL PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
@@ -75,8 +75,11 @@ enum Schema {
             unprotected_since INTEGER,
             capture TEXT NOT NULL DEFAULT '',
             interval_milliseconds INTEGER NOT NULL DEFAULT 0,
+            slot_interval_milliseconds INTEGER NOT NULL DEFAULT 0,
+            interval_shortened_at INTEGER,
             reported_at INTEGER,
             snapshot_count INTEGER NOT NULL DEFAULT 0,
+            expired_count INTEGER NOT NULL DEFAULT 0,
             lineage_count INTEGER NOT NULL DEFAULT 0,
             stored_bytes INTEGER NOT NULL DEFAULT 0,
             size_bytes INTEGER NOT NULL DEFAULT 0,
@@ -124,11 +127,15 @@ enum Schema {
             labels TEXT NOT NULL,
             verified_at INTEGER,
             verdict TEXT NOT NULL DEFAULT '',
+            expired_at INTEGER,
+            expired_by BLOB,
+            grace_until INTEGER,
+            spared_until INTEGER,
             UNIQUE (lineage, sequence)) STRICT;
-        CREATE INDEX snapshot_by_receipt ON snapshot(received_at);
-        CREATE INDEX snapshot_by_node_receipt ON snapshot(node, received_at);
-        CREATE INDEX snapshot_by_database_receipt ON snapshot(database, received_at);
-        CREATE INDEX snapshot_by_database_moment ON snapshot(database, moment);
+        CREATE INDEX snapshot_by_receipt ON snapshot(expired_at, received_at);
+        CREATE INDEX snapshot_by_node_receipt ON snapshot(node, expired_at, received_at);
+        CREATE INDEX snapshot_by_database_receipt ON snapshot(database, expired_at, received_at);
+        CREATE INDEX snapshot_by_database_moment ON snapshot(database, expired_at, moment);
         CREATE INDEX snapshot_by_base ON snapshot(base) WHERE base IS NOT NULL;
         CREATE INDEX snapshot_damaged ON snapshot(database) WHERE verdict LIKE 'failed%';
 
