@@ -45,11 +45,17 @@ let package = Package(
             ], swiftSettings: cHouse),
         .target(name: "MusterTransfer", dependencies: ["CCurl", "MusterModel"], swiftSettings: cHouse),
         .target(
+            name: "MusterServing", dependencies: [.product(name: "NIOCore", package: "swift-nio")],
+            swiftSettings: house),
+        .target(
             name: "MusterAPI",
             dependencies: [
                 "MusterModel", "MusterTransfer", .product(name: "SwiftProtobuf", package: "swift-protobuf"),
             ], swiftSettings: house),
-        .target(name: "MusterStore", dependencies: ["MusterModel", "MusterTransfer"], swiftSettings: cHouse),
+        .target(
+            name: "MusterStore",
+            dependencies: ["MusterModel", "MusterTransfer", .product(name: "Crypto", package: "swift-crypto")],
+            swiftSettings: cHouse),
         .target(
             name: "MusterCatalog",
             dependencies: ["MusterModel", .product(name: "GRDB", package: "GRDB.swift")], swiftSettings: house),
@@ -60,7 +66,13 @@ let package = Package(
             name: "MusterAgent",
             dependencies: [
                 "MusterModel", "MusterFormat", "MusterSQLite", "MusterTransfer", "MusterAPI", "MusterStore",
-                "MusterEngine",
+                "MusterEngine", "MusterServing",
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "HummingbirdCore", package: "hummingbird"),
+                .product(name: "HummingbirdTLS", package: "hummingbird"),
+                .product(name: "HTTPTypes", package: "swift-http-types"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"),
                 .product(name: "GRDB", package: "GRDB.swift"),
                 .product(name: "SwiftProtobuf", package: "swift-protobuf"),
                 .product(name: "Yams", package: "Yams"),
@@ -73,7 +85,7 @@ let package = Package(
         .target(
             name: "MusterCoordinator",
             dependencies: [
-                "MusterModel", "MusterFormat", "MusterAPI", "MusterStore", "MusterCatalog",
+                "MusterModel", "MusterFormat", "MusterAPI", "MusterStore", "MusterCatalog", "MusterServing",
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HummingbirdCore", package: "hummingbird"),
                 .product(name: "HummingbirdTLS", package: "hummingbird"),
@@ -145,7 +157,7 @@ let package = Package(
             name: "MusterCoordinatorTests",
             dependencies: [
                 "MusterCoordinator", "MusterCatalog", "MusterModel", "MusterFormat", "MusterAPI", "MusterStore",
-                "MusterTransfer", "MusterTestSupport",
+                "MusterTransfer", "MusterServing", "MusterTestSupport",
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Logging", package: "swift-log"),
@@ -156,8 +168,15 @@ let package = Package(
             ], swiftSettings: house),
         .testTarget(
             name: "MusterAgentTests",
-            dependencies: ["MusterAgent", "MusterEngine", "MusterModel", "MusterSQLite", "MusterTestSupport"],
-            swiftSettings: house),
+            dependencies: [
+                "MusterAgent", "MusterCoordinator", "MusterEngine", "MusterFormat", "MusterModel", "MusterSQLite",
+                "MusterStore", "MusterTestSupport", "MusterTransfer",
+                .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                .product(name: "SwiftASN1", package: "swift-asn1"),
+                .product(name: "X509", package: "swift-certificates"),
+            ], swiftSettings: house),
         .testTarget(
             name: "EndToEndTests",
             dependencies: ["muster", "MusterSQLite", "MusterTestSupport", "StressRig", "stress-workload"],

@@ -5,6 +5,7 @@ package import Logging
 import MusterCatalog
 import MusterFormat
 package import MusterModel
+import MusterServing
 package import MusterStore
 import NIOCore
 import NIOSSL

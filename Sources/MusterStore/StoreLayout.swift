@@ -122,6 +122,19 @@ package struct ObjectPrefix: Hashable, Sendable, CustomStringConvertible {
     package static let nodes = Self(description: "nodes/")
     package static let coordinator = Self(description: "coordinator/")
 
+    /// - Returns: nil for what no name can begin with, so text of a peer can be passed as it came.
+    package init?(_ text: some StringProtocol) {
+        let segments = text.split(separator: "/", omittingEmptySubsequences: false)
+        guard text.utf8.count <= ObjectName.maximumBytes, segments.count <= ObjectName.maximumSegments,
+            segments.dropLast().allSatisfy({ ObjectName.isSegment($0) }),
+            segments.last.map({ $0.isEmpty || ObjectName.isSegment($0) }) ?? true,
+            segments.first.map({ $0 != ObjectName.reservedSegment }) ?? true
+        else { return nil }
+        description = String(text)
+    }
+
+    private init(description: String) { self.description = description }
+
     /// Every generation of one pack.
     package static func copies(of pack: PackID) -> Self {
         Self(description: "packs/\(pack.description.prefix(2))/\(pack).")

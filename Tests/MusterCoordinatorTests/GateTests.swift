@@ -1,4 +1,5 @@
 import MusterModel
+import MusterServing
 import Testing
 
 @testable import MusterCoordinator

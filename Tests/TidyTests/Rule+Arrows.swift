@@ -35,6 +35,7 @@ extension Rule {
             "MusterSQLite": ["CSQLite", "MusterModel"],
             "MusterFormat": ["CCrypto", "CZstd", "MusterModel"],
             "MusterTransfer": ["CCurl", "MusterModel"],
+            "MusterServing": [],
             "MusterAPI": ["MusterModel", "MusterTransfer"],
             "MusterStore": ["MusterModel", "MusterTransfer"],
             "MusterCatalog": ["MusterModel"],
@@ -43,8 +44,8 @@ extension Rule {
         let engineAndBelow: Set = [
             "MusterModel", "MusterSQLite", "MusterFormat", "MusterTransfer", "MusterAPI", "MusterStore", "MusterEngine",
         ]
-        table["MusterAgent"] = engineAndBelow
-        table["MusterCoordinator"] = engineAndBelow.union(["MusterCatalog"])
+        table["MusterAgent"] = engineAndBelow.union(["MusterServing"])
+        table["MusterCoordinator"] = engineAndBelow.union(["MusterServing", "MusterCatalog"])
         table["MusterTestSupport"] = engineAndBelow.union(["MusterCatalog", "MusterAgent", "MusterCoordinator"])
         table["muster"] = engineAndBelow.union(["MusterAgent", "MusterCoordinator"])
         return table
@@ -55,8 +56,8 @@ extension Rule {
         // The catalog, and the agent's own state.db.
         "GRDB": ["MusterCatalog", "MusterAgent"],
         "GRDBSQLite": [], "SQLite3": [],
-        "Hummingbird": ["MusterCoordinator"], "HummingbirdTLS": ["MusterCoordinator"],
-        "NIOSSL": ["MusterCoordinator"], "NIOPosix": ["MusterCoordinator"],
+        "Hummingbird": ["MusterCoordinator", "MusterAgent"], "HummingbirdTLS": ["MusterCoordinator", "MusterAgent"],
+        "NIOSSL": ["MusterCoordinator", "MusterAgent"], "NIOPosix": ["MusterCoordinator"],
         "ArgumentParser": ["muster"],
         "FoundationNetworking": [],
     ]

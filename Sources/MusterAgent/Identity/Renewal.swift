@@ -27,6 +27,9 @@ struct Renewal: Sendable {
     }
 
     func renewIfDue() async throws {
+        // The agent and a served store on the same node both renew: key and certificate are of one of them.
+        guard let turn = RenewalTurn(directory) else { return }
+        defer { turn.end() }
         let life = try CertificateLife(pem: try PrivateFile.text(at: directory.certificateFile))
         guard life.isDueForRenewal(at: environment.clock.now()) else { return }
         let fresh = try CertificateRequest(for: identity.node)
@@ -53,4 +56,21 @@ struct Renewal: Sendable {
             retry: .init(policy: RetryPolicy(maximumAttempts: 1), random: environment.random, clock: ContinuousClock()))
         return try await coordinator.renew(request)
     }
+}
+
+/// One renewal at a time in a directory; the kernel ends another process's turn with it.
+private struct RenewalTurn {
+    private let descriptor: Int32
+
+    /// Nil while another process has it, and where there can be no lock: it is tried again an hour later.
+    init?(_ directory: AgentDirectory) {
+        descriptor = open(directory.certificateKeyFile + ".lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
+        guard descriptor >= 0 else { return nil }
+        guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
+            close(descriptor)
+            return nil
+        }
+    }
+
+    func end() { close(descriptor) }
 }

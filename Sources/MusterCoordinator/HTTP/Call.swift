@@ -2,6 +2,7 @@ import HTTPTypes
 import Hummingbird
 import Logging
 import MusterModel
+import MusterServing
 import NIOCore
 import SwiftProtobuf
 

@@ -3,6 +3,7 @@ import MusterAPI
 import MusterCatalog
 import MusterFormat
 import MusterModel
+import MusterServing
 import MusterStore
 import NIOCore
 
@@ -120,6 +121,7 @@ struct Refusal: ActionableError {
             self.init(
                 .serviceUnavailable, "catalog_failed", error.summary, hint: error.hint,
                 isTransient: error.isTransient)
+        case is BodyTooSlow: self = .tooSlow
         case is NIOTooManyBytesError:
             self.init(.contentTooLarge, "too_large", "the body is too large", hint: "Send less at once.")
         default:

@@ -2,6 +2,7 @@ import Crypto
 import Foundation
 import MusterFormat
 package import MusterModel
+import MusterStore
 import SwiftASN1
 package import X509
 
@@ -15,7 +16,7 @@ package struct IssuedCertificate: Sendable {
 /// The fleet's private certificate authority: every certificate of both planes is signed by it, and no other is trusted.
 package struct Authority: Sendable {
     private static let authorityLifetime = Duration.seconds(3650 * 86_400)
-    private static let serverLifetime = Duration.seconds(365 * 86_400)
+    package static let serverLifetime = Duration.seconds(365 * 86_400)
     package static let adminLifetime = Duration.seconds(365 * 86_400)
     package static let nodeLifetime = Duration.seconds(30 * 86_400)
     /// Certificates count from a little earlier, for peers whose clock is behind.
@@ -79,34 +80,48 @@ package struct Authority: Sendable {
     ) throws -> IssuedCertificate {
         try issue(
             publicKey: Certificate.PublicKey(key.publicKey), commonName: names.first ?? "coordinator",
-            usage: .serverAuth, alternatives: names.map(Self.alternative), lifetime: Self.serverLifetime,
+            usages: [.serverAuth], alternatives: names.map(Self.alternative), lifetime: Self.serverLifetime,
             random: random, now: now)
     }
 
-    /// A certificate for a client whose key the authority never sees.
+    /// A certificate for a node, whose key the authority never sees.
     ///
-    /// Nothing of the request but its key is used: what a peer wrote into it means nothing here.
-    package func issueClient(
-        request pem: String, commonName: String, lifetime: Duration, random: RandomSource, now: Timestamp
+    /// Nothing of the request but its key is used: what a peer wrote into it means nothing here, so that no node can
+    /// get another's name or the coordinator's mark. Its name makes it a server too, for the stores on nodes: no
+    /// coordinator is reached by a name of that form.
+    package func issueNode(
+        request pem: String, node: NodeID, random: RandomSource, now: Timestamp
     ) throws -> IssuedCertificate {
         let request = try CertificateSigningRequest(pemEncoded: pem)
         guard request.publicKey.isValidSignature(request.signature, for: request) else {
             throw CertificateRequestError.notSignedByItsKey
         }
-        return try issueClient(
-            publicKey: request.publicKey, commonName: commonName, lifetime: lifetime, random: random, now: now)
+        return try issue(
+            publicKey: request.publicKey, commonName: node.description, usages: [.clientAuth, .serverAuth],
+            alternatives: [.dnsName(NodeStoreWire.hostName(of: node))], lifetime: Self.nodeLifetime, random: random,
+            now: now)
+    }
+
+    /// The coordinator's own certificate towards the stores on nodes, which know it by the mark in it.
+    package func issueCoordinator(
+        publicKey: Certificate.PublicKey, lifetime: Duration = serverLifetime, random: RandomSource, now: Timestamp
+    ) throws -> IssuedCertificate {
+        try issue(
+            publicKey: publicKey, commonName: "coordinator", usages: [.clientAuth],
+            alternatives: [.uniformResourceIdentifier(NodeStoreWire.coordinatorMark)], lifetime: lifetime,
+            random: random, now: now)
     }
 
     package func issueClient(
         publicKey: Certificate.PublicKey, commonName: String, lifetime: Duration, random: RandomSource, now: Timestamp
     ) throws -> IssuedCertificate {
         try issue(
-            publicKey: publicKey, commonName: commonName, usage: .clientAuth, alternatives: [], lifetime: lifetime,
+            publicKey: publicKey, commonName: commonName, usages: [.clientAuth], alternatives: [], lifetime: lifetime,
             random: random, now: now)
     }
 
     private func issue(
-        publicKey: Certificate.PublicKey, commonName: String, usage: ExtendedKeyUsage.Usage,
+        publicKey: Certificate.PublicKey, commonName: String, usages: [ExtendedKeyUsage.Usage],
         alternatives: [GeneralName], lifetime: Duration, random: RandomSource, now: Timestamp
     ) throws -> IssuedCertificate {
         let notAfter = now + lifetime
@@ -122,7 +137,7 @@ package struct Authority: Sendable {
             extensions: try Certificate.Extensions {
                 Critical(BasicConstraints.notCertificateAuthority)
                 Critical(KeyUsage(digitalSignature: true))
-                try ExtendedKeyUsage([usage])
+                try ExtendedKeyUsage(usages)
                 if !alternatives.isEmpty { SubjectAlternativeNames(alternatives) }
                 AuthorityKeyIdentifier(
                     keyIdentifier: SubjectKeyIdentifier(hash: self.certificate.publicKey).keyIdentifier)

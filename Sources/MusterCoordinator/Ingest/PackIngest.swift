@@ -2,6 +2,7 @@ import Hummingbird
 import MusterCatalog
 import MusterFormat
 import MusterModel
+import MusterServing
 import MusterStore
 import NIOCore
 import Synchronization

@@ -164,9 +164,7 @@ extension Coordinator {
 
     private func issueNodeCertificate(_ request: String, _ node: NodeID, now: Timestamp) throws -> IssuedCertificate {
         do {
-            return try authority.issueClient(
-                request: request, commonName: node.description, lifetime: Authority.nodeLifetime, random: random,
-                now: now)
+            return try authority.issueNode(request: request, node: node, random: random, now: now)
         } catch {
             throw Refusal.malformed("the certificate request is no PKCS #10 that is signed by its key")
         }

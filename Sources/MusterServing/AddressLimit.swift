@@ -1,12 +1,12 @@
-import NIOCore
+package import NIOCore
 import Synchronization
 
 /// How many connections each address has on one plane; one address must not take them all.
-final class AddressCounts: Sendable {
+package final class AddressCounts: Sendable {
     private let limit: Int
     private let counts = Mutex<[String: Int]>([:])
 
-    init(limit: Int) { self.limit = limit }
+    package init(limit: Int) { self.limit = limit }
 
     /// - Returns: false if the address has as many as it may.
     func enter(_ address: String) -> Bool {
@@ -28,19 +28,19 @@ final class AddressCounts: Sendable {
 /// Counts one connection under its peer's address, and closes it where there are too many.
 ///
 /// `@unchecked Sendable`: a channel's handlers run on its event loop alone.
-final class AddressLimit: ChannelInboundHandler, RemovableChannelHandler, @unchecked Sendable {
-    typealias InboundIn = NIOAny
+package final class AddressLimit: ChannelInboundHandler, RemovableChannelHandler, @unchecked Sendable {
+    package typealias InboundIn = NIOAny
 
     private let counts: AddressCounts
     private var counted: String?
 
-    init(_ counts: AddressCounts) { self.counts = counts }
+    package init(_ counts: AddressCounts) { self.counts = counts }
 
-    func handlerAdded(context: ChannelHandlerContext) {
+    package func handlerAdded(context: ChannelHandlerContext) {
         if context.channel.isActive { enter(context) }
     }
 
-    func channelActive(context: ChannelHandlerContext) {
+    package func channelActive(context: ChannelHandlerContext) {
         enter(context)
         context.fireChannelActive()
     }
@@ -52,12 +52,12 @@ final class AddressLimit: ChannelInboundHandler, RemovableChannelHandler, @unche
         counted = address
     }
 
-    func channelInactive(context: ChannelHandlerContext) {
+    package func channelInactive(context: ChannelHandlerContext) {
         leave()
         context.fireChannelInactive()
     }
 
-    func handlerRemoved(context: ChannelHandlerContext) { leave() }
+    package func handlerRemoved(context: ChannelHandlerContext) { leave() }
 
     private func leave() {
         if let counted { counts.leave(counted) }

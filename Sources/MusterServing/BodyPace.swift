@@ -1,11 +1,11 @@
-import NIOCore
+package import NIOCore
 import Synchronization
 
 /// How fast a peer sends its body: one that sends a byte now and then must not hold a place for ever.
 ///
 /// Only the time counts in which we wait for the peer: what we do with a piece, and waiting in
 /// line before the first, is not the peer's fault.
-final class BodyPace: Sendable {
+package final class BodyPace: Sendable {
     private static let grace = Duration.seconds(10)
     private static let bytesPerSecond = 64.0 * 1024
     private static let interval = Duration.seconds(5)
@@ -18,8 +18,12 @@ final class BodyPace: Sendable {
 
     private let state = Mutex(State())
 
+    package init() {}
+
     /// Runs `body`, and cancels it once its peer is too slow.
-    static func watch<Value: Sendable>(
+    ///
+    /// - Throws: `BodyTooSlow` then.
+    package static func watch<Value: Sendable>(
         _ body: @escaping @Sendable (BodyPace) async throws -> Value
     ) async throws -> Value {
         let pace = BodyPace()
@@ -28,7 +32,7 @@ final class BodyPace: Sendable {
             group.addTask {
                 while true {
                     try await Task.sleep(for: interval)
-                    guard pace.isEnough(at: .now) else { throw Refusal.tooSlow }
+                    guard pace.isEnough(at: .now) else { throw BodyTooSlow() }
                 }
             }
             defer { group.cancelAll() }
@@ -38,7 +42,7 @@ final class BodyPace: Sendable {
     }
 
     /// Waits for the peer's next piece.
-    func next(
+    package func next(
         isolation: isolated (any Actor)? = #isolation, _ piece: () async throws -> ByteBuffer?
     ) async throws -> ByteBuffer? {
         begin(at: .now)
@@ -47,9 +51,9 @@ final class BodyPace: Sendable {
         return buffer
     }
 
-    func begin(at now: ContinuousClock.Instant) { state.withLock { $0.waitsSince = now } }
+    package func begin(at now: ContinuousClock.Instant) { state.withLock { $0.waitsSince = now } }
 
-    func end(byteCount: Int, at now: ContinuousClock.Instant) {
+    package func end(byteCount: Int, at now: ContinuousClock.Instant) {
         state.withLock { state in
             if let since = state.waitsSince { state.waited += now - since }
             state.waitsSince = nil
@@ -57,10 +61,13 @@ final class BodyPace: Sendable {
         }
     }
 
-    func isEnough(at now: ContinuousClock.Instant) -> Bool {
+    package func isEnough(at now: ContinuousClock.Instant) -> Bool {
         state.withLock { state in
             let waited = state.waited + (state.waitsSince.map { now - $0 } ?? .zero)
             return Double(state.byteCount) >= (waited - Self.grace) / .seconds(1) * Self.bytesPerSecond
         }
     }
 }
+
+/// The peer sends its body so slowly that it is not waited for.
+package struct BodyTooSlow: Error {}
