@@ -13,6 +13,8 @@ package struct SnapshotFilter: Sendable {
     package var at = ""
     /// Only snapshots that need this pack.
     package var pack = ""
+    /// Those that were given up, and no others.
+    package var isExpired = false
     package var limit = 0
     package var after = ""
 
@@ -21,8 +23,8 @@ package struct SnapshotFilter: Sendable {
     fileprivate var query: [(String, String)] {
         [
             ("node", node), ("database", database), ("label", label), ("since", since), ("until", until),
-            ("at", at),
-            ("pack", pack), ("limit", limit == 0 ? "" : String(limit)), ("after", after),
+            ("at", at), ("expired", isExpired ? "true" : ""), ("pack", pack),
+            ("limit", limit == 0 ? "" : String(limit)), ("after", after),
         ]
     }
 }

@@ -290,7 +290,8 @@ extension Catalog {
                 kind: "fork", node: commit.node, database: commit.database,
                 summary: "database '\(commit.databaseName)' has two histories: a lineage forked from "
                     + commit.forkedFrom,
-                hint: "Look for a second agent with this node's keys (a cloned machine); both histories are kept.",
+                hint: "Look for a second agent with this node's keys (a cloned machine); both histories are kept "
+                    + "until 'muster alarm clear fork' says that somebody looked.",
                 since: commit.receivedAt),
             in: database)
     }

@@ -26,7 +26,7 @@ extension Catalog {
     /// What became of a wish to give a snapshot up.
     package enum ForgetOutcome: String, Sendable {
         case marked
-        case markedBefore = "marked before"
+        case markedBefore = "marked already"
         case held
         case head = "the head of its lineage"
         case newestVerified = "the newest verified snapshot of its lineage"

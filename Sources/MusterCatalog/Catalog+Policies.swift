@@ -16,6 +16,8 @@ extension Catalog {
     package struct RetentionVerdict: Sendable {
         /// For each snapshot that is not marked, newest first.
         package let decisions: [RetentionDecision]
+        /// Of the same snapshots.
+        package let receivedAt: [Timestamp]
         /// The kind of an alarm that keeps everything.
         package let alarm: String?
         let expiring: [Expiring]
@@ -30,7 +32,7 @@ extension Catalog {
     }
 
     /// Alarms while which nothing of a database expires.
-    static let freezingAlarms = ["flood", "size", "entropy", "fork"]
+    package static let freezingAlarms = ["flood", "size", "entropy", "fork"]
 
     package static let mostPolicies = 10_000
 
@@ -117,7 +119,7 @@ extension Catalog {
             Expiring(number: row.number, graceUntil: retention.grace(forLabels: row.snapshot.labels, now: now))
         }
         return RetentionVerdict(
-            decisions: decisions, alarm: alarm, expiring: expiring,
+            decisions: decisions, receivedAt: rows.map(\.snapshot.receivedAt), alarm: alarm, expiring: expiring,
             lastVerified: try lastVerified(of: id, in: database), revision: try revision(in: database))
     }
 

@@ -76,6 +76,7 @@ package struct CoordinatorService: Service {
             InspectionService(coordinator: coordinator),
             ReplicationService(coordinator: coordinator),
             HousekeepingService(coordinator: coordinator),
+            RetentionService(coordinator: coordinator),
         ]
         let group = ServiceGroup(configuration: .init(services: services, logger: coordinator.logger))
         try await group.run()

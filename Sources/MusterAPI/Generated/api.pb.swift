@@ -481,8 +481,8 @@ package nonisolated struct Muster_V1_Finding: Sendable {
   package init() {}
 }
 
-/// GET /v1/snapshots?node=&database=&label=k=v&since=&until=&pack=&limit=&after=&at=
-/// Newest receipt first. With `at` and `database`: only the newest whose moment is not after that time. The moment is
+/// GET /v1/snapshots?node=&database=&label=k=v&since=&until=&pack=&limit=&after=&at=&expired=true
+/// Newest receipt first. Snapshots that retention gave up are in it only with `expired`, and then no others are. With `at` and `database`: only the newest whose moment is not after that time. The moment is
 /// the end of the capture by the node's clock, but not before the receipt that the database had last got by then, and
 /// not after its own.
 package nonisolated struct Muster_V1_SnapshotList: Sendable {
@@ -641,11 +641,51 @@ package nonisolated struct Muster_V1_Snapshot: @unchecked Sendable {
     set {_uniqueStorage()._baseID = newValue}
   }
 
+  /// When retention or a person gave it up, in which run, and until when it can be brought back; "" if it stays.
+  package var expiredAt: String {
+    get {_storage._expiredAt}
+    set {_uniqueStorage()._expiredAt = newValue}
+  }
+
+  package var expiredBy: String {
+    get {_storage._expiredBy}
+    set {_uniqueStorage()._expiredBy = newValue}
+  }
+
+  package var graceUntil: String {
+    get {_storage._graceUntil}
+    set {_uniqueStorage()._graceUntil = newValue}
+  }
+
+  package var holds: [Muster_V1_SnapshotHold] {
+    get {_storage._holds}
+    set {_uniqueStorage()._holds = newValue}
+  }
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
 
   fileprivate var _storage = _StorageClass.defaultInstance
+}
+
+/// A person's word that the snapshot stays.
+package nonisolated struct Muster_V1_SnapshotHold: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var name: String = String()
+
+  package var reason: String = String()
+
+  package var actor: String = String()
+
+  package var at: String = String()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
 }
 
 package nonisolated struct Muster_V1_Replica: Sendable {
@@ -899,6 +939,12 @@ package nonisolated struct Muster_V1_Database: @unchecked Sendable {
     set {_uniqueStorage()._silentSince = newValue}
   }
 
+  /// Snapshots that were given up and can still be restored by their ids; snapshot_count is without them.
+  package var expiredCount: UInt64 {
+    get {_storage._expiredCount}
+    set {_uniqueStorage()._expiredCount = newValue}
+  }
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -977,6 +1023,426 @@ package nonisolated struct Muster_V1_Verification: Sendable {
 
   /// Snapshots whose node has not answered yet.
   package var waiting: [String] = []
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+/// A policy in texts.
+package nonisolated struct Muster_V1_RetentionTerms: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// "restic" or "pbs".
+  package var mode: String = String()
+
+  /// By the names of the rules: "keep-last", "keep-daily", "keep-within", "keep-within-hourly", ...
+  package var rules: Dictionary<String,String> = [:]
+
+  /// Each a list of labels as in "env=prod,release": a snapshot that has all of one list is kept.
+  package var keepTags: [String] = []
+
+  /// Nothing younger expires.
+  package var minAge: String = String()
+
+  /// For so long what was given up can be brought back.
+  package var grace: String = String()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+/// Whose snapshots: exactly one of the fleet, a label, a database (of the node, where it is named too) or a node.
+package nonisolated struct Muster_V1_RetentionScope: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var fleet: Bool = false
+
+  /// A name or an id, as is the database.
+  package var node: String = String()
+
+  package var database: String = String()
+
+  /// key=value
+  package var label: String = String()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Muster_V1_RetentionPolicy: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// "fleet", "node", "label" or "database".
+  package var scope: String = String()
+
+  package var node: String = String()
+
+  package var database: String = String()
+
+  package var label: String = String()
+
+  package var terms: Muster_V1_RetentionTerms {
+    get {_terms ?? Muster_V1_RetentionTerms()}
+    set {_terms = newValue}
+  }
+  /// Returns true if `terms` has been explicitly set.
+  package var hasTerms: Bool {self._terms != nil}
+  /// Clears the value of `terms`. Subsequent reads from it will return its default value.
+  package mutating func clearTerms() {self._terms = nil}
+
+  package var setAt: String = String()
+
+  package var setBy: String = String()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _terms: Muster_V1_RetentionTerms? = nil
+}
+
+/// GET /v1/retention
+package nonisolated struct Muster_V1_RetentionState: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var policies: [Muster_V1_RetentionPolicy] = []
+
+  /// Those that gave something up, the newest first.
+  package var runs: [Muster_V1_RetentionRun] = []
+
+  /// How often the policies are applied by themselves, or "never".
+  package var every: String = String()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Muster_V1_RetentionRun: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var run: String = String()
+
+  package var at: String = String()
+
+  package var actor: String = String()
+
+  package var marked: UInt64 = 0
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+/// POST /v1/retention answers with the RetentionState after it.
+package nonisolated struct Muster_V1_RetentionSetRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var scope: Muster_V1_RetentionScope {
+    get {_scope ?? Muster_V1_RetentionScope()}
+    set {_scope = newValue}
+  }
+  /// Returns true if `scope` has been explicitly set.
+  package var hasScope: Bool {self._scope != nil}
+  /// Clears the value of `scope`. Subsequent reads from it will return its default value.
+  package mutating func clearScope() {self._scope = nil}
+
+  package var terms: Muster_V1_RetentionTerms {
+    get {_terms ?? Muster_V1_RetentionTerms()}
+    set {_terms = newValue}
+  }
+  /// Returns true if `terms` has been explicitly set.
+  package var hasTerms: Bool {self._terms != nil}
+  /// Clears the value of `terms`. Subsequent reads from it will return its default value.
+  package mutating func clearTerms() {self._terms = nil}
+
+  /// Takes the policy of that scope away; `terms` do not matter.
+  package var remove: Bool = false
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _scope: Muster_V1_RetentionScope? = nil
+  fileprivate var _terms: Muster_V1_RetentionTerms? = nil
+}
+
+/// POST /v1/retention/preview: changes nothing.
+package nonisolated struct Muster_V1_RetentionPreviewRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var databaseID: String = String()
+
+  /// To see what a policy would do: it counts in place of the one that this scope has.
+  package var candidateScope: Muster_V1_RetentionScope {
+    get {_candidateScope ?? Muster_V1_RetentionScope()}
+    set {_candidateScope = newValue}
+  }
+  /// Returns true if `candidateScope` has been explicitly set.
+  package var hasCandidateScope: Bool {self._candidateScope != nil}
+  /// Clears the value of `candidateScope`. Subsequent reads from it will return its default value.
+  package mutating func clearCandidateScope() {self._candidateScope = nil}
+
+  package var candidate: Muster_V1_RetentionTerms {
+    get {_candidate ?? Muster_V1_RetentionTerms()}
+    set {_candidate = newValue}
+  }
+  /// Returns true if `candidate` has been explicitly set.
+  package var hasCandidate: Bool {self._candidate != nil}
+  /// Clears the value of `candidate`. Subsequent reads from it will return its default value.
+  package mutating func clearCandidate() {self._candidate = nil}
+
+  /// `next` and `as_of` of the page before.
+  package var after: String = String()
+
+  package var asOf: String = String()
+
+  package var limit: UInt32 = 0
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _candidateScope: Muster_V1_RetentionScope? = nil
+  fileprivate var _candidate: Muster_V1_RetentionTerms? = nil
+}
+
+package nonisolated struct Muster_V1_RetentionPreview: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// Newest first; what is given up already is not in it.
+  package var decisions: [Muster_V1_RetentionDecision] = []
+
+  package var next: String = String()
+
+  package var asOf: String = String()
+
+  /// Of all pages.
+  package var kept: UInt64 = 0
+
+  package var expiring: UInt64 = 0
+
+  /// The kind of an alarm that keeps everything while it stands; "" if there is none.
+  package var alarm: String = String()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Muster_V1_RetentionDecision: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var snapshotID: String = String()
+
+  package var receivedAt: String = String()
+
+  package var kept: Bool = false
+
+  /// What keeps it, or what each rule has against it.
+  package var reasons: [String] = []
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+/// POST /v1/retention/apply
+package nonisolated struct Muster_V1_RetentionApplyRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// At most 200.
+  package var databaseIds: [String] = []
+
+  /// That of the answer before, where one run goes over more databases.
+  package var run: String = String()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Muster_V1_RetentionApplied: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var run: String = String()
+
+  package var results: [Muster_V1_RetentionApplication] = []
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Muster_V1_RetentionApplication: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var databaseID: String = String()
+
+  package var node: String = String()
+
+  package var database: String = String()
+
+  package var kept: UInt64 = 0
+
+  package var marked: UInt64 = 0
+
+  package var alarm: String = String()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+/// POST /v1/retention/undo: of a run, or of these snapshots.
+package nonisolated struct Muster_V1_RetentionUndoRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var run: String = String()
+
+  package var snapshotIds: [String] = []
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+/// POST /v1/snapshots/hold
+package nonisolated struct Muster_V1_SnapshotHoldRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var snapshotIds: [String] = []
+
+  package var name: String = String()
+
+  package var reason: String = String()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+/// POST /v1/snapshots/release
+package nonisolated struct Muster_V1_SnapshotReleaseRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var snapshotIds: [String] = []
+
+  package var name: String = String()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+/// POST /v1/snapshots/forget
+package nonisolated struct Muster_V1_SnapshotForgetRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var snapshotIds: [String] = []
+
+  /// As that of a policy.
+  package var grace: String = String()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Muster_V1_SnapshotOutcomeList: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var outcomes: [Muster_V1_SnapshotOutcome] = []
+
+  /// That marked them, or whose marks were taken off.
+  package var run: String = String()
+
+  /// Of a run: how many of its marks were taken off.
+  package var count: UInt64 = 0
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Muster_V1_SnapshotOutcome: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var snapshotID: String = String()
+
+  package var done: Bool = false
+
+  /// "held", "marked", ..., or why it was not done.
+  package var outcome: String = String()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+/// POST /v1/alarms/clear: a person has looked at it. Only alarms that retention waits for can be cleared.
+package nonisolated struct Muster_V1_AlarmClearRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// "fork", "flood", "size" or "entropy".
+  package var kind: String = String()
+
+  package var node: String = String()
+
+  package var database: String = String()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Muster_V1_AlarmCleared: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var count: UInt32 = 0
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -2134,7 +2600,7 @@ nonisolated extension Muster_V1_SnapshotList: SwiftProtobuf.Message, SwiftProtob
 
 nonisolated extension Muster_V1_Snapshot: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Snapshot"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}node\0\u{1}database\0\u{1}lineage\0\u{1}sequence\0\u{3}created_at\0\u{3}received_at\0\u{3}size_bytes\0\u{3}stored_bytes\0\u{1}checksum\0\u{1}labels\0\u{1}replicas\0\u{3}verified_at\0\u{1}verdict\0\u{3}node_id\0\u{3}database_id\0\u{3}manifest_hash\0\u{3}parent_id\0\u{3}page_size\0\u{3}page_count\0\u{3}pack_count\0\u{3}forked_from\0\u{1}method\0\u{3}manifest_bytes\0\u{3}base_id\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}node\0\u{1}database\0\u{1}lineage\0\u{1}sequence\0\u{3}created_at\0\u{3}received_at\0\u{3}size_bytes\0\u{3}stored_bytes\0\u{1}checksum\0\u{1}labels\0\u{1}replicas\0\u{3}verified_at\0\u{1}verdict\0\u{3}node_id\0\u{3}database_id\0\u{3}manifest_hash\0\u{3}parent_id\0\u{3}page_size\0\u{3}page_count\0\u{3}pack_count\0\u{3}forked_from\0\u{1}method\0\u{3}manifest_bytes\0\u{3}base_id\0\u{3}expired_at\0\u{3}expired_by\0\u{3}grace_until\0\u{1}holds\0")
 
   fileprivate class _StorageClass {
     var _id: String = String()
@@ -2162,6 +2628,10 @@ nonisolated extension Muster_V1_Snapshot: SwiftProtobuf.Message, SwiftProtobuf._
     var _method: String = String()
     var _manifestBytes: UInt64 = 0
     var _baseID: String = String()
+    var _expiredAt: String = String()
+    var _expiredBy: String = String()
+    var _graceUntil: String = String()
+    var _holds: [Muster_V1_SnapshotHold] = []
 
       // This property is used as the initial default value for new instances of the type.
       // The type itself is protecting the reference to its storage via CoW semantics.
@@ -2197,6 +2667,10 @@ nonisolated extension Muster_V1_Snapshot: SwiftProtobuf.Message, SwiftProtobuf._
       _method = source._method
       _manifestBytes = source._manifestBytes
       _baseID = source._baseID
+      _expiredAt = source._expiredAt
+      _expiredBy = source._expiredBy
+      _graceUntil = source._graceUntil
+      _holds = source._holds
     }
   }
 
@@ -2240,6 +2714,10 @@ nonisolated extension Muster_V1_Snapshot: SwiftProtobuf.Message, SwiftProtobuf._
         case 23: try { try decoder.decodeSingularStringField(value: &_storage._method) }()
         case 24: try { try decoder.decodeSingularUInt64Field(value: &_storage._manifestBytes) }()
         case 25: try { try decoder.decodeSingularStringField(value: &_storage._baseID) }()
+        case 26: try { try decoder.decodeSingularStringField(value: &_storage._expiredAt) }()
+        case 27: try { try decoder.decodeSingularStringField(value: &_storage._expiredBy) }()
+        case 28: try { try decoder.decodeSingularStringField(value: &_storage._graceUntil) }()
+        case 29: try { try decoder.decodeRepeatedMessageField(value: &_storage._holds) }()
         default: break
         }
       }
@@ -2323,6 +2801,18 @@ nonisolated extension Muster_V1_Snapshot: SwiftProtobuf.Message, SwiftProtobuf._
       if !_storage._baseID.isEmpty {
         try visitor.visitSingularStringField(value: _storage._baseID, fieldNumber: 25)
       }
+      if !_storage._expiredAt.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._expiredAt, fieldNumber: 26)
+      }
+      if !_storage._expiredBy.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._expiredBy, fieldNumber: 27)
+      }
+      if !_storage._graceUntil.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._graceUntil, fieldNumber: 28)
+      }
+      if !_storage._holds.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._holds, fieldNumber: 29)
+      }
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -2357,10 +2847,59 @@ nonisolated extension Muster_V1_Snapshot: SwiftProtobuf.Message, SwiftProtobuf._
         if _storage._method != rhs_storage._method {return false}
         if _storage._manifestBytes != rhs_storage._manifestBytes {return false}
         if _storage._baseID != rhs_storage._baseID {return false}
+        if _storage._expiredAt != rhs_storage._expiredAt {return false}
+        if _storage._expiredBy != rhs_storage._expiredBy {return false}
+        if _storage._graceUntil != rhs_storage._graceUntil {return false}
+        if _storage._holds != rhs_storage._holds {return false}
         return true
       }
       if !storagesAreEqual {return false}
     }
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Muster_V1_SnapshotHold: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".SnapshotHold"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}reason\0\u{1}actor\0\u{1}at\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.name) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.reason) }()
+      case 3: try { try decoder.decodeSingularStringField(value: &self.actor) }()
+      case 4: try { try decoder.decodeSingularStringField(value: &self.at) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.name.isEmpty {
+      try visitor.visitSingularStringField(value: self.name, fieldNumber: 1)
+    }
+    if !self.reason.isEmpty {
+      try visitor.visitSingularStringField(value: self.reason, fieldNumber: 2)
+    }
+    if !self.actor.isEmpty {
+      try visitor.visitSingularStringField(value: self.actor, fieldNumber: 3)
+    }
+    if !self.at.isEmpty {
+      try visitor.visitSingularStringField(value: self.at, fieldNumber: 4)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Muster_V1_SnapshotHold, rhs: Muster_V1_SnapshotHold) -> Bool {
+    if lhs.name != rhs.name {return false}
+    if lhs.reason != rhs.reason {return false}
+    if lhs.actor != rhs.actor {return false}
+    if lhs.at != rhs.at {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -2623,7 +3162,7 @@ nonisolated extension Muster_V1_DatabaseList: SwiftProtobuf.Message, SwiftProtob
 
 nonisolated extension Muster_V1_Database: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Database"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}name\0\u{1}node\0\u{1}path\0\u{1}schedule\0\u{1}state\0\u{3}error_summary\0\u{3}error_hint\0\u{3}newest_snapshot_id\0\u{3}newest_received_at\0\u{3}verified_at\0\u{3}snapshot_count\0\u{3}lineage_count\0\u{3}changed_since_receipt\0\u{3}size_bytes\0\u{1}forked\0\u{3}reported_at\0\u{3}rpo_seconds\0\u{3}newest_created_at\0\u{3}unprotected_since\0\u{1}capture\0\u{3}change_counter\0\u{3}receipt_change_counter\0\u{3}interval_milliseconds\0\u{3}silent_since\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}name\0\u{1}node\0\u{1}path\0\u{1}schedule\0\u{1}state\0\u{3}error_summary\0\u{3}error_hint\0\u{3}newest_snapshot_id\0\u{3}newest_received_at\0\u{3}verified_at\0\u{3}snapshot_count\0\u{3}lineage_count\0\u{3}changed_since_receipt\0\u{3}size_bytes\0\u{1}forked\0\u{3}reported_at\0\u{3}rpo_seconds\0\u{3}newest_created_at\0\u{3}unprotected_since\0\u{1}capture\0\u{3}change_counter\0\u{3}receipt_change_counter\0\u{3}interval_milliseconds\0\u{3}silent_since\0\u{3}expired_count\0")
 
   fileprivate class _StorageClass {
     var _id: String = String()
@@ -2651,6 +3190,7 @@ nonisolated extension Muster_V1_Database: SwiftProtobuf.Message, SwiftProtobuf._
     var _receiptChangeCounter: UInt64 = 0
     var _intervalMilliseconds: UInt64 = 0
     var _silentSince: String = String()
+    var _expiredCount: UInt64 = 0
 
       // This property is used as the initial default value for new instances of the type.
       // The type itself is protecting the reference to its storage via CoW semantics.
@@ -2686,6 +3226,7 @@ nonisolated extension Muster_V1_Database: SwiftProtobuf.Message, SwiftProtobuf._
       _receiptChangeCounter = source._receiptChangeCounter
       _intervalMilliseconds = source._intervalMilliseconds
       _silentSince = source._silentSince
+      _expiredCount = source._expiredCount
     }
   }
 
@@ -2729,6 +3270,7 @@ nonisolated extension Muster_V1_Database: SwiftProtobuf.Message, SwiftProtobuf._
         case 23: try { try decoder.decodeSingularUInt64Field(value: &_storage._receiptChangeCounter) }()
         case 24: try { try decoder.decodeSingularUInt64Field(value: &_storage._intervalMilliseconds) }()
         case 25: try { try decoder.decodeSingularStringField(value: &_storage._silentSince) }()
+        case 26: try { try decoder.decodeSingularUInt64Field(value: &_storage._expiredCount) }()
         default: break
         }
       }
@@ -2816,6 +3358,9 @@ nonisolated extension Muster_V1_Database: SwiftProtobuf.Message, SwiftProtobuf._
       if !_storage._silentSince.isEmpty {
         try visitor.visitSingularStringField(value: _storage._silentSince, fieldNumber: 25)
       }
+      if _storage._expiredCount != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._expiredCount, fieldNumber: 26)
+      }
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -2850,6 +3395,7 @@ nonisolated extension Muster_V1_Database: SwiftProtobuf.Message, SwiftProtobuf._
         if _storage._receiptChangeCounter != rhs_storage._receiptChangeCounter {return false}
         if _storage._intervalMilliseconds != rhs_storage._intervalMilliseconds {return false}
         if _storage._silentSince != rhs_storage._silentSince {return false}
+        if _storage._expiredCount != rhs_storage._expiredCount {return false}
         return true
       }
       if !storagesAreEqual {return false}
@@ -3034,6 +3580,873 @@ nonisolated extension Muster_V1_Verification: SwiftProtobuf.Message, SwiftProtob
     if lhs.finishedAt != rhs.finishedAt {return false}
     if lhs.bytesRead != rhs.bytesRead {return false}
     if lhs.waiting != rhs.waiting {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Muster_V1_RetentionTerms: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".RetentionTerms"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}mode\0\u{1}rules\0\u{3}keep_tags\0\u{3}min_age\0\u{1}grace\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.mode) }()
+      case 2: try { try decoder.decodeMapField(fieldType: SwiftProtobuf._ProtobufMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.ProtobufString>.self, value: &self.rules) }()
+      case 3: try { try decoder.decodeRepeatedStringField(value: &self.keepTags) }()
+      case 4: try { try decoder.decodeSingularStringField(value: &self.minAge) }()
+      case 5: try { try decoder.decodeSingularStringField(value: &self.grace) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.mode.isEmpty {
+      try visitor.visitSingularStringField(value: self.mode, fieldNumber: 1)
+    }
+    if !self.rules.isEmpty {
+      try visitor.visitMapField(fieldType: SwiftProtobuf._ProtobufMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.ProtobufString>.self, value: self.rules, fieldNumber: 2)
+    }
+    if !self.keepTags.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.keepTags, fieldNumber: 3)
+    }
+    if !self.minAge.isEmpty {
+      try visitor.visitSingularStringField(value: self.minAge, fieldNumber: 4)
+    }
+    if !self.grace.isEmpty {
+      try visitor.visitSingularStringField(value: self.grace, fieldNumber: 5)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Muster_V1_RetentionTerms, rhs: Muster_V1_RetentionTerms) -> Bool {
+    if lhs.mode != rhs.mode {return false}
+    if lhs.rules != rhs.rules {return false}
+    if lhs.keepTags != rhs.keepTags {return false}
+    if lhs.minAge != rhs.minAge {return false}
+    if lhs.grace != rhs.grace {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Muster_V1_RetentionScope: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".RetentionScope"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}fleet\0\u{1}node\0\u{1}database\0\u{1}label\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularBoolField(value: &self.fleet) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.node) }()
+      case 3: try { try decoder.decodeSingularStringField(value: &self.database) }()
+      case 4: try { try decoder.decodeSingularStringField(value: &self.label) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.fleet != false {
+      try visitor.visitSingularBoolField(value: self.fleet, fieldNumber: 1)
+    }
+    if !self.node.isEmpty {
+      try visitor.visitSingularStringField(value: self.node, fieldNumber: 2)
+    }
+    if !self.database.isEmpty {
+      try visitor.visitSingularStringField(value: self.database, fieldNumber: 3)
+    }
+    if !self.label.isEmpty {
+      try visitor.visitSingularStringField(value: self.label, fieldNumber: 4)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Muster_V1_RetentionScope, rhs: Muster_V1_RetentionScope) -> Bool {
+    if lhs.fleet != rhs.fleet {return false}
+    if lhs.node != rhs.node {return false}
+    if lhs.database != rhs.database {return false}
+    if lhs.label != rhs.label {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Muster_V1_RetentionPolicy: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".RetentionPolicy"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}scope\0\u{1}node\0\u{1}database\0\u{1}label\0\u{1}terms\0\u{3}set_at\0\u{3}set_by\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.scope) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.node) }()
+      case 3: try { try decoder.decodeSingularStringField(value: &self.database) }()
+      case 4: try { try decoder.decodeSingularStringField(value: &self.label) }()
+      case 5: try { try decoder.decodeSingularMessageField(value: &self._terms) }()
+      case 6: try { try decoder.decodeSingularStringField(value: &self.setAt) }()
+      case 7: try { try decoder.decodeSingularStringField(value: &self.setBy) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if !self.scope.isEmpty {
+      try visitor.visitSingularStringField(value: self.scope, fieldNumber: 1)
+    }
+    if !self.node.isEmpty {
+      try visitor.visitSingularStringField(value: self.node, fieldNumber: 2)
+    }
+    if !self.database.isEmpty {
+      try visitor.visitSingularStringField(value: self.database, fieldNumber: 3)
+    }
+    if !self.label.isEmpty {
+      try visitor.visitSingularStringField(value: self.label, fieldNumber: 4)
+    }
+    try { if let v = self._terms {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 5)
+    } }()
+    if !self.setAt.isEmpty {
+      try visitor.visitSingularStringField(value: self.setAt, fieldNumber: 6)
+    }
+    if !self.setBy.isEmpty {
+      try visitor.visitSingularStringField(value: self.setBy, fieldNumber: 7)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Muster_V1_RetentionPolicy, rhs: Muster_V1_RetentionPolicy) -> Bool {
+    if lhs.scope != rhs.scope {return false}
+    if lhs.node != rhs.node {return false}
+    if lhs.database != rhs.database {return false}
+    if lhs.label != rhs.label {return false}
+    if lhs._terms != rhs._terms {return false}
+    if lhs.setAt != rhs.setAt {return false}
+    if lhs.setBy != rhs.setBy {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Muster_V1_RetentionState: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".RetentionState"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}policies\0\u{1}runs\0\u{1}every\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedMessageField(value: &self.policies) }()
+      case 2: try { try decoder.decodeRepeatedMessageField(value: &self.runs) }()
+      case 3: try { try decoder.decodeSingularStringField(value: &self.every) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.policies.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.policies, fieldNumber: 1)
+    }
+    if !self.runs.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.runs, fieldNumber: 2)
+    }
+    if !self.every.isEmpty {
+      try visitor.visitSingularStringField(value: self.every, fieldNumber: 3)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Muster_V1_RetentionState, rhs: Muster_V1_RetentionState) -> Bool {
+    if lhs.policies != rhs.policies {return false}
+    if lhs.runs != rhs.runs {return false}
+    if lhs.every != rhs.every {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Muster_V1_RetentionRun: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".RetentionRun"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}run\0\u{1}at\0\u{1}actor\0\u{1}marked\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.run) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.at) }()
+      case 3: try { try decoder.decodeSingularStringField(value: &self.actor) }()
+      case 4: try { try decoder.decodeSingularUInt64Field(value: &self.marked) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.run.isEmpty {
+      try visitor.visitSingularStringField(value: self.run, fieldNumber: 1)
+    }
+    if !self.at.isEmpty {
+      try visitor.visitSingularStringField(value: self.at, fieldNumber: 2)
+    }
+    if !self.actor.isEmpty {
+      try visitor.visitSingularStringField(value: self.actor, fieldNumber: 3)
+    }
+    if self.marked != 0 {
+      try visitor.visitSingularUInt64Field(value: self.marked, fieldNumber: 4)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Muster_V1_RetentionRun, rhs: Muster_V1_RetentionRun) -> Bool {
+    if lhs.run != rhs.run {return false}
+    if lhs.at != rhs.at {return false}
+    if lhs.actor != rhs.actor {return false}
+    if lhs.marked != rhs.marked {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Muster_V1_RetentionSetRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".RetentionSetRequest"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}scope\0\u{1}terms\0\u{1}remove\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularMessageField(value: &self._scope) }()
+      case 2: try { try decoder.decodeSingularMessageField(value: &self._terms) }()
+      case 3: try { try decoder.decodeSingularBoolField(value: &self.remove) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._scope {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+    } }()
+    try { if let v = self._terms {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    } }()
+    if self.remove != false {
+      try visitor.visitSingularBoolField(value: self.remove, fieldNumber: 3)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Muster_V1_RetentionSetRequest, rhs: Muster_V1_RetentionSetRequest) -> Bool {
+    if lhs._scope != rhs._scope {return false}
+    if lhs._terms != rhs._terms {return false}
+    if lhs.remove != rhs.remove {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Muster_V1_RetentionPreviewRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".RetentionPreviewRequest"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}database_id\0\u{3}candidate_scope\0\u{1}candidate\0\u{1}after\0\u{3}as_of\0\u{1}limit\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.databaseID) }()
+      case 2: try { try decoder.decodeSingularMessageField(value: &self._candidateScope) }()
+      case 3: try { try decoder.decodeSingularMessageField(value: &self._candidate) }()
+      case 4: try { try decoder.decodeSingularStringField(value: &self.after) }()
+      case 5: try { try decoder.decodeSingularStringField(value: &self.asOf) }()
+      case 6: try { try decoder.decodeSingularUInt32Field(value: &self.limit) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if !self.databaseID.isEmpty {
+      try visitor.visitSingularStringField(value: self.databaseID, fieldNumber: 1)
+    }
+    try { if let v = self._candidateScope {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    } }()
+    try { if let v = self._candidate {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
+    } }()
+    if !self.after.isEmpty {
+      try visitor.visitSingularStringField(value: self.after, fieldNumber: 4)
+    }
+    if !self.asOf.isEmpty {
+      try visitor.visitSingularStringField(value: self.asOf, fieldNumber: 5)
+    }
+    if self.limit != 0 {
+      try visitor.visitSingularUInt32Field(value: self.limit, fieldNumber: 6)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Muster_V1_RetentionPreviewRequest, rhs: Muster_V1_RetentionPreviewRequest) -> Bool {
+    if lhs.databaseID != rhs.databaseID {return false}
+    if lhs._candidateScope != rhs._candidateScope {return false}
+    if lhs._candidate != rhs._candidate {return false}
+    if lhs.after != rhs.after {return false}
+    if lhs.asOf != rhs.asOf {return false}
+    if lhs.limit != rhs.limit {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Muster_V1_RetentionPreview: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".RetentionPreview"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}decisions\0\u{1}next\0\u{3}as_of\0\u{1}kept\0\u{1}expiring\0\u{1}alarm\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedMessageField(value: &self.decisions) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.next) }()
+      case 3: try { try decoder.decodeSingularStringField(value: &self.asOf) }()
+      case 4: try { try decoder.decodeSingularUInt64Field(value: &self.kept) }()
+      case 5: try { try decoder.decodeSingularUInt64Field(value: &self.expiring) }()
+      case 6: try { try decoder.decodeSingularStringField(value: &self.alarm) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.decisions.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.decisions, fieldNumber: 1)
+    }
+    if !self.next.isEmpty {
+      try visitor.visitSingularStringField(value: self.next, fieldNumber: 2)
+    }
+    if !self.asOf.isEmpty {
+      try visitor.visitSingularStringField(value: self.asOf, fieldNumber: 3)
+    }
+    if self.kept != 0 {
+      try visitor.visitSingularUInt64Field(value: self.kept, fieldNumber: 4)
+    }
+    if self.expiring != 0 {
+      try visitor.visitSingularUInt64Field(value: self.expiring, fieldNumber: 5)
+    }
+    if !self.alarm.isEmpty {
+      try visitor.visitSingularStringField(value: self.alarm, fieldNumber: 6)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Muster_V1_RetentionPreview, rhs: Muster_V1_RetentionPreview) -> Bool {
+    if lhs.decisions != rhs.decisions {return false}
+    if lhs.next != rhs.next {return false}
+    if lhs.asOf != rhs.asOf {return false}
+    if lhs.kept != rhs.kept {return false}
+    if lhs.expiring != rhs.expiring {return false}
+    if lhs.alarm != rhs.alarm {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Muster_V1_RetentionDecision: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".RetentionDecision"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}snapshot_id\0\u{3}received_at\0\u{1}kept\0\u{1}reasons\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.snapshotID) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.receivedAt) }()
+      case 3: try { try decoder.decodeSingularBoolField(value: &self.kept) }()
+      case 4: try { try decoder.decodeRepeatedStringField(value: &self.reasons) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.snapshotID.isEmpty {
+      try visitor.visitSingularStringField(value: self.snapshotID, fieldNumber: 1)
+    }
+    if !self.receivedAt.isEmpty {
+      try visitor.visitSingularStringField(value: self.receivedAt, fieldNumber: 2)
+    }
+    if self.kept != false {
+      try visitor.visitSingularBoolField(value: self.kept, fieldNumber: 3)
+    }
+    if !self.reasons.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.reasons, fieldNumber: 4)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Muster_V1_RetentionDecision, rhs: Muster_V1_RetentionDecision) -> Bool {
+    if lhs.snapshotID != rhs.snapshotID {return false}
+    if lhs.receivedAt != rhs.receivedAt {return false}
+    if lhs.kept != rhs.kept {return false}
+    if lhs.reasons != rhs.reasons {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Muster_V1_RetentionApplyRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".RetentionApplyRequest"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}database_ids\0\u{1}run\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedStringField(value: &self.databaseIds) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.run) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.databaseIds.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.databaseIds, fieldNumber: 1)
+    }
+    if !self.run.isEmpty {
+      try visitor.visitSingularStringField(value: self.run, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Muster_V1_RetentionApplyRequest, rhs: Muster_V1_RetentionApplyRequest) -> Bool {
+    if lhs.databaseIds != rhs.databaseIds {return false}
+    if lhs.run != rhs.run {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Muster_V1_RetentionApplied: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".RetentionApplied"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}run\0\u{1}results\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.run) }()
+      case 2: try { try decoder.decodeRepeatedMessageField(value: &self.results) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.run.isEmpty {
+      try visitor.visitSingularStringField(value: self.run, fieldNumber: 1)
+    }
+    if !self.results.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.results, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Muster_V1_RetentionApplied, rhs: Muster_V1_RetentionApplied) -> Bool {
+    if lhs.run != rhs.run {return false}
+    if lhs.results != rhs.results {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Muster_V1_RetentionApplication: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".RetentionApplication"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}database_id\0\u{1}node\0\u{1}database\0\u{1}kept\0\u{1}marked\0\u{1}alarm\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.databaseID) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.node) }()
+      case 3: try { try decoder.decodeSingularStringField(value: &self.database) }()
+      case 4: try { try decoder.decodeSingularUInt64Field(value: &self.kept) }()
+      case 5: try { try decoder.decodeSingularUInt64Field(value: &self.marked) }()
+      case 6: try { try decoder.decodeSingularStringField(value: &self.alarm) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.databaseID.isEmpty {
+      try visitor.visitSingularStringField(value: self.databaseID, fieldNumber: 1)
+    }
+    if !self.node.isEmpty {
+      try visitor.visitSingularStringField(value: self.node, fieldNumber: 2)
+    }
+    if !self.database.isEmpty {
+      try visitor.visitSingularStringField(value: self.database, fieldNumber: 3)
+    }
+    if self.kept != 0 {
+      try visitor.visitSingularUInt64Field(value: self.kept, fieldNumber: 4)
+    }
+    if self.marked != 0 {
+      try visitor.visitSingularUInt64Field(value: self.marked, fieldNumber: 5)
+    }
+    if !self.alarm.isEmpty {
+      try visitor.visitSingularStringField(value: self.alarm, fieldNumber: 6)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Muster_V1_RetentionApplication, rhs: Muster_V1_RetentionApplication) -> Bool {
+    if lhs.databaseID != rhs.databaseID {return false}
+    if lhs.node != rhs.node {return false}
+    if lhs.database != rhs.database {return false}
+    if lhs.kept != rhs.kept {return false}
+    if lhs.marked != rhs.marked {return false}
+    if lhs.alarm != rhs.alarm {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Muster_V1_RetentionUndoRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".RetentionUndoRequest"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}run\0\u{3}snapshot_ids\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.run) }()
+      case 2: try { try decoder.decodeRepeatedStringField(value: &self.snapshotIds) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.run.isEmpty {
+      try visitor.visitSingularStringField(value: self.run, fieldNumber: 1)
+    }
+    if !self.snapshotIds.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.snapshotIds, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Muster_V1_RetentionUndoRequest, rhs: Muster_V1_RetentionUndoRequest) -> Bool {
+    if lhs.run != rhs.run {return false}
+    if lhs.snapshotIds != rhs.snapshotIds {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Muster_V1_SnapshotHoldRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".SnapshotHoldRequest"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}snapshot_ids\0\u{1}name\0\u{1}reason\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedStringField(value: &self.snapshotIds) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.name) }()
+      case 3: try { try decoder.decodeSingularStringField(value: &self.reason) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.snapshotIds.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.snapshotIds, fieldNumber: 1)
+    }
+    if !self.name.isEmpty {
+      try visitor.visitSingularStringField(value: self.name, fieldNumber: 2)
+    }
+    if !self.reason.isEmpty {
+      try visitor.visitSingularStringField(value: self.reason, fieldNumber: 3)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Muster_V1_SnapshotHoldRequest, rhs: Muster_V1_SnapshotHoldRequest) -> Bool {
+    if lhs.snapshotIds != rhs.snapshotIds {return false}
+    if lhs.name != rhs.name {return false}
+    if lhs.reason != rhs.reason {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Muster_V1_SnapshotReleaseRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".SnapshotReleaseRequest"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}snapshot_ids\0\u{1}name\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedStringField(value: &self.snapshotIds) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.name) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.snapshotIds.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.snapshotIds, fieldNumber: 1)
+    }
+    if !self.name.isEmpty {
+      try visitor.visitSingularStringField(value: self.name, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Muster_V1_SnapshotReleaseRequest, rhs: Muster_V1_SnapshotReleaseRequest) -> Bool {
+    if lhs.snapshotIds != rhs.snapshotIds {return false}
+    if lhs.name != rhs.name {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Muster_V1_SnapshotForgetRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".SnapshotForgetRequest"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}snapshot_ids\0\u{1}grace\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedStringField(value: &self.snapshotIds) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.grace) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.snapshotIds.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.snapshotIds, fieldNumber: 1)
+    }
+    if !self.grace.isEmpty {
+      try visitor.visitSingularStringField(value: self.grace, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Muster_V1_SnapshotForgetRequest, rhs: Muster_V1_SnapshotForgetRequest) -> Bool {
+    if lhs.snapshotIds != rhs.snapshotIds {return false}
+    if lhs.grace != rhs.grace {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Muster_V1_SnapshotOutcomeList: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".SnapshotOutcomeList"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}outcomes\0\u{1}run\0\u{1}count\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedMessageField(value: &self.outcomes) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.run) }()
+      case 3: try { try decoder.decodeSingularUInt64Field(value: &self.count) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.outcomes.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.outcomes, fieldNumber: 1)
+    }
+    if !self.run.isEmpty {
+      try visitor.visitSingularStringField(value: self.run, fieldNumber: 2)
+    }
+    if self.count != 0 {
+      try visitor.visitSingularUInt64Field(value: self.count, fieldNumber: 3)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Muster_V1_SnapshotOutcomeList, rhs: Muster_V1_SnapshotOutcomeList) -> Bool {
+    if lhs.outcomes != rhs.outcomes {return false}
+    if lhs.run != rhs.run {return false}
+    if lhs.count != rhs.count {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Muster_V1_SnapshotOutcome: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".SnapshotOutcome"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}snapshot_id\0\u{1}done\0\u{1}outcome\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.snapshotID) }()
+      case 2: try { try decoder.decodeSingularBoolField(value: &self.done) }()
+      case 3: try { try decoder.decodeSingularStringField(value: &self.outcome) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.snapshotID.isEmpty {
+      try visitor.visitSingularStringField(value: self.snapshotID, fieldNumber: 1)
+    }
+    if self.done != false {
+      try visitor.visitSingularBoolField(value: self.done, fieldNumber: 2)
+    }
+    if !self.outcome.isEmpty {
+      try visitor.visitSingularStringField(value: self.outcome, fieldNumber: 3)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Muster_V1_SnapshotOutcome, rhs: Muster_V1_SnapshotOutcome) -> Bool {
+    if lhs.snapshotID != rhs.snapshotID {return false}
+    if lhs.done != rhs.done {return false}
+    if lhs.outcome != rhs.outcome {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Muster_V1_AlarmClearRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".AlarmClearRequest"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}kind\0\u{1}node\0\u{1}database\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.kind) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.node) }()
+      case 3: try { try decoder.decodeSingularStringField(value: &self.database) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.kind.isEmpty {
+      try visitor.visitSingularStringField(value: self.kind, fieldNumber: 1)
+    }
+    if !self.node.isEmpty {
+      try visitor.visitSingularStringField(value: self.node, fieldNumber: 2)
+    }
+    if !self.database.isEmpty {
+      try visitor.visitSingularStringField(value: self.database, fieldNumber: 3)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Muster_V1_AlarmClearRequest, rhs: Muster_V1_AlarmClearRequest) -> Bool {
+    if lhs.kind != rhs.kind {return false}
+    if lhs.node != rhs.node {return false}
+    if lhs.database != rhs.database {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Muster_V1_AlarmCleared: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".AlarmCleared"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}count\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt32Field(value: &self.count) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.count != 0 {
+      try visitor.visitSingularUInt32Field(value: self.count, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Muster_V1_AlarmCleared, rhs: Muster_V1_AlarmCleared) -> Bool {
+    if lhs.count != rhs.count {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -16,6 +16,8 @@ package enum Route: String, Sendable, CaseIterable {
     case missingChunks, putPack, commitSnapshot, report, work, finishJob
     case listSnapshots, showSnapshot, readManifest, readPack, readKeys
     case invite, listNodes, showNode, listDatabases, createSnapshots, showJob, verify, showVerification, status
+    case showRetention, setRetention, previewRetention, applyRetention, undoRetention
+    case holdSnapshots, releaseSnapshots, forgetSnapshots, clearAlarms
     case listStores, addStore, changeStore
 }
 
@@ -74,6 +76,15 @@ package struct RouteRule: Sendable {
         RouteRule(.admin, .post, "/v1/snapshots", .createSnapshots, operators),
         RouteRule(.admin, .post, "/v1/verifications", .verify, operators, bodyLimit: 4 << 20),
         RouteRule(.admin, .post, "/v1/tokens", .invite, [.admin]),
+        RouteRule(.admin, .get, "/v1/retention", .showRetention, lookers),
+        RouteRule(.admin, .post, "/v1/retention/preview", .previewRetention, lookers),
+        RouteRule(.admin, .post, "/v1/retention", .setRetention, [.admin]),
+        RouteRule(.admin, .post, "/v1/retention/apply", .applyRetention, [.admin]),
+        RouteRule(.admin, .post, "/v1/retention/undo", .undoRetention, [.admin]),
+        RouteRule(.admin, .post, "/v1/snapshots/hold", .holdSnapshots, [.admin]),
+        RouteRule(.admin, .post, "/v1/snapshots/release", .releaseSnapshots, [.admin]),
+        RouteRule(.admin, .post, "/v1/snapshots/forget", .forgetSnapshots, [.admin]),
+        RouteRule(.admin, .post, "/v1/alarms/clear", .clearAlarms, [.admin]),
         RouteRule(.admin, .post, "/v1/stores", .addStore, [.admin]),
         RouteRule(.admin, .post, "/v1/stores/*", .changeStore, [.admin]),
     ]

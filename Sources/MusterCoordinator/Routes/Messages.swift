@@ -32,6 +32,16 @@ extension Muster_V1_Snapshot {
         packCount = UInt32(snapshot.packCount)
         forkedFrom = snapshot.forkedFrom
         method = snapshot.method
+        if let mark = snapshot.mark {
+            (expiredAt, expiredBy) = (mark.at.description, mark.run.description)
+            graceUntil = mark.graceUntil.description
+        }
+        holds = snapshot.holds.map { hold in
+            var message = Muster_V1_SnapshotHold()
+            (message.name, message.reason) = (hold.name, hold.reason)
+            (message.actor, message.at) = (hold.actor, hold.at.description)
+            return message
+        }
     }
 }
 
@@ -77,6 +87,7 @@ extension Muster_V1_Database {
         newestCreatedAt = database.newestCreatedAt?.description ?? ""
         verifiedAt = database.verifiedAt?.description ?? ""
         snapshotCount = UInt64(database.snapshotCount)
+        expiredCount = UInt64(database.expiredCount)
         lineageCount = UInt32(database.lineageCount)
         sizeBytes = UInt64(database.sizeBytes)
         forked = database.isForked

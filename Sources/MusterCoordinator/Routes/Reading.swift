@@ -31,6 +31,7 @@ extension Coordinator {
             query.label = (parts[0], parts[1])
         }
         if let moment = try Self.time(call, "at") { return try await showNewest(call, query, at: moment) }
+        query.isExpired = call.query("expired") == "true"
         query.since = try Self.time(call, "since")
         query.until = try Self.time(call, "until")
         if let pack = call.query("pack") {

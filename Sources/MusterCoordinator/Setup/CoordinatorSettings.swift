@@ -58,6 +58,8 @@ package struct CoordinatorSettings: Hashable, Sendable {
     package var placement = Placement()
     /// Of background copies from store to store; 0 for no limit.
     package var replicationMiBPerSecond = 64
+    /// How often the policies of retention are applied; nil for never, but by a person.
+    package var retentionEvery: Duration? = .seconds(3600)
 
     package init(
         listen: ListenAddress = ListenAddress(host: "127.0.0.1", port: 7420), adminListen: ListenAddress? = nil
@@ -109,6 +111,7 @@ package struct CoordinatorSettings: Hashable, Sendable {
                     throw .badSettings(reason: "'replication_mib_per_second' must be a number from 0 to 100000")
                 }
                 replicationMiBPerSecond = rate
+            case "retention_every": retentionEvery = try Self.period(value, "retention_every")
             default: throw .badSettings(reason: "unknown key '\(key.string ?? "?")'")
             }
         }
@@ -119,11 +122,21 @@ package struct CoordinatorSettings: Hashable, Sendable {
         self.init(listen: listen)
         (advertise, names, limits) = (settings.advertise, settings.names, settings.limits)
         (placement, replicationMiBPerSecond) = (settings.placement, settings.replicationMiBPerSecond)
+        retentionEvery = settings.retentionEvery
     }
 
     private static func text(_ node: Node, _ key: String) throws(CoordinatorSetupError) -> String {
         guard let text = node.string, !text.isEmpty else { throw .badSettings(reason: "'\(key)' must be a text") }
         return text
+    }
+
+    private static func period(_ node: Node, _ key: String) throws(CoordinatorSetupError) -> Duration? {
+        let text = try text(node, key)
+        if text == "never" { return nil }
+        guard let period = Duration(text: text), period >= .seconds(60) else {
+            throw .badSettings(reason: "'\(key)' must be a time of a minute or more, such as 1h, or never")
+        }
+        return period
     }
 
     private static func texts(_ node: Node, _ key: String) throws(CoordinatorSetupError) -> [String] {

@@ -1,0 +1,87 @@
+import Logging
+import MusterCatalog
+import MusterModel
+import ServiceLifecycle
+
+/// Applies the policies as often as the settings say, one database after the other.
+///
+/// Nothing is held while it goes over the fleet: each database is decided on one view of the catalog, and marked in
+/// transactions of its own. When it last went over the fleet is in the catalog, so a coordinator that is started
+/// often does not apply them more often.
+struct RetentionService: Service {
+    private static let patience = Duration.seconds(30)
+
+    let coordinator: Coordinator
+    /// Nobody rings it: it only keeps time, and ends at shutdown.
+    private let rounds = Bell<Bool>()
+
+    init(coordinator: Coordinator) { self.coordinator = coordinator }
+
+    func run() async throws {
+        while !Task.isShuttingDownGracefully, !Task.isCancelled {
+            do {
+                try await coordinator.applyDueRetention()
+            } catch {
+                coordinator.logger.warning("retention postponed", metadata: ["reason": "\(error)"])
+            }
+            await rounds.wait(true, after: 0, atMost: Self.patience)
+        }
+    }
+}
+
+extension Coordinator {
+    private static let lastApplied = "retention-applied-at"
+    private static let databasesAtOnce = 200
+    /// Who the audit names for what nobody asked for.
+    private static let actor = "coordinator"
+
+    /// What one run did with one database.
+    struct Application: Sendable {
+        let kept: Int
+        let marked: Int
+        let alarm: String?
+    }
+
+    /// Applies the policies to the whole fleet if that is due.
+    ///
+    /// - Returns: how many snapshots were marked; nil if it is not due.
+    @discardableResult
+    func applyDueRetention() async throws -> Int? {
+        let now = clock.now()
+        guard let every = settings.retentionEvery, try await isDue(every, now) else { return nil }
+        // Before the work: what cannot be gone through must not be tried without end.
+        try await catalog.set(Self.lastApplied, to: Array(now.description.utf8))
+        let run = RunID(from: random)
+        var marked = 0
+        var last: DatabaseID?
+        while !Task.isShuttingDownGracefully {
+            let page = try await catalog.databaseIDs(after: last, limit: Self.databasesAtOnce)
+            guard let end = page.last else { break }
+            last = end
+            for database in page where !Task.isShuttingDownGracefully {
+                marked += try await apply(to: database, run: run, actor: Self.actor)?.marked ?? 0
+            }
+        }
+        guard marked > 0 else { return 0 }
+        try await catalog.audit(
+            actor: Self.actor, action: "retention-apply", subject: "\(marked) snapshots marked in run \(run)",
+            now: clock.now())
+        logger.info("retention applied", metadata: ["run": "\(run)", "marked": "\(marked)"])
+        return marked
+    }
+
+    /// - Returns: nil where there is no such database.
+    func apply(to database: DatabaseID, run: RunID, actor: String) async throws -> Application? {
+        let now = clock.now()
+        guard let verdict = try await catalog.retentionVerdict(on: database, now: now) else { return nil }
+        let marked = try await catalog.mark(verdict, of: database, run: run, actor: actor, now: now)
+        return Application(kept: verdict.decisions.count - marked, marked: marked, alarm: verdict.alarm)
+    }
+
+    private func isDue(_ every: Duration, _ now: Timestamp) async throws -> Bool {
+        let text = try await catalog.setting(Self.lastApplied).map { String(decoding: $0, as: UTF8.self) }
+        // A clock that was set back must not put it off.
+        guard let last = text.flatMap({ Timestamp($0) }), last <= now else { return true }
+        return now - last >= every
+    }
+}
