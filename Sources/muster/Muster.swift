@@ -26,7 +26,7 @@ struct Muster: AsyncParsableCommand {
         version: MusterVersion.text,
         subcommands: [
             CoordinatorCommand.self, NodeCommand.self, AgentCommand.self, DatabaseCommand.self, SnapshotCommand.self,
-            VerifyCommand.self, Restore.self, StatusCommand.self, Doctor.self,
+            VerifyCommand.self, Restore.self, RetentionCommand.self, AlarmCommand.self, StatusCommand.self, Doctor.self,
         ])
 }
 

@@ -12,6 +12,8 @@ struct SnapshotRow: Row {
     let replicas: [ReplicaRow]
     let verifiedAt, verdict: String?
     let forkedFrom: String?
+    let expiredAt, expiredBy, graceUntil: String?
+    let holds: [HoldRow]
 
     init(_ snapshot: Muster_V1_Snapshot) {
         (id, node, database, lineage) = (snapshot.id, snapshot.node, snapshot.database, snapshot.lineage)
@@ -23,6 +25,9 @@ struct SnapshotRow: Row {
         replicas = snapshot.replicas.map(ReplicaRow.init)
         (verifiedAt, verdict) = (known(snapshot.verifiedAt), known(snapshot.verdict))
         forkedFrom = known(snapshot.forkedFrom)
+        (expiredAt, expiredBy) = (known(snapshot.expiredAt), known(snapshot.expiredBy))
+        graceUntil = known(snapshot.graceUntil)
+        holds = snapshot.holds.map { HoldRow(name: $0.name, reason: $0.reason, actor: $0.actor, at: $0.at) }
     }
 
     var cells: [String] {
@@ -50,7 +55,15 @@ struct SnapshotRow: Row {
         try fields.encode(verifiedAt, forKey: "verified_at")
         try fields.encode(verdict, forKey: "verdict")
         try fields.encode(forkedFrom, forKey: "forked_from")
+        try fields.encode(expiredAt, forKey: "expired_at")
+        try fields.encode(expiredBy, forKey: "expired_by")
+        try fields.encode(graceUntil, forKey: "grace_until")
+        try fields.encode(holds, forKey: "holds")
     }
+}
+
+struct HoldRow: Encodable {
+    let name, reason, actor, at: String
 }
 
 struct ReplicaRow: Encodable {
@@ -105,7 +118,7 @@ struct DatabaseRow: Row {
     @Known var unprotectedSince: String?
     let capture: String
     let changeCounter, receiptChangeCounter, intervalMilliseconds: UInt64
-    let snapshotCount: UInt64
+    let snapshotCount, expiredCount: UInt64
     let lineageCount: UInt32
     let changedSinceReceipt, forked: Bool
     let sizeBytes: UInt64
@@ -125,6 +138,7 @@ struct DatabaseRow: Row {
         (changeCounter, receiptChangeCounter) = (database.changeCounter, database.receiptChangeCounter)
         intervalMilliseconds = database.intervalMilliseconds
         (snapshotCount, lineageCount) = (database.snapshotCount, database.lineageCount)
+        expiredCount = database.expiredCount
         (changedSinceReceipt, forked) = (database.changedSinceReceipt, database.forked)
         sizeBytes = database.sizeBytes
     }

@@ -2,8 +2,11 @@ import ArgumentParser
 
 struct SnapshotCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "snapshot", abstract: "Take snapshots and look at them.",
-        subcommands: [SnapshotCreate.self, SnapshotList.self, SnapshotShow.self])
+        commandName: "snapshot", abstract: "Take snapshots, look at them, keep them or give them up.",
+        subcommands: [
+            SnapshotCreate.self, SnapshotList.self, SnapshotShow.self, SnapshotHold.self, SnapshotRelease.self,
+            SnapshotForget.self,
+        ])
 }
 
 /// `key=value`.

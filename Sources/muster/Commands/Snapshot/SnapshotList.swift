@@ -22,10 +22,16 @@ struct SnapshotList: AsyncParsableCommand {
     @Option(help: "At most this many.")
     var limit: Int?
 
+    @Flag(help: "Those that were given up and can still be restored by their ids, and no others.")
+    var expired = false
+
     @OptionGroup var stores: StoreOptions
     @OptionGroup var admin: AdminOptions
 
     func validate() throws {
+        if expired, stores.store != nil {
+            throw ValidationError("--expired asks the coordinator: a store does not know what was given up")
+        }
         if let since, Timestamp(since) == nil {
             throw ValidationError("--since wants a time such as 2026-11-23T10:00:00Z")
         }
@@ -37,6 +43,7 @@ struct SnapshotList: AsyncParsableCommand {
         var filter = SnapshotFilter()
         (filter.node, filter.database, filter.since) = (node ?? "", database ?? "", since ?? "")
         filter.label = label.map { "\($0.key)=\($0.value)" } ?? ""
+        filter.isExpired = expired
         let coordinator = try admin.coordinator()
         var rows: [SnapshotRow] = []
         repeat {
