@@ -85,7 +85,8 @@ let package = Package(
         .target(
             name: "MusterCoordinator",
             dependencies: [
-                "MusterModel", "MusterFormat", "MusterAPI", "MusterStore", "MusterCatalog", "MusterServing",
+                "MusterModel", "MusterFormat", "MusterTransfer", "MusterAPI", "MusterStore", "MusterCatalog",
+                "MusterServing",
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HummingbirdCore", package: "hummingbird"),
                 .product(name: "HummingbirdTLS", package: "hummingbird"),
@@ -157,7 +158,7 @@ let package = Package(
             name: "MusterCoordinatorTests",
             dependencies: [
                 "MusterCoordinator", "MusterCatalog", "MusterModel", "MusterFormat", "MusterAPI", "MusterStore",
-                "MusterTransfer", "MusterServing", "MusterTestSupport",
+                "MusterTransfer", "MusterServing", "MusterTestSupport", "MusterAgent",
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Logging", package: "swift-log"),
@@ -179,8 +180,12 @@ let package = Package(
             ], swiftSettings: house),
         .testTarget(
             name: "EndToEndTests",
-            dependencies: ["muster", "MusterSQLite", "MusterTestSupport", "StressRig", "stress-workload"],
-            swiftSettings: house),
+            dependencies: [
+                "muster", "MusterCoordinator", "MusterFormat", "MusterModel", "MusterSQLite", "MusterStore",
+                "MusterTestSupport", "MusterTransfer", "StressRig", "stress-workload",
+                .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "X509", package: "swift-certificates"),
+            ], swiftSettings: house),
         .testTarget(
             name: "MusterCatalogTests",
             dependencies: [

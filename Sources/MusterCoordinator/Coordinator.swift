@@ -38,8 +38,7 @@ struct Coordinator: Sendable {
     let random: RandomSource
     let logger: Logger
     let startedAt: Timestamp
-    /// For tests: puts faults between the coordinator and each of its stores.
-    let wrapStore: @Sendable (any Store) -> any Store
+    let opening: StoreOpening
 
     let callers: CallerLookup
     let ports = BoundPorts()
@@ -71,13 +70,13 @@ struct Coordinator: Sendable {
     init(
         catalog: Catalog, stores: StoreSet, authority: Authority, receiptKey: SigningKey,
         recoveryKeys: [RecoveryPublicKey], settings: CoordinatorSettings, clock: any WallClock, random: RandomSource,
-        logger: Logger, wrapStore: @escaping @Sendable (any Store) -> any Store
+        logger: Logger, opening: StoreOpening
     ) {
         (self.catalog, self.stores, self.authority) = (catalog, stores, authority)
         (self.receiptKey, self.recoveryKeys, self.settings) = (receiptKey, recoveryKeys, settings)
         (self.clock, self.random, self.logger) = (clock, random, logger)
         startedAt = clock.now()
-        self.wrapStore = wrapStore
+        self.opening = opening
         callers = CallerLookup(catalog: catalog, clock: clock)
         copyPace = CopyPace(bytesPerSecond: settings.replicationMiBPerSecond << 20, clock: clock)
         load = NodeLoad(limit: settings.limits.requestsPerNode)

@@ -52,12 +52,14 @@ package struct CoordinatorService: Service {
         }
         let entries = try await catalog.stores().filter { $0.state != .lost }
         guard !entries.isEmpty else { throw CoordinatorSetupError.noStore }
-        let opening = StoreOpening(clock: clock, random: random, wrap: wrapStore)
+        let opening = StoreOpening(
+            clock: clock, random: random, wrap: wrapStore,
+            nodes: try NodeStoreAccess(authority: authority, directory: directory, random: random, now: clock.now()))
         coordinator = Coordinator(
             catalog: catalog,
             stores: StoreSet(try entries.map(opening.connect), placement: settings.placement), authority: authority,
             receiptKey: receiptKey, recoveryKeys: recoveryKeys, settings: settings, clock: clock, random: random,
-            logger: logger, wrapStore: wrapStore)
+            logger: logger, opening: opening)
         try await coordinator.completeReceipts()
         try await catalog.concludeClosedJobs(now: clock.now())
     }

@@ -50,15 +50,17 @@ extension Coordinator {
             throw Refusal.invalid(
                 "'\(request.site.prefix(80))' is no site", hint: "Use up to 63 letters, digits, dots and dashes.")
         }
+        let (url, node) = try await resolved(storeURL: request.url, for: call.caller)
         let known = try await catalog.stores()
-        guard !known.contains(where: { $0.name == name || $0.url == request.url }) else {
+        guard !known.contains(where: { $0.name == name || $0.url == url }) else {
             throw Refusal(
                 .conflict, "store_exists", "a store with that name or place was added before",
                 hint: "Choose another name, and an empty place.")
         }
         do {
-            let made = try await founding.make(at: request.url, name: name)
-            let entry = try await catalog.add(store: name, url: made.url, site: request.site, at: clock.now())
+            let made = try await founding.make(at: url, name: name)
+            let entry = try await catalog.add(
+                store: name, url: made.url, site: request.site, node: node, at: clock.now())
             stores.put(try opening.connect(entry))
         } catch let error as CoordinatorSetupError {
             throw Refusal.invalid(error.summary, hint: error.hint)
@@ -69,6 +71,19 @@ extension Coordinator {
         logger.notice("store added", metadata: ["store": "\(name)"])
         try await beginPlacementWalk()
         return try await listStores(call)
+    }
+
+    /// A store on a node is kept under the node's id, whichever way the node was named.
+    private func resolved(storeURL text: String, for caller: Caller) async throws -> (url: String, node: NodeID?) {
+        guard text.hasPrefix("node:") else { return (text, nil) }
+        guard let address = NodeStoreAddress(text) else {
+            throw Refusal.invalid(
+                "'\(text.prefix(80))' is no address of a store on a node", hint: "Write node://HOST:PORT/NODE.")
+        }
+        let node = try await node(address.node, for: caller)
+        guard node.state == .active else { throw Refusal.notFound("active node '\(address.node)'") }
+        let kept = NodeStoreAddress(host: address.host, port: address.port, node: node.id.description)
+        return (kept.description, node.id)
     }
 
     /// Lets a store drain, takes it back, or gives it up with all that is in it.
@@ -109,11 +124,10 @@ extension Coordinator {
         return name
     }
 
-    var opening: StoreOpening { StoreOpening(clock: clock, random: random, wrap: wrapStore) }
-
     private var founding: StoreFounding {
         StoreFounding(
-            authority: authority, receiptKey: receiptKey, recoveryKeys: recoveryKeys, clock: clock, random: random)
+            authority: authority, receiptKey: receiptKey, recoveryKeys: recoveryKeys, clock: clock, random: random,
+            nodes: opening.nodes)
     }
 
     /// The snapshot's message, with the stores where it is still to be copied.

@@ -20,6 +20,8 @@ package struct CoordinatorDirectory: Sendable {
     var receiptKey: String { path + "/receipt-key" }
     package var recoveryKey: String { path + "/recovery-key.txt" }
     var store: String { path + "/store" }
+    /// Objects on their way to stores on other machines; a crash leaves nothing in it.
+    var spool: String { path + "/spool" }
 
     /// Makes the directory; one that holds anything is refused.
     func makeEmpty() throws(CoordinatorSetupError) {

@@ -10,9 +10,17 @@ struct StoreFounding: Sendable {
     let recoveryKeys: [RecoveryPublicKey]
     let clock: any WallClock
     let random: RandomSource
+    /// nil where no node has joined yet.
+    var nodes: NodeStoreAccess?
 
     /// - Returns: the store, and how it is to be written.
     func make(at text: String, name: String) async throws -> (store: any Store, url: String) {
+        if let place = NodeStoreAddress(text)?.place, let nodes {
+            // Its server has made it; the epoch's name is free only where no other coordinator took it up.
+            let store = try nodes.open(place, name: name)
+            try await keepSecrets(in: store)
+            return (store, text)
+        }
         let path = try StoreURL.path(text)
         let store = try await FolderStore.create(at: path, name: name, random: random, clock: Moment(at: clock.now()))
         try await keepSecrets(in: store)

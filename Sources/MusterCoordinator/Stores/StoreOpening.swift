@@ -8,12 +8,23 @@ struct StoreOpening: Sendable {
     let random: RandomSource
     /// For tests: puts faults between the coordinator and its stores.
     let wrap: @Sendable (any Store) -> any Store
+    let nodes: NodeStoreAccess
 
     func connect(_ entry: Catalog.StoreEntry) throws -> OpenStore {
-        let path = try StoreURL.path(entry.url)
-        let connection = ReconnectingStore(name: entry.name, clock: clock) { [random, wrap] () throws(StoreError) in
-            wrap(try await FolderStore.open(at: path, name: entry.name, random: random))
+        let opening = try opening(entry)
+        let connection = ReconnectingStore(name: entry.name, clock: clock) { [wrap] () throws(StoreError) in
+            wrap(try await opening())
         }
         return OpenStore(entry: entry, store: connection)
+    }
+
+    private func opening(_ entry: Catalog.StoreEntry) throws -> ReconnectingStore.Opening {
+        if let place = NodeStoreAddress(entry.url)?.place {
+            return { [nodes] () throws(StoreError) in try nodes.open(place, name: entry.name) }
+        }
+        let path = try StoreURL.path(entry.url)
+        return { [random] () throws(StoreError) in
+            try await FolderStore.open(at: path, name: entry.name, random: random)
+        }
     }
 }

@@ -64,11 +64,11 @@ final class NodeObjectWriter: ObjectWriter {
         let attempts = Attempts()
         var request = store.connection.request(.put, name)
         request.headers[NodeStoreWire.hashHeader] = Hex.encode(spooled.hash)
-        request.onBytesSent = { attempts.note(sentBytes: $0) }
         request.body = .source(
             RequestSource(byteCount: Int(spooled.byteCount)) { range in
+                if range.lowerBound == 0, !range.isEmpty { attempts.beginBody() }
                 // The request ends with an error of its own where this cannot be read.
-                try? spooled.file.descriptor.read(UInt64(range.lowerBound)..<UInt64(range.upperBound))
+                return try? spooled.file.descriptor.read(UInt64(range.lowerBound)..<UInt64(range.upperBound))
             })
         let answer = try await store.connection.ask(request, about: name, attempts)
         if answer.status == 409, attempts.mayHaveSucceeded, try await isStored(spooled, as: name) { return }

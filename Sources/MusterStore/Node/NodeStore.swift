@@ -26,7 +26,7 @@ package final class NodeStore: Store {
 
         package init(
             policy: RetryPolicy = RetryPolicy(
-                maximumAttempts: 4, maximumDelay: .seconds(5), maximumTotal: .seconds(30)),
+                maximumAttempts: 3, maximumDelay: .seconds(2), maximumTotal: .seconds(10)),
             random: RandomSource, clock: ContinuousClock
         ) {
             (self.policy, self.random, self.clock) = (policy, random, clock)

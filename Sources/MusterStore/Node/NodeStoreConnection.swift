@@ -111,21 +111,15 @@ final class NodeStoreConnection: Sendable {
 final class Attempts: Sendable {
     private struct State {
         var count = 0
-        var sentBytes = 0
-        var startedAgain = false
+        var bodyCount = 0
     }
 
     private let state = Mutex(State())
 
-    var mayHaveSucceeded: Bool { state.withLock { $0.count > 1 || $0.startedAgain } }
+    var mayHaveSucceeded: Bool { state.withLock { $0.count > 1 || $0.bodyCount > 1 } }
 
-    func begin() { state.withLock { ($0.count, $0.sentBytes) = ($0.count + 1, 0) } }
+    func begin() { state.withLock { $0.count += 1 } }
 
-    /// libcurl sends a body again by itself where a kept connection breaks; the count of bytes falls then.
-    func note(sentBytes: Int) {
-        state.withLock { state in
-            if sentBytes < state.sentBytes { state.startedAgain = true }
-            state.sentBytes = sentBytes
-        }
-    }
+    /// libcurl sends a request again by itself where a kept connection breaks: its body is read from the start then.
+    func beginBody() { state.withLock { $0.bodyCount += 1 } }
 }

@@ -1,0 +1,7 @@
+import ArgumentParser
+
+struct StoreCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "store", abstract: "The places that hold replicas.",
+        subcommands: [StoreServe.self])
+}
