@@ -14,12 +14,14 @@ extension Catalog {
 
     /// What the policies say of one database at one moment.
     package struct RetentionVerdict: Sendable {
-        /// For each snapshot that is not marked, newest first.
+        /// For each snapshot that is not marked, newest first; none where nobody wants to see them and all are kept.
         package let decisions: [RetentionDecision]
         /// Of the same snapshots.
         package let receivedAt: [Timestamp]
         /// The kind of an alarm that keeps everything.
         package let alarm: String?
+        package let keptCount: Int
+        package var expiringCount: Int { expiring.count }
         let expiring: [Expiring]
         /// Marked, and the last verified ones of their lineages.
         let lastVerified: [Int64]
@@ -35,6 +37,8 @@ extension Catalog {
     package static let freezingAlarms = ["flood", "size", "entropy", "fork"]
 
     package static let mostPolicies = 10_000
+    /// Of these, how many may be for labels: each database looks at all of them.
+    package static let mostLabelPolicies = 100
 
     /// Stores the policy; nil takes it away, so that the next wider one counts.
     ///
@@ -70,47 +74,72 @@ extension Catalog {
     }
 
     static func policies(in database: GRDB.Database) throws -> [PolicyEntry] {
-        try Row.fetchAll(database, sql: "SELECT * FROM retention_policy ORDER BY scope").map { row in
-            guard let scope = RetentionScope(row["scope"]) else { throw CatalogError.damaged(column: "scope") }
-            let text: String = row["terms"]
-            // What is wrong with the text says no more than that it is wrong.
-            guard let terms = try? JSONDecoder().decode(RetentionTerms.self, from: Data(text.utf8)) else {
-                throw CatalogError.damaged(column: "terms")
-            }
-            return PolicyEntry(scope: scope, terms: terms, actor: row["actor"], at: row.time("at"))
+        try Row.fetchAll(database, sql: "SELECT * FROM retention_policy ORDER BY scope").map(policy)
+    }
+
+    /// Those that may have a say on a database.
+    private static func policies(
+        on id: DatabaseID, of node: NodeID, in database: GRDB.Database
+    ) throws -> [ScopedPolicy] {
+        let scopes: [RetentionScope] = [.fleet, .node(node), .database(id)]
+        return try database.rows(policyQuery, StatementArguments(scopes.map(\.description)))
+            .map { try ScopedPolicy(try policy($0)) }
+    }
+
+    /// ';' is the character after ':'.
+    static let policyQuery = """
+        SELECT * FROM retention_policy WHERE scope IN (?, ?, ?)
+        UNION ALL SELECT * FROM retention_policy WHERE scope >= 'label:' AND scope < 'label;'
+        """
+
+    private static func policy(_ row: Row) throws -> PolicyEntry {
+        guard let scope = RetentionScope(row["scope"]) else { throw CatalogError.damaged(column: "scope") }
+        let text: String = row["terms"]
+        // What is wrong with the text says no more than that it is wrong.
+        guard let terms = try? JSONDecoder().decode(RetentionTerms.self, from: Data(text.utf8)) else {
+            throw CatalogError.damaged(column: "terms")
         }
+        return PolicyEntry(scope: scope, terms: terms, actor: row["actor"], at: row.time("at"))
     }
 
     /// What the policies say of a database now: nothing is changed.
     ///
     /// The snapshots are read on one view of the last commit, beside which others write. It costs memory for each
     /// snapshot of this database, but for no other.
-    /// - Parameter candidate: counts in place of the one of the same scope, to see what it would do.
+    /// - Parameters:
+    ///   - candidate: counts in place of the one of the same scope, to see what it would do.
+    ///   - isShown: false where only what is given up matters: then snapshots that are all kept are not read.
     /// - Returns: nil where there is no such database.
     package func retentionVerdict(
-        on id: DatabaseID, candidate: ScopedPolicy? = nil, now: Timestamp
+        on id: DatabaseID, candidate: ScopedPolicy? = nil, isShown: Bool = true, now: Timestamp
     ) async throws(CatalogError) -> RetentionVerdict? {
-        try await read { try Self.verdict(on: id, candidate: candidate, now: now, in: $0) }
+        try await read { try Self.verdict(on: id, candidate: candidate, isShown: isShown, now: now, in: $0) }
     }
 
     private static func verdict(
-        on id: DatabaseID, candidate: ScopedPolicy?, now: Timestamp, in database: GRDB.Database
+        on id: DatabaseID, candidate: ScopedPolicy?, isShown: Bool, now: Timestamp, in database: GRDB.Database
     ) throws -> RetentionVerdict? {
         guard
             let owner = try database.row(
                 """
-                SELECT node, interval_milliseconds, slot_interval_milliseconds, interval_shortened_at
+                SELECT node, snapshot_count, interval_milliseconds, slot_interval_milliseconds, interval_shortened_at
                 FROM database WHERE id = ?
                 """, [id.blob])
         else { return nil }
         let node: NodeID = try owner.identifier("node")
-        var policies = try Self.policies(in: database).map(ScopedPolicy.init)
+        var policies = try policies(on: id, of: node, in: database)
         if let candidate {
             policies.removeAll { $0.scope == candidate.scope }
             policies.append(candidate)
         }
         let retention = DatabaseRetention(policies, node: node, database: id)
         let alarm = try freezingAlarm(of: id, node: node, in: database)
+        let (lastVerified, revision) = (try lastVerified(of: id, in: database), try revision(in: database))
+        guard isShown || (!retention.isEmpty && alarm == nil) else {
+            return RetentionVerdict(
+                decisions: [], receivedAt: [], alarm: alarm, keptCount: owner["snapshot_count"], expiring: [],
+                lastVerified: lastVerified, revision: revision)
+        }
         let rows = try candidates(of: id, looksAtLabels: retention.looksAtLabels, in: database)
         let decisions = retention.decisions(on: rows.map(\.snapshot), now: now, alarm: alarm) { policy in
             slotInterval(owner, policy, now: now)
@@ -119,8 +148,9 @@ extension Catalog {
             Expiring(number: row.number, graceUntil: retention.grace(forLabels: row.snapshot.labels, now: now))
         }
         return RetentionVerdict(
-            decisions: decisions, receivedAt: rows.map(\.snapshot.receivedAt), alarm: alarm, expiring: expiring,
-            lastVerified: try lastVerified(of: id, in: database), revision: try revision(in: database))
+            decisions: decisions, receivedAt: rows.map(\.snapshot.receivedAt), alarm: alarm,
+            keptCount: decisions.count - expiring.count, expiring: expiring, lastVerified: lastVerified,
+            revision: revision)
     }
 
     private static func slotInterval(_ owner: Row, _ policy: RetentionPolicy, now: Timestamp) -> Duration {

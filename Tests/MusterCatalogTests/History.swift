@@ -75,7 +75,15 @@ struct History {
 
     /// Decides and marks at once.
     @discardableResult
-    func apply(run: RunID? = nil) async throws -> Int { try await mark(try await verdict(), run: run) }
+    func apply(run: RunID? = nil) async throws -> Int {
+        let shown = try await verdict()
+        let verdict = try fixture.required(
+            try await fixture.catalog.retentionVerdict(on: database, isShown: false, now: fixture.clock.now()))
+        guard (verdict.keptCount, verdict.expiringCount) == (shown.keptCount, shown.expiringCount) else {
+            throw Fixture.Missing()
+        }
+        return try await mark(verdict, run: run)
+    }
 
     @discardableResult
     func mark(_ verdict: Catalog.RetentionVerdict, run: RunID? = nil) async throws -> Int {

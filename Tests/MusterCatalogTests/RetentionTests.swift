@@ -276,8 +276,41 @@ struct RetentionTests {
         }
     }
 
+    /// `MUSTER_RETENTION_SNAPSHOTS` asks for more of them.
+    @Test mutating func manyAreMarkedInManySmallTransactions() async throws {
+        let asked = ProcessInfo.processInfo.environment["MUSTER_RETENTION_SNAPSHOTS"].flatMap { Int($0) }
+        let count = asked ?? 2 * Catalog.markedAtOnce + 100
+        try await grow(1)
+        let head = history.ids[0]
+        try await fixture.catalog.write { connection in
+            try connection.execute(
+                sql: """
+                    WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
+                    INSERT INTO snapshot(id, node, database, lineage, sequence, base_steps, manifest_hash,
+                        manifest_bytes, created_at, received_at, moment, size_bytes, stored_bytes, content_root,
+                        page_size, page_count, pack_count, method, labels)
+                    SELECT randomblob(16), node, database, lineage, -i, 0, randomblob(32), 1, received_at - i * 60000000,
+                        received_at - i * 60000000, moment - i * 60000000, 1, 1, content_root, 4096, 1, 1, method, labels
+                    FROM n, snapshot s WHERE s.id = ?
+                    """, arguments: [count, head.blob])
+            try connection.execute(sql: "UPDATE database SET snapshot_count = snapshot_count + ?", arguments: [count])
+        }
+        try await history.setPolicy(
+            .fleet, ["keep-last": "10", "keep-hourly": "24", "keep-daily": "7"], minimumAge: "7d")
+        fixture.clock.advance(by: .seconds(7 * 86_400))
+        let run = RunID(from: fixture.random)
+        let verdict = try await history.verdict()
+        let expiring = verdict.decisions.count { !$0.isKept }
+        #expect(expiring > count / 2 && expiring < count)
+        #expect(try await history.mark(verdict, run: run) == expiring)
+        let database = try #require(try await fixture.catalog.database(history.database))
+        #expect((database.snapshotCount, database.expiredCount) == (count + 1 - expiring, expiring))
+        #expect(try await fixture.catalog.retentionRuns(limit: 2).map(\.marked) == [expiring])
+        #expect(try await fixture.catalog.undo(run, now: fixture.clock.now()) == expiring)
+    }
+
     @Test(arguments: [
-        Catalog.candidateQuery, Catalog.freezingQuery, Catalog.runQuery, Catalog.markStatement,
+        Catalog.policyQuery, Catalog.candidateQuery, Catalog.freezingQuery, Catalog.runQuery, Catalog.markStatement,
     ])
     func everyQuestionIsASearch(sql: String) async throws {
         let plan = try await plan(of: sql)

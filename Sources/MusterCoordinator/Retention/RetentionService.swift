@@ -73,9 +73,12 @@ extension Coordinator {
     /// - Returns: nil where there is no such database.
     func apply(to database: DatabaseID, run: RunID, actor: String) async throws -> Application? {
         let now = clock.now()
-        guard let verdict = try await catalog.retentionVerdict(on: database, now: now) else { return nil }
+        guard let verdict = try await catalog.retentionVerdict(on: database, isShown: false, now: now) else {
+            return nil
+        }
         let marked = try await catalog.mark(verdict, of: database, run: run, actor: actor, now: now)
-        return Application(kept: verdict.decisions.count - marked, marked: marked, alarm: verdict.alarm)
+        return Application(
+            kept: verdict.keptCount + verdict.expiringCount - marked, marked: marked, alarm: verdict.alarm)
     }
 
     private func isDue(_ every: Duration, _ now: Timestamp) async throws -> Bool {

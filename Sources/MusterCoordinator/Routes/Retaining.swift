@@ -19,12 +19,7 @@ extension Coordinator {
             let policy = try Self.checked(request.terms, for: scope)
             terms = RetentionTerms(policy.policy, grace: policy.grace)
         }
-        let policies = try await catalog.policies()
-        guard terms == nil || policies.count < Catalog.mostPolicies || policies.contains(where: { $0.scope == scope })
-        else {
-            throw Refusal.invalid(
-                "there are \(Catalog.mostPolicies) policies already", hint: "Take some away with --remove.")
-        }
+        if terms != nil { try await checkRoom(for: scope) }
         guard try await catalog.setPolicy(scope, to: terms, actor: call.caller.name, now: clock.now()) else {
             throw Refusal.notFound("retention policy of '\(scope)'")
         }
@@ -96,6 +91,19 @@ extension Coordinator {
 
     // MARK: - Parts
 
+    private func checkRoom(for scope: RetentionScope) async throws {
+        let others = try await catalog.policies().map(\.scope).filter { $0 != scope }
+        let labels = others.count { if case .label = $0 { true } else { false } }
+        var isForLabel = false
+        if case .label = scope { isForLabel = true }
+        guard others.count < Catalog.mostPolicies, !isForLabel || labels < Catalog.mostLabelPolicies else {
+            throw Refusal.invalid(
+                "there are \(others.count) policies already, \(labels) of them for labels",
+                hint: "Take some away with --remove: at most \(Catalog.mostPolicies) may be, and "
+                    + "\(Catalog.mostLabelPolicies) of them for labels.")
+        }
+    }
+
     private func retentionState() async throws -> Muster_V1_RetentionState {
         var state = Muster_V1_RetentionState()
         for entry in try await catalog.policies() {
@@ -156,8 +164,7 @@ extension Coordinator {
     ) throws -> Muster_V1_RetentionPreview {
         var preview = Muster_V1_RetentionPreview()
         (preview.asOf, preview.alarm) = (now.description, verdict.alarm ?? "")
-        preview.kept = UInt64(verdict.decisions.count { $0.isKept })
-        preview.expiring = UInt64(verdict.decisions.count) - preview.kept
+        (preview.kept, preview.expiring) = (UInt64(verdict.keptCount), UInt64(verdict.expiringCount))
         var start = 0
         if !request.after.isEmpty {
             guard let index = verdict.decisions.firstIndex(where: { $0.snapshot.description == request.after }) else {
