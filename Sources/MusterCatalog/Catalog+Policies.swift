@@ -20,6 +20,8 @@ extension Catalog {
         package let receivedAt: [Timestamp]
         /// The kind of an alarm that keeps everything.
         package let alarm: String?
+        /// Where an alarm has to be raised.
+        package let flood: Flood?
         package let keptCount: Int
         package var expiringCount: Int { expiring.count }
         let expiring: [Expiring]
@@ -35,6 +37,9 @@ extension Catalog {
 
     /// Alarms while which nothing of a database expires.
     package static let freezingAlarms = ["flood", "size", "entropy", "fork"]
+
+    /// A schedule that a node reports and that is shorter than those before counts only after so long.
+    static let scheduleTrust = Duration.seconds(7 * 86_400)
 
     package static let mostPolicies = 10_000
     /// Of these, how many may be for labels: each database looks at all of them.
@@ -133,30 +138,34 @@ extension Catalog {
             policies.append(candidate)
         }
         let retention = DatabaseRetention(policies, node: node, database: id)
-        let alarm = try freezingAlarm(of: id, node: node, in: database)
+        let standing = try freezingAlarm(of: id, node: node, in: database)
+        // Where no policy is for the database a flood can do no harm here.
+        let interval = slotInterval(owner, now: now)
+        let flood = retention.isEmpty ? nil : try Self.flood(of: id, interval: interval, now: now, in: database)
+        let alarm = standing ?? (flood == nil ? nil : "flood")
         let (lastVerified, revision) = (try lastVerified(of: id, in: database), try revision(in: database))
         guard isShown || (!retention.isEmpty && alarm == nil) else {
             return RetentionVerdict(
-                decisions: [], receivedAt: [], alarm: alarm, keptCount: owner["snapshot_count"], expiring: [],
+                decisions: [], receivedAt: [], alarm: alarm, flood: flood, keptCount: owner["snapshot_count"],
+                expiring: [],
                 lastVerified: lastVerified, revision: revision)
         }
         let rows = try candidates(of: id, looksAtLabels: retention.looksAtLabels, in: database)
-        let decisions = retention.decisions(on: rows.map(\.snapshot), now: now, alarm: alarm) { policy in
-            slotInterval(owner, policy, now: now)
-        }
+        let decisions = retention.decisions(on: rows.map(\.snapshot), now: now, alarm: alarm, interval: interval)
         let expiring = zip(rows, decisions).filter { !$1.isKept }.map { row, _ in
             Expiring(number: row.number, graceUntil: retention.grace(forLabels: row.snapshot.labels, now: now))
         }
         return RetentionVerdict(
-            decisions: decisions, receivedAt: rows.map(\.snapshot.receivedAt), alarm: alarm,
+            decisions: decisions, receivedAt: rows.map(\.snapshot.receivedAt), alarm: alarm, flood: flood,
             keptCount: decisions.count - expiring.count, expiring: expiring, lastVerified: lastVerified,
             revision: revision)
     }
 
-    private static func slotInterval(_ owner: Row, _ policy: RetentionPolicy, now: Timestamp) -> Duration {
+    /// What the schedule was when it could be trusted.
+    private static func slotInterval(_ owner: Row, now: Timestamp) -> Duration {
         let (reported, longest): (Int64, Int64) = (owner["interval_milliseconds"], owner["slot_interval_milliseconds"])
         guard let since = owner.optionalTime("interval_shortened_at") else { return .milliseconds(reported) }
-        return .milliseconds(since <= policy.minimumAge.before(now) ? reported : longest)
+        return .milliseconds(now - since >= scheduleTrust ? reported : longest)
     }
 
     private static func candidates(

@@ -68,7 +68,9 @@ extension Catalog {
             try database.run(
                 "UPDATE alarm SET cleared_at = ? WHERE database = ? AND kind = ? AND cleared_at IS NULL",
                 [now.microseconds, id.blob, kind])
-            return database.changesCount
+            let count = database.changesCount
+            if count > 0, kind == "flood" { try Self.acceptSchedule(of: id, in: database) }
+            return count
         }
     }
 

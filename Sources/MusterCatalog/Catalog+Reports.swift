@@ -63,7 +63,7 @@ extension Catalog {
     }
 
     /// `slot_interval_milliseconds` is the longest interval ever reported. A shorter one counts for retention only
-    /// after it stood for a policy's minimum age: a node that floods must not make room for its flood by a word.
+    /// after it stood for a week: a node that floods must not make room for its flood by a word.
     private static let slotInterval = """
         interval_milliseconds = ?, slot_interval_milliseconds = max(slot_interval_milliseconds, ?),
         interval_shortened_at =

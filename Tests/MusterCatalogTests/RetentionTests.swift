@@ -217,19 +217,39 @@ struct RetentionTests {
         try await grow(10)
         try await history.setPolicy(.fleet, ["keep-last": "5"], minimumAge: "7d")
         try await history.report(every: .seconds(1))
-        try await grow(50, every: .seconds(1))
+        try await grow(15, every: .seconds(1))
         try await history.apply()
         #expect(try await history.live().prefix(6).count { $0 < 10 } == 6, "four slots of days, and the minimum age")
         fixture.clock.advance(by: .seconds(6 * 86_400))
-        try await grow(50, every: .seconds(1))
+        try await grow(15, every: .seconds(1))
         try await history.apply()
         let live = try await history.live()
         #expect(live.contains(9) && live.contains(8) && live.contains(7))
-        // An interval that stood for the whole minimum age is what the database is scheduled for.
+        // An interval that stood for a week is what the database is scheduled for.
         fixture.clock.advance(by: .seconds(9 * 86_400))
         try await grow(20, every: .seconds(1))
         let verdict = try await history.verdict()
         #expect(verdict.decisions.contains { !$0.isKept })
+    }
+
+    @Test mutating func aFloodRaisesAnAlarmThatAPersonClears() async throws {
+        try await history.report(every: .seconds(3600))
+        try await grow(10, every: .seconds(3600))
+        try await history.setPolicy(.fleet, ["keep-last": "5"])
+        try await grow(29, every: .seconds(1))
+        #expect(try await history.verdict().flood == nil, "ten times as many as scheduled, and twenty more")
+        try await grow(1, every: .seconds(1))
+        try await history.report(every: .seconds(1))
+        let verdict = try await history.verdict()
+        let flood = try #require(verdict.flood)
+        #expect(verdict.alarm == "flood" && verdict.decisions.allSatisfy { $0.isKept } && flood.count == 31)
+        try await fixture.catalog.raise(flood, of: history.database, now: fixture.clock.now())
+        fixture.clock.advance(by: .seconds(86_400))
+        let later = try await history.verdict()
+        #expect(later.alarm == "flood" && later.flood == nil, "the alarm stands when the flood is over")
+        #expect(
+            try await fixture.catalog.clearAlarms("flood", of: history.database, now: fixture.clock.now()) == 1)
+        #expect(try await history.apply() == 35, "the schedule is each second now, and each counts")
     }
 
     /// The times that a node names are in no rule: order, periods and ages are those of the receipts.
@@ -310,7 +330,8 @@ struct RetentionTests {
     }
 
     @Test(arguments: [
-        Catalog.policyQuery, Catalog.candidateQuery, Catalog.freezingQuery, Catalog.runQuery, Catalog.markStatement,
+        Catalog.policyQuery, Catalog.candidateQuery, Catalog.freezingQuery, Catalog.runQuery,
+        Catalog.markStatement,
     ])
     func everyQuestionIsASearch(sql: String) async throws {
         let plan = try await plan(of: sql)
@@ -318,7 +339,9 @@ struct RetentionTests {
     }
 
     /// Of a lineage, those that are marked and verified are sorted: they are few.
-    @Test func theLastVerifiedAreFoundByTheirLineage() async throws {
+    @Test func whatIsCountedAndSortedIsFoundFirst() async throws {
+        let flood = try await self.plan(of: Catalog.floodQuery)
+        #expect(flood.contains { $0.contains("USING COVERING INDEX snapshot_by_database_receipt (database=?") })
         let plan = try await plan(of: Catalog.lastVerifiedQuery)
         #expect(plan.allSatisfy { !$0.hasPrefix("SCAN") }, "\(plan)")
         #expect(plan.count { $0.contains("INDEX snapshot_verified (lineage=? AND expired_at") } == 2, "\(plan)")

@@ -1567,7 +1567,7 @@ package nonisolated struct Muster_V1_Alarm: Sendable {
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
-  /// "fork", "failing", "silent", "stuck", "damaged", "clock".
+  /// "fork", "flood", "failing", "silent", "stuck", "damaged", "clock".
   package var kind: String = String()
 
   package var node: String = String()

@@ -76,6 +76,7 @@ extension Coordinator {
         guard let verdict = try await catalog.retentionVerdict(on: database, isShown: false, now: now) else {
             return nil
         }
+        if let flood = verdict.flood { try await catalog.raise(flood, of: database, now: now) }
         let marked = try await catalog.mark(verdict, of: database, run: run, actor: actor, now: now)
         return Application(
             kept: verdict.keptCount + verdict.expiringCount - marked, marked: marked, alarm: verdict.alarm)

@@ -48,18 +48,16 @@ package struct DatabaseRetention: Sendable {
 
     /// - Parameters:
     ///   - snapshots: all of the database that are not marked, newest first.
-    ///   - interval: how far apart two snapshots must be to use up two slots of keep-last; by policy, as it depends
-    ///     on the policy's minimum age.
+    ///   - interval: how often the database is scheduled.
     ///   - alarm: the kind of an alarm that stands and keeps everything.
     /// - Returns: a decision for each snapshot, in the same order.
     package func decisions(
-        on snapshots: [RetentionSnapshot], now: Timestamp, alarm: String?,
-        interval: (RetentionPolicy) -> Duration?
+        on snapshots: [RetentionSnapshot], now: Timestamp, alarm: String?, interval: Duration?
     ) -> [RetentionDecision] {
         var tallies = snapshots.map { _ in Tally() }
         for (policy, indices) in parts(of: snapshots) {
             let decisions = policy.policy.decisions(
-                on: indices.map { snapshots[$0] }, now: now, interval: interval(policy.policy), keepsFloor: false)
+                on: indices.map { snapshots[$0] }, now: now, interval: interval, keepsFloor: false)
             for (index, decision) in zip(indices, decisions) { tallies[index].add(decision.outcome) }
         }
         keepWhatNoPolicyMayGiveUp(snapshots, now: now, alarm: alarm, in: &tallies)
