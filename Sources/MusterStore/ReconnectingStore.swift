@@ -118,6 +118,12 @@ package final class ReconnectingStore: Store {
         throw .unavailable(store: self.name, reason: "it has lost its \(ObjectName.format)")
     }
 
+    /// The store itself, for what only some kinds of stores can do.
+    package func direct() async throws(StoreError) -> any Store {
+        if let absence { throw .unavailable(store: name, reason: absence.reason) }
+        return try await opened()
+    }
+
     private func opened() async throws(StoreError) -> any Store {
         if let store = state.withLock({ $0.opened }) { return store }
         let store = try await opening()

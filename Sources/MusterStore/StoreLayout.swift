@@ -19,6 +19,10 @@ package enum CoordinatorRecord: String, Sendable, CaseIterable {
     case storeCredentials = "store-credentials"
 }
 
+package enum ProbeKind {}
+/// One run of `StoreProbe`; part of the names that it uses.
+package typealias ProbeID = Identifier<ProbeKind>
+
 /// What an object is, as its name tells: the store's layout in one place.
 package enum StoredItem: Hashable, Sendable {
     case format
@@ -29,6 +33,8 @@ package enum StoredItem: Hashable, Sendable {
     case coordinatorRecord(CoordinatorRecord, Generation)
     /// Has no generation: as an object is written once, only one coordinator can take an epoch.
     case coordinatorEpoch(UInt64)
+    /// Made and removed by a probe; nothing refers to it.
+    case probe(ProbeID, UInt64)
 
     package var name: ObjectName { ObjectName(trusted: text) }
 
@@ -41,6 +47,7 @@ package enum StoredItem: Hashable, Sendable {
         case .nodeKeys(let node, let epoch, let generation): "nodes/\(node)/keys-\(epoch).\(generation)"
         case .coordinatorRecord(let record, let generation): "coordinator/\(record.rawValue).\(generation)"
         case .coordinatorEpoch(let epoch): "coordinator/epoch/\(epoch.twentyDigits)"
+        case .probe(let id, let number): "probe/\(id)/\(number)"
         }
     }
 
@@ -69,6 +76,9 @@ package enum StoredItem: Hashable, Sendable {
             return .nodeKeys(node, epoch: epoch, generation)
         case ("coordinator", 2, let generation?):
             return CoordinatorRecord(rawValue: String(stem)).map { .coordinatorRecord($0, generation) }
+        case ("probe", 3, nil):
+            guard let id = ProbeID(segments[1]), let number = UInt64(stem) else { return nil }
+            return .probe(id, number)
         case ("coordinator", 3, nil): return UInt64(stem).map { .coordinatorEpoch($0) }
         default: return nil
         }
@@ -109,6 +119,8 @@ extension ObjectName {
     }
 
     package static func coordinatorEpoch(_ epoch: UInt64) -> Self { StoredItem.coordinatorEpoch(epoch).name }
+
+    package static func probe(_ id: ProbeID, _ number: UInt64) -> Self { StoredItem.probe(id, number).name }
 }
 
 /// The beginning that listed names share.
@@ -121,6 +133,7 @@ package struct ObjectPrefix: Hashable, Sendable, CustomStringConvertible {
     package static let receipts = Self(description: "receipts/")
     package static let nodes = Self(description: "nodes/")
     package static let coordinator = Self(description: "coordinator/")
+    package static let probes = Self(description: "probe/")
 
     /// - Returns: nil for what no name can begin with, so text of a peer can be passed as it came.
     package init?(_ text: some StringProtocol) {
@@ -142,6 +155,7 @@ package struct ObjectPrefix: Hashable, Sendable, CustomStringConvertible {
 
     package static func manifests(of database: DatabaseID) -> Self { Self(description: "manifests/\(database)/") }
     package static func receipts(of database: DatabaseID) -> Self { Self(description: "receipts/\(database)/") }
+    package static func probe(_ id: ProbeID) -> Self { Self(description: "probe/\(id)/") }
     package static func keys(of node: NodeID) -> Self { Self(description: "nodes/\(node)/keys-") }
 
     /// The folder that holds all names with this prefix, as segments; and what no name in it can lack.

@@ -1,3 +1,5 @@
+package import MusterModel
+
 /// The start of an answer: everything but the body.
 package struct HTTPHead: Hashable, Sendable {
     package let status: Int
@@ -5,6 +7,16 @@ package struct HTTPHead: Hashable, Sendable {
     package let headers: [String: String]
 
     package init(status: Int, headers: [String: String]) { (self.status, self.headers) = (status, headers) }
+
+    /// The server's own time, in whole seconds (RFC 9110, section 5.6.7); nil in any form but the fixed one.
+    package var date: Timestamp? {
+        let words = (headers["date"] ?? "").split(separator: " ")
+        let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+        guard words.count == 6, words[5] == "GMT", let month = months.firstIndex(of: String(words[2])) else {
+            return nil
+        }
+        return Timestamp("\(words[3])-\(month < 9 ? "0" : "")\(month + 1)-\(words[1])T\(words[4])Z")
+    }
 
     package var isSuccess: Bool { (200...299).contains(status) }
 

@@ -107,7 +107,7 @@ struct NodeStoreRig {
         try outcome.get()
     }
 
-    private struct SystemClock: WallClock {
+    struct SystemClock: WallClock {
         func now() -> Timestamp { NodeStoreRig.now }
     }
 }

@@ -160,6 +160,22 @@ struct NodeStoreTests {
         }
     }
 
+    @Test func aProbeFindsAllItsPromisesKept() async throws {
+        let rig = try NodeStoreRig()
+        try await rig.serve { port in
+            let store = try rig.store(port: port)
+            let start = ContinuousClock.now
+            let capabilities = try await StoreProbe(
+                store, random: .system, clock: NodeStoreRig.SystemClock(), monotonic: { ContinuousClock.now - start }
+            ).measure()
+            for finding in capabilities.findings where finding.capability != .objectLock {
+                #expect(finding.outcome == .held, "\(finding)")
+            }
+            try capabilities.require(.signedUploads, of: "elsewhere")
+            #expect(try await store.objects(.all, maximumCount: 10).map(\.name) == [.format])
+        }
+    }
+
     @Test func manyListingsAtOnceCostNoMoreThanAFew() async throws {
         let rig = try NodeStoreRig()
         try await rig.serve { port in

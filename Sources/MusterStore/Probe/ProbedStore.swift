@@ -1,0 +1,15 @@
+package import MusterModel
+
+/// What a probe asks of a store beside what every store does; a store that is none of these is not asked.
+package protocol ProbedStore: Store {
+    /// Sends bytes together with a checksum that is not theirs.
+    ///
+    /// - Returns: whether the store refused them for that; nil where it takes no checksum.
+    func refusesWrongChecksum(_ name: ObjectName, _ bytes: [UInt8]) async throws(StoreError) -> Bool?
+
+    /// The time by the store's own clock, in whole seconds or better; nil where it tells none.
+    func time() async throws(StoreError) -> Timestamp?
+
+    /// Whether the store can keep an object from deletion for a time; nil where such a thing does not exist.
+    func locksObjects() async throws(StoreError) -> Bool?
+}
