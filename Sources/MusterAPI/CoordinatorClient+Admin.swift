@@ -45,5 +45,16 @@ extension CoordinatorClient {
         try await get("/v1/verifications/\(escaped(run))")
     }
 
+    /// Measures what the store promises; takes as long as a few MiB and some hundred requests take there.
+    package func probe(store: String) async throws(CoordinatorError) -> Muster_V1_StoreProbe {
+        try await post(
+            "/v1/stores/\(escaped(store))/probe", Muster_V1_StoreChangeRequest(), timeout: .seconds(600),
+            repeatable: false)
+    }
+
+    package func lastProbe(ofStore store: String) async throws(CoordinatorError) -> Muster_V1_StoreProbe {
+        try await get("/v1/stores/\(escaped(store))/probe")
+    }
+
     package func status() async throws(CoordinatorError) -> Muster_V1_Status { try await get("/v1/status") }
 }

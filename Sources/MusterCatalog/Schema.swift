@@ -5,7 +5,7 @@
 /// is from a full one. `moment` is the time that a restore to a point in time goes by: the end of the capture by the
 /// node's clock (`created_at`), held between the database's receipt before and its own. A pack is `wanting` while no store has a good copy of it.
 enum Schema {
-    static let version1 = [identity, databases, packs, replication, inspections, work, record, retention]
+    static let version1 = [identity, databases, packs, replication, inspections, work, record, retention, storeProbe]
 
     private static let identity = """
         CREATE TABLE setting(key TEXT NOT NULL PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;

@@ -61,6 +61,8 @@ struct Coordinator: Sendable {
     let smallBodies: Gate
     let smallBodyShares: GateShares<NodeID>
     let strangers = Gate(capacity: 8, queueLimit: 256)
+    /// One at a time: what is measured is the store, not how many ask it.
+    let probing = Gate(capacity: 1, queueLimit: 16)
     let packLanes = Lanes<PackLane>()
     let lineageLanes = Lanes<LineageID>()
     let reportLanes = Lanes<NodeID>()
@@ -126,6 +128,8 @@ struct Coordinator: Sendable {
         case .listStores: try await listStores(call)
         case .addStore: try await addStore(call)
         case .changeStore: try await changeStore(call)
+        case .probeStore: try await probeStore(call)
+        case .showProbe: try await showProbe(call)
         }
     }
 }

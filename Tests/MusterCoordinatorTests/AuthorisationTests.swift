@@ -43,6 +43,8 @@ struct AuthorisationTests {
         "POST /v1/stores": [.admin: [.admin]],
         "POST /v1/stores/*": [.admin: [.admin]],
         "DELETE /v1/stores/*": [:],
+        "POST /v1/stores/*/probe": [.admin: [.admin]],
+        "GET /v1/stores/*/probe": [.admin: [.viewer, .operator, .admin]],
         "GET /v1/nodes": [.admin: [.viewer, .operator, .admin]],
         "GET /v1/nodes/*": [.admin: [.viewer, .operator, .admin]],
         "GET /v1/databases": [.admin: [.viewer, .operator, .admin]],

@@ -1548,6 +1548,69 @@ package nonisolated struct Muster_V1_StoreList: Sendable {
   package init() {}
 }
 
+/// What a store proved when it was probed.
+package nonisolated struct Muster_V1_StoreProbe: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var store: String = String()
+
+  package var at: String = String()
+
+  package var findings: [Muster_V1_StoreFinding] = []
+
+  /// Of one caller with one object of a few MiB, and the median time of small ones.
+  package var putBytesPerSecond: UInt64 = 0
+
+  package var readBytesPerSecond: UInt64 = 0
+
+  package var putMicroseconds: UInt64 = 0
+
+  package var readMicroseconds: UInt64 = 0
+
+  package var features: [Muster_V1_StoreFeature] = []
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Muster_V1_StoreFinding: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// "read-after-write", "create-only", "checksum-refusal", "range-reads", "listing", "deletion", "clock" or "object-lock".
+  package var capability: String = String()
+
+  /// "held", "broken" or "absent" (the store does not offer it).
+  package var outcome: String = String()
+
+  package var detail: String = String()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+/// What a store can be used for.
+package nonisolated struct Muster_V1_StoreFeature: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// "replicas", "deletion", "rebuild" or "signed-uploads".
+  package var name: String = String()
+
+  /// The capabilities that are missing; empty where the store can be used for it.
+  package var lacks: [String] = []
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
 package nonisolated struct Muster_V1_StoreChangeRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -4677,6 +4740,146 @@ nonisolated extension Muster_V1_StoreList: SwiftProtobuf.Message, SwiftProtobuf.
 
   package static func ==(lhs: Muster_V1_StoreList, rhs: Muster_V1_StoreList) -> Bool {
     if lhs.stores != rhs.stores {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Muster_V1_StoreProbe: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".StoreProbe"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}store\0\u{1}at\0\u{1}findings\0\u{3}put_bytes_per_second\0\u{3}read_bytes_per_second\0\u{3}put_microseconds\0\u{3}read_microseconds\0\u{1}features\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.store) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.at) }()
+      case 3: try { try decoder.decodeRepeatedMessageField(value: &self.findings) }()
+      case 4: try { try decoder.decodeSingularUInt64Field(value: &self.putBytesPerSecond) }()
+      case 5: try { try decoder.decodeSingularUInt64Field(value: &self.readBytesPerSecond) }()
+      case 6: try { try decoder.decodeSingularUInt64Field(value: &self.putMicroseconds) }()
+      case 7: try { try decoder.decodeSingularUInt64Field(value: &self.readMicroseconds) }()
+      case 8: try { try decoder.decodeRepeatedMessageField(value: &self.features) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.store.isEmpty {
+      try visitor.visitSingularStringField(value: self.store, fieldNumber: 1)
+    }
+    if !self.at.isEmpty {
+      try visitor.visitSingularStringField(value: self.at, fieldNumber: 2)
+    }
+    if !self.findings.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.findings, fieldNumber: 3)
+    }
+    if self.putBytesPerSecond != 0 {
+      try visitor.visitSingularUInt64Field(value: self.putBytesPerSecond, fieldNumber: 4)
+    }
+    if self.readBytesPerSecond != 0 {
+      try visitor.visitSingularUInt64Field(value: self.readBytesPerSecond, fieldNumber: 5)
+    }
+    if self.putMicroseconds != 0 {
+      try visitor.visitSingularUInt64Field(value: self.putMicroseconds, fieldNumber: 6)
+    }
+    if self.readMicroseconds != 0 {
+      try visitor.visitSingularUInt64Field(value: self.readMicroseconds, fieldNumber: 7)
+    }
+    if !self.features.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.features, fieldNumber: 8)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Muster_V1_StoreProbe, rhs: Muster_V1_StoreProbe) -> Bool {
+    if lhs.store != rhs.store {return false}
+    if lhs.at != rhs.at {return false}
+    if lhs.findings != rhs.findings {return false}
+    if lhs.putBytesPerSecond != rhs.putBytesPerSecond {return false}
+    if lhs.readBytesPerSecond != rhs.readBytesPerSecond {return false}
+    if lhs.putMicroseconds != rhs.putMicroseconds {return false}
+    if lhs.readMicroseconds != rhs.readMicroseconds {return false}
+    if lhs.features != rhs.features {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Muster_V1_StoreFinding: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".StoreFinding"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}capability\0\u{1}outcome\0\u{1}detail\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.capability) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.outcome) }()
+      case 3: try { try decoder.decodeSingularStringField(value: &self.detail) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.capability.isEmpty {
+      try visitor.visitSingularStringField(value: self.capability, fieldNumber: 1)
+    }
+    if !self.outcome.isEmpty {
+      try visitor.visitSingularStringField(value: self.outcome, fieldNumber: 2)
+    }
+    if !self.detail.isEmpty {
+      try visitor.visitSingularStringField(value: self.detail, fieldNumber: 3)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Muster_V1_StoreFinding, rhs: Muster_V1_StoreFinding) -> Bool {
+    if lhs.capability != rhs.capability {return false}
+    if lhs.outcome != rhs.outcome {return false}
+    if lhs.detail != rhs.detail {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Muster_V1_StoreFeature: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".StoreFeature"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}lacks\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.name) }()
+      case 2: try { try decoder.decodeRepeatedStringField(value: &self.lacks) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.name.isEmpty {
+      try visitor.visitSingularStringField(value: self.name, fieldNumber: 1)
+    }
+    if !self.lacks.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.lacks, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Muster_V1_StoreFeature, rhs: Muster_V1_StoreFeature) -> Bool {
+    if lhs.name != rhs.name {return false}
+    if lhs.lacks != rhs.lacks {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

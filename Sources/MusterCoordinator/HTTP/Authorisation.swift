@@ -18,7 +18,7 @@ package enum Route: String, Sendable, CaseIterable {
     case invite, listNodes, showNode, listDatabases, createSnapshots, showJob, verify, showVerification, status
     case showRetention, setRetention, previewRetention, applyRetention, undoRetention
     case holdSnapshots, releaseSnapshots, forgetSnapshots, clearAlarms
-    case listStores, addStore, changeStore
+    case listStores, addStore, changeStore, probeStore, showProbe
 }
 
 /// Who may do what: the only place that says so, and what the planes' routes are made from.
@@ -87,6 +87,8 @@ package struct RouteRule: Sendable {
         RouteRule(.admin, .post, "/v1/alarms/clear", .clearAlarms, [.admin]),
         RouteRule(.admin, .post, "/v1/stores", .addStore, [.admin]),
         RouteRule(.admin, .post, "/v1/stores/*", .changeStore, [.admin]),
+        RouteRule(.admin, .get, "/v1/stores/*/probe", .showProbe, lookers),
+        RouteRule(.admin, .post, "/v1/stores/*/probe", .probeStore, [.admin]),
     ]
 
     /// - Returns: the caller's segments, percent-decoded, where this rule is for that request.

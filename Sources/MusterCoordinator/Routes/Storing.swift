@@ -58,13 +58,24 @@ extension Coordinator {
                 hint: "Choose another name, and an empty place.")
         }
         do {
-            let made = try await founding.make(at: url, name: name)
+            var proven: StoreCapabilities?
+            let made = try await founding.make(at: url, name: name) { store in
+                let capabilities = try await proving.measure(opening.wrap(store))
+                try capabilities.require(.replicas, of: name)
+                proven = capabilities
+            }
             let entry = try await catalog.add(
                 store: name, url: made.url, site: request.site, node: node, at: clock.now())
+            if let proven {
+                try await catalog.record(
+                    probe: StoreProving.record(of: proven), ofStore: entry.number, at: clock.now())
+            }
             stores.put(try opening.connect(entry))
         } catch let error as CoordinatorSetupError {
             throw Refusal.invalid(error.summary, hint: error.hint)
         } catch let error as StoreError {
+            throw Refusal.invalid(error.summary, hint: error.hint)
+        } catch let error as StoreCapabilityMissing {
             throw Refusal.invalid(error.summary, hint: error.hint)
         }
         try await audit(call, "store add", "\(name) \(request.url)")

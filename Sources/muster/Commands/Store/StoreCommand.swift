@@ -3,5 +3,5 @@ import ArgumentParser
 struct StoreCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "store", abstract: "The places that hold replicas.",
-        subcommands: [StoreServe.self])
+        subcommands: [StoreProbeCommand.self, StoreServe.self])
 }

@@ -1,0 +1,66 @@
+import Hummingbird
+import Logging
+import MusterAPI
+import MusterCatalog
+import MusterModel
+import MusterStore
+
+/// Probes: what a store promises is measured, recorded, and asked for before it is relied on.
+extension Coordinator {
+    func probeStore(_ call: Call) async throws -> Response {
+        let store = try knownStore(call.parameters[0])
+        let capabilities = try await probing.pass {
+            try await proving.measure(try await store.store.direct())
+        }
+        let now = clock.now()
+        try await catalog.record(
+            probe: StoreProving.record(of: capabilities), ofStore: store.number, at: now)
+        try await audit(call, "store probe", store.name)
+        for finding in capabilities.broken {
+            logger.error(
+                "store breaks a promise",
+                metadata: ["store": "\(store.name)", "reason": "\(finding.capability.rawValue): \(finding.detail)"])
+        }
+        return try call.answer(Self.message(capabilities, of: store.name, at: now))
+    }
+
+    /// The newest probe that was recorded.
+    func showProbe(_ call: Call) async throws -> Response {
+        let store = try knownStore(call.parameters[0])
+        guard let record = try await catalog.lastProbe(ofStore: store.number) else {
+            throw Refusal.notFound("probe of store '\(store.name)'")
+        }
+        return try call.answer(Self.message(StoreProving.capabilities(record), of: store.name, at: record.at))
+    }
+
+    var proving: StoreProving { StoreProving(clock: clock, random: random) }
+
+    private func knownStore(_ name: String) throws -> OpenStore {
+        guard let store = stores.store(named: name) else { throw Refusal.notFound("store '\(name)'") }
+        return store
+    }
+
+    private static func message(
+        _ capabilities: StoreCapabilities, of store: String, at: Timestamp
+    ) -> Muster_V1_StoreProbe {
+        var message = Muster_V1_StoreProbe()
+        (message.store, message.at) = (store, at.description)
+        message.findings = capabilities.findings.map { finding in
+            var item = Muster_V1_StoreFinding()
+            (item.capability, item.outcome) = (finding.capability.rawValue, finding.outcome.rawValue)
+            item.detail = finding.detail
+            return item
+        }
+        message.features = StoreFeature.allCases.map { feature in
+            var item = Muster_V1_StoreFeature()
+            item.name = feature.rawValue
+            item.lacks = capabilities.obstacles(to: feature).map(\.capability.rawValue)
+            return item
+        }
+        message.putBytesPerSecond = capabilities.pace.putBytesPerSecond
+        message.readBytesPerSecond = capabilities.pace.readBytesPerSecond
+        message.putMicroseconds = capabilities.pace.putMicroseconds
+        message.readMicroseconds = capabilities.pace.readMicroseconds
+        return message
+    }
+}

@@ -1,0 +1,66 @@
+import MusterAPI
+import MusterCatalog
+import MusterModel
+import MusterStore
+import MusterTestSupport
+import MusterTransfer
+import SwiftProtobuf
+import Testing
+
+@testable import MusterCoordinator
+
+@Suite("What a store promises is measured and recorded", .timeLimit(.minutes(10)))
+struct ProbeTests {
+    @Test func aProbeIsRecordedAndShown() async throws {
+        let rig = try await Rig()
+        try await rig.serve { server in
+            #expect(try await server.asAdmin.send(.admin, .get, "/v1/stores/main/probe").status == 404)
+            let probe: Muster_V1_StoreProbe = try await server.asAdmin.post(
+                .admin, "/v1/stores/main/probe", Muster_V1_StoreChangeRequest())
+            let outcomes = Dictionary(uniqueKeysWithValues: probe.findings.map { ($0.capability, $0.outcome) })
+            #expect(
+                outcomes == [
+                    "read-after-write": "held", "create-only": "held", "range-reads": "held", "listing": "held",
+                    "deletion": "held", "checksum-refusal": "absent", "clock": "absent", "object-lock": "absent",
+                ])
+            let usable = probe.features.filter(\.lacks.isEmpty).map(\.name)
+            #expect(usable == ["replicas", "deletion", "rebuild"])
+            #expect(probe.putBytesPerSecond > 0 && probe.readMicroseconds > 0)
+            let shown: Muster_V1_StoreProbe = try await server.asAdmin.get(.admin, "/v1/stores/main/probe")
+            #expect(shown == probe)
+            #expect(try await rig.store().objects(.probes, maximumCount: 10).isEmpty)
+            #expect(try await server.asAdmin.send(.admin, .get, "/v1/stores/nothing/probe").status == 404)
+        }
+    }
+
+    @Test func aBrokenPromiseIsSaid() async throws {
+        let rig = try await Rig()
+        try await rig.serve(wrapStore: { FaultyStore($0, faults: [.flipBit(ofRead: 2, bit: 3)]) }) { server in
+            let probe: Muster_V1_StoreProbe = try await server.asAdmin.post(
+                .admin, "/v1/stores/main/probe", Muster_V1_StoreChangeRequest())
+            let finding = try #require(probe.findings.first { $0.outcome == "broken" })
+            #expect(finding.capability == "read-after-write" && finding.detail.contains("other bytes"))
+            #expect(probe.features.allSatisfy { $0.lacks.first == "read-after-write" })
+        }
+    }
+
+    @Test func aStoreThatLacksAPromiseIsNotAdded() async throws {
+        let rig = try await Rig()
+        let wrap: @Sendable (any Store) -> any Store = { store in
+            store.name == "bad" ? FaultyStore(store, faults: [.flipBit(ofRead: 1, bit: 3)]) : store
+        }
+        try await rig.serve(wrapStore: wrap) { server in
+            var request = Muster_V1_StoreAddRequest()
+            (request.name, request.url) = ("bad", rig.directory.file("bad"))
+            let refused = try await server.asAdmin.tryPost(.admin, "/v1/stores", request)
+            #expect(refused.status == 400 && refused.error.summary.contains("read-after-write"))
+            (request.name, request.url) = ("good", rig.directory.file("good"))
+            #expect(try await server.asAdmin.tryPost(.admin, "/v1/stores", request).status == 200)
+            let list: Muster_V1_StoreList = try await server.asAdmin.get(.admin, "/v1/stores")
+            #expect(list.stores.map(\.name) == ["main", "good"])
+            // What was measured at its beginning is kept.
+            let shown: Muster_V1_StoreProbe = try await server.asAdmin.get(.admin, "/v1/stores/good/probe")
+            #expect(shown.findings.count == StoreCapabilities.Capability.allCases.count)
+        }
+    }
+}
