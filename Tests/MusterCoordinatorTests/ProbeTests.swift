@@ -22,6 +22,7 @@ struct ProbeTests {
                 outcomes == [
                     "read-after-write": "held", "create-only": "held", "range-reads": "held", "listing": "held",
                     "deletion": "held", "checksum-refusal": "absent", "clock": "absent", "object-lock": "absent",
+                    "signed-urls": "absent",
                 ])
             let usable = probe.features.filter(\.lacks.isEmpty).map(\.name)
             #expect(usable == ["replicas", "deletion", "rebuild"])

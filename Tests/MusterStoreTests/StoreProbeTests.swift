@@ -50,7 +50,8 @@ struct StoreProbeTests {
         let plain = try await Self.probe(MemoryStore()).measure()
         #expect(plain.finding(.checksumRefusal)?.outcome == .absent)
         let error = #expect(throws: StoreCapabilityMissing.self) { try plain.require(.signedUploads, of: "memory") }
-        #expect(error?.obstacles.map(\.capability) == [.checksumRefusal, .clock])
+        #expect(error?.obstacles.map(\.capability) == [.checksumRefusal, .clock, .signedURLs])
+        #expect(capabilities.has(.signedURLs))
     }
 
     @Test(arguments: [(-301, false), (-299, true), (0, true), (300, true), (301, false)])
@@ -216,6 +217,7 @@ private final class AskedStore: ProbedStore {
         return isChecked
     }
 
+    let signsURLs = true
     func time() async throws(StoreError) -> Timestamp? { theirTime }
     func locksObjects() async throws(StoreError) -> Bool? { false }
 

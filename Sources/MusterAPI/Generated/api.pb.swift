@@ -1581,7 +1581,8 @@ package nonisolated struct Muster_V1_StoreFinding: Sendable {
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
-  /// "read-after-write", "create-only", "checksum-refusal", "range-reads", "listing", "deletion", "clock" or "object-lock".
+  /// "read-after-write", "create-only", "checksum-refusal", "range-reads", "listing", "deletion", "clock", "object-lock"
+  /// or "signed-urls".
   package var capability: String = String()
 
   /// "held", "broken" or "absent" (the store does not offer it).

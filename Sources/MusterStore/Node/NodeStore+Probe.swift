@@ -3,6 +3,8 @@ package import MusterModel
 import MusterTransfer
 
 extension NodeStore: ProbedStore {
+    package var signsURLs: Bool { false }
+
     package func refusesWrongChecksum(_ name: ObjectName, _ bytes: [UInt8]) async throws(StoreError) -> Bool? {
         var request = connection.request(.put, name)
         request.headers[NodeStoreWire.hashHeader] = Hex.encode(SHA256.hash(data: bytes + [0]))

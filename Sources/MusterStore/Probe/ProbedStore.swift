@@ -2,7 +2,10 @@ package import MusterModel
 
 /// What a probe asks of a store beside what every store does; a store that is none of these is not asked.
 package protocol ProbedStore: Store {
-    /// Sends bytes together with a checksum that is not theirs.
+    /// Whether it hands out signed URLs for puts.
+    var signsURLs: Bool { get }
+
+    /// Sends bytes together with a checksum that is not theirs; under a signed URL, where it hands these out.
     ///
     /// - Returns: whether the store refused them for that; nil where it takes no checksum.
     func refusesWrongChecksum(_ name: ObjectName, _ bytes: [UInt8]) async throws(StoreError) -> Bool?

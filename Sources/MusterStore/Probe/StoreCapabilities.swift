@@ -18,6 +18,8 @@ package struct StoreCapabilities: Codable, Hashable, Sendable {
         case clock
         /// Objects can be kept from deletion for a time that nobody can shorten.
         case objectLock = "object-lock"
+        /// An address can be handed out under which somebody else may put one object.
+        case signedURLs = "signed-urls"
     }
 
     package enum Outcome: String, Codable, Sendable {
@@ -79,7 +81,7 @@ package enum StoreFeature: String, Sendable, CaseIterable {
         case .replicas: [.readAfterWrite, .createOnly, .rangeReads]
         case .deletion: [.readAfterWrite, .createOnly, .rangeReads, .deletion]
         case .rebuild: [.readAfterWrite, .createOnly, .rangeReads, .listing]
-        case .signedUploads: [.readAfterWrite, .createOnly, .rangeReads, .checksumRefusal, .clock]
+        case .signedUploads: [.readAfterWrite, .createOnly, .rangeReads, .checksumRefusal, .clock, .signedURLs]
         }
     }
 }

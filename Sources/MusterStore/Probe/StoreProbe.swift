@@ -27,6 +27,7 @@ package struct StoreProbe: Sendable {
             for (capability, trial) in trials { findings.append(try await outcome(of: capability, trial)) }
             findings.append(try await clockFinding())
             findings.append(try await lockFinding())
+            findings.append(signingFinding)
             let pace = try await pace()
             // Last: it also shows that what was deleted above stays away.
             let deletion = try await outcome(of: .deletion, tryDeletion)
@@ -84,6 +85,12 @@ package struct StoreProbe: Sendable {
         return locks
             ? Finding(.objectLock, .held, "objects can be locked")
             : Finding(.objectLock, .absent, "it is not switched on")
+    }
+
+    private var signingFinding: Finding {
+        (store as? any ProbedStore)?.signsURLs == true
+            ? Finding(.signedURLs, .held, "the store takes them")
+            : Finding(.signedURLs, .absent, "stores of this kind have none")
     }
 
     /// As S3 and signed URLs take it: a request that is a quarter of an hour off is refused.
