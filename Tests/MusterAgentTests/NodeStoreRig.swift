@@ -30,9 +30,7 @@ struct NodeStoreRig {
         try directory.create()
         let identity = NodeIdentity(node: node, from: .system)
         try identity.write(to: directory)
-        let pair = try nodePair(node)
-        try MusterAgent.PrivateFile.write(pair.certificate, to: directory.certificateFile)
-        try MusterAgent.PrivateFile.write(pair.key, to: directory.certificateKeyFile)
+        try keep(try nodePair(node))
         try MusterAgent.PrivateFile.write(try authority.certificatePEM, to: directory.authorityFile)
         try directory.write(
             AgentConfiguration(coordinatorURL: "https://localhost:1", nodeName: "edge", nodeID: node))
@@ -45,11 +43,17 @@ struct NodeStoreRig {
     var storePath: String { folder.file("store") }
     var spoolPath: String { folder.file("spool") }
 
-    func nodePair(_ node: NodeID) throws -> TLSFiles.Identity {
+    func nodePair(_ node: NodeID, at now: Timestamp = Self.now) throws -> TLSFiles.Identity {
         let request = try CertificateRequest(for: node)
         let issued = try authority.issueNode(
-            request: request.request, node: node, random: .system, now: Self.now)
+            request: request.request, node: node, random: .system, now: now)
         return TLSFiles.Identity(certificate: issued.pem, key: request.privateKey)
+    }
+
+    /// Puts a certificate and its key where the node's are.
+    func keep(_ pair: TLSFiles.Identity) throws {
+        try MusterAgent.PrivateFile.write(pair.key, to: directory.certificateKeyFile)
+        try MusterAgent.PrivateFile.write(pair.certificate, to: directory.certificateFile)
     }
 
     func coordinatorPair(lifetime: Duration = .seconds(3600)) throws -> TLSFiles.Identity {
@@ -82,18 +86,16 @@ struct NodeStoreRig {
     }
 
     /// Serves the store, runs `body` with the port, and shuts the server down, whatever happens.
-    func serve(_ body: (Int) async throws -> Void) async throws {
-        var logger = Logger(label: "test")
-        logger.logLevel = .critical
-        let start = ContinuousClock.now
-        let environment = AgentEnvironment(
-            clock: SystemClock(), monotonic: { ContinuousClock.now - start }, sleep: { try await Task.sleep(for: $0) },
-            random: .system, logger: logger, cores: 1, version: "test")
+    func serve(
+        sleep: @escaping @Sendable (Duration) async throws -> Void = { try await Task.sleep(for: $0) },
+        _ body: (Int) async throws -> Void
+    ) async throws {
+        let environment = Self.environment(sleep: sleep)
         let service = try await NodeStoreService(
             directory: directory,
             settings: .init(path: storePath, host: "127.0.0.1", port: 0, quotaBytes: quotaBytes),
             environment: environment)
-        let group = ServiceGroup(configuration: .init(services: [service], logger: logger))
+        let group = ServiceGroup(configuration: .init(services: [service], logger: environment.logger))
         let running = Task { try await group.run() }
         let outcome: Result<Void, any Error>
         do {
@@ -105,6 +107,17 @@ struct NodeStoreRig {
         await group.triggerGracefulShutdown()
         try await running.value
         try outcome.get()
+    }
+
+    static func environment(
+        sleep: @escaping @Sendable (Duration) async throws -> Void = { try await Task.sleep(for: $0) }
+    ) -> AgentEnvironment {
+        var logger = Logger(label: "test")
+        logger.logLevel = .critical
+        let start = ContinuousClock.now
+        return AgentEnvironment(
+            clock: SystemClock(), monotonic: { ContinuousClock.now - start }, sleep: sleep, random: .system,
+            logger: logger, cores: 1, version: "test")
     }
 
     struct SystemClock: WallClock {

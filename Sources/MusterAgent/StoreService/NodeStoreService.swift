@@ -30,7 +30,7 @@ package struct NodeStoreService: Service {
     private static let headerBytes = 16 << 10
     private static let headerFields = 64
     private static let idleTimeout = TimeAmount.seconds(75)
-    private static let connections = 64
+    private static let connections = 256
     private static let connectionsPerAddress = 32
     private static let identityPeriod = Duration.seconds(60)
 
