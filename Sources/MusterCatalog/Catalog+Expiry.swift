@@ -57,9 +57,9 @@ extension Catalog {
                 guard try Self.revision(in: database) == verdict.revision, try !Self.isFrozen(id, in: database)
                 else { return nil }
                 let count = try part.count { item in
-                    try Self.mark(item.number, of: id, run: run, graceUntil: item.graceUntil, now: now, in: database)
+                    try Self.mark(item.number, run: run, graceUntil: item.graceUntil, now: now, in: database)
                 }
-                try Self.count(count, in: run, actor: actor, now: now, in: database)
+                try Self.count(count, of: id, in: run, actor: actor, now: now, in: database)
                 return count
             }
             guard let count else { break }
@@ -91,10 +91,10 @@ extension Catalog {
             let number: Int64 = row["number"]
             // A person's word counts for more than an undo of before.
             try database.run("UPDATE snapshot SET spared_until = NULL WHERE number = ?", [number])
-            guard try Self.mark(number, of: id, run: run, graceUntil: graceUntil, now: now, in: database) else {
+            guard try Self.mark(number, run: run, graceUntil: graceUntil, now: now, in: database) else {
                 return .newestVerified
             }
-            try Self.count(1, in: run, actor: actor, now: now, in: database)
+            try Self.count(1, of: id, in: run, actor: actor, now: now, in: database)
             return .marked
         }
     }
@@ -160,16 +160,10 @@ extension Catalog {
 
     /// - Returns: false where it may not be marked, or is.
     private static func mark(
-        _ number: Int64, of id: DatabaseID, run: RunID, graceUntil: Timestamp, now: Timestamp,
-        in database: GRDB.Database
+        _ number: Int64, run: RunID, graceUntil: Timestamp, now: Timestamp, in database: GRDB.Database
     ) throws -> Bool {
         try database.run(markStatement, [now.microseconds, run.blob, graceUntil.microseconds, number])
-        guard database.changesCount > 0 else { return false }
-        try database.run(
-            """
-            UPDATE database SET snapshot_count = snapshot_count - 1, expired_count = expired_count + 1 WHERE id = ?
-            """, [id.blob])
-        return true
+        return database.changesCount > 0
     }
 
     static let markStatement = """
@@ -220,9 +214,13 @@ extension Catalog {
         """
 
     private static func count(
-        _ marked: Int, in run: RunID, actor: String, now: Timestamp, in database: GRDB.Database
+        _ marked: Int, of id: DatabaseID, in run: RunID, actor: String, now: Timestamp, in database: GRDB.Database
     ) throws {
         guard marked > 0 else { return }
+        try database.run(
+            """
+            UPDATE database SET snapshot_count = snapshot_count - ?1, expired_count = expired_count + ?1 WHERE id = ?2
+            """, [marked, id.blob])
         try database.run(
             """
             INSERT INTO retention_run(id, actor, at, marked) VALUES (?, ?, ?, ?)
