@@ -51,6 +51,17 @@ extension EndToEnd {
             #expect(try await again.end() == 0, "\(again.standardError)")
         }
 
+        @Test func aProbeSaysWhatAStorePromises() async throws {
+            let fleet = try await Fleet()
+            #expect(try await fleet.run("store", "probe", "main", "--last").status == 3)
+            let probe = try await fleet.json("store", "probe", "main")
+            #expect(probe["store"].text == "main")
+            let held = probe["findings"].list.filter { $0["outcome"].text == "held" }.map { $0["capability"].text }
+            #expect(held == ["read-after-write", "create-only", "range-reads", "listing", "deletion"])
+            #expect(try await fleet.json("store", "probe", "main", "--last") == probe)
+            #expect(try await fleet.run("store", "probe", "nothing").status == 3)
+        }
+
         private func answers(_ store: NodeStore, _ server: Launched) async throws -> Bool {
             try #require(server.isRunning, "the store's server ended: \(server.standardError)")
             do {

@@ -1,5 +1,6 @@
 import MusterAPI
 import MusterCatalog
+import MusterFormat
 import MusterModel
 import MusterStore
 import MusterTestSupport
@@ -42,6 +43,21 @@ struct ProbeTests {
             let finding = try #require(probe.findings.first { $0.outcome == "broken" })
             #expect(finding.capability == "read-after-write" && finding.detail.contains("other bytes"))
             #expect(probe.features.allSatisfy { $0.lacks.first == "read-after-write" })
+        }
+    }
+
+    @Test func whatAProbeLeftThatWasCutOffIsRemovedByTheNextOne() async throws {
+        let rig = try await Rig()
+        try await rig.serve { server in
+            let coordinator = server.service.coordinator
+            let store = try #require(coordinator.stores.store(named: "main"))
+            let (cut, strange) = (ProbeID(from: .system), ProbeID(from: .system))
+            for number: UInt64 in [0, 1, 7, 63] { try await store.store.put(.probe(cut, number), [1]) }
+            try await store.store.put(.probe(strange, 0), [1])
+            try await coordinator.catalog.set("probe-under-way-\(store.number)", to: cut.bytes)
+            _ = try await server.asAdmin.tryPost(.admin, "/v1/stores/main/probe", Muster_V1_StoreChangeRequest())
+            let left = try await rig.store().objects(.probes, maximumCount: 100).map(\.name)
+            #expect(left == [.probe(strange, 0)], "only what is known by its name is deleted")
         }
     }
 

@@ -9,9 +9,7 @@ import MusterStore
 extension Coordinator {
     func probeStore(_ call: Call) async throws -> Response {
         let store = try knownStore(call.parameters[0])
-        let capabilities = try await probing.pass {
-            try await proving.measure(try await store.store.direct())
-        }
+        let capabilities = try await probing.pass { try await measure(store) }
         let now = clock.now()
         try await catalog.record(
             probe: StoreProving.record(of: capabilities), ofStore: store.number, at: now)
@@ -22,6 +20,18 @@ extension Coordinator {
                 metadata: ["store": "\(store.name)", "reason": "\(finding.capability.rawValue): \(finding.detail)"])
         }
         return try call.answer(Self.message(capabilities, of: store.name, at: now))
+    }
+
+    /// A probe that a crash cut off has left objects, which are removed by name before the next one begins.
+    private func measure(_ store: OpenStore) async throws -> StoreCapabilities {
+        let direct = try await store.store.direct()
+        let setting = "probe-under-way-\(store.number)"
+        if let bytes = try await catalog.setting(setting), let id = ProbeID(bytes: bytes) {
+            try await StoreProbe.remove(id, from: direct)
+        }
+        let capabilities = try await proving.measure(direct) { try await catalog.set(setting, to: $0.bytes) }
+        try await catalog.set(setting, to: [])
+        return capabilities
     }
 
     /// The newest probe that was recorded.

@@ -7,10 +7,14 @@ struct StoreProving: Sendable {
     let clock: any WallClock
     let random: RandomSource
 
-    func measure(_ store: any Store) async throws(StoreError) -> StoreCapabilities {
+    /// - Parameter begin: told of the probe before it makes anything.
+    func measure(
+        _ store: any Store, begin: (ProbeID) async throws -> Void = { _ in }
+    ) async throws -> StoreCapabilities {
         let ticks = ContinuousClock()
         let start = ticks.now
         let probe = StoreProbe(store, random: random, clock: clock) { start.duration(to: ticks.now) }
+        try await begin(probe.id)
         return try await probe.measure()
     }
 

@@ -8,6 +8,9 @@ import Synchronization
 package struct StoreProbe: Sendable {
     typealias Finding = StoreCapabilities.Finding
 
+    /// No probe uses more names.
+    fileprivate static let maximumNames: UInt64 = 64
+
     let store: any Store
     let run: ProbeRun
     private let clock: any WallClock
@@ -19,6 +22,22 @@ package struct StoreProbe: Sendable {
     ) {
         (self.store, self.clock, self.monotonic) = (store, clock, monotonic)
         run = ProbeRun(random: random)
+    }
+
+    /// What `remove` needs, should this probe be cut off.
+    package var id: ProbeID { run.id }
+
+    /// Deletes by their exact names what a probe may have left that was cut off.
+    package static func remove(_ id: ProbeID, from store: any Store) async throws(StoreError) {
+        for number in 0..<maximumNames {
+            do throws(StoreError) {
+                try await store.delete(.probe(id, number))
+            } catch .notFound {
+                continue
+            } catch {
+                throw error
+            }
+        }
     }
 
     package func measure() async throws(StoreError) -> StoreCapabilities {
@@ -146,6 +165,7 @@ final class ProbeRun: Sendable {
 
     func newName() -> ObjectName {
         count.withLock { count in
+            precondition(count < StoreProbe.maximumNames, "a probe uses more names than are removed after it")
             defer { count += 1 }
             return .probe(id, count)
         }
