@@ -29,10 +29,11 @@ package struct CoordinatorService: Service {
     /// Opens the coordinator that `initialise` made in `directory`.
     ///
     /// Completes receipts that a crash left unfinished, as far as the stores take them. Another process in the same directory is refused.
+    /// - Parameter storePatience: how long a node that keeps a store may take to answer at all.
     /// - Parameter wrapStore: for tests: puts faults between the coordinator and each of its stores.
     package init(
         directory: CoordinatorDirectory, clock: some WallClock, random: RandomSource, logger: Logger,
-        wrapStore: @escaping @Sendable (any Store) -> any Store = { $0 }
+        storePatience: Duration = .seconds(5), wrapStore: @escaping @Sendable (any Store) -> any Store = { $0 }
     ) async throws {
         let settings = try CoordinatorSettings(yaml: try Self.settingsText(directory))
         lock = try DirectoryLock(directory)
@@ -54,7 +55,8 @@ package struct CoordinatorService: Service {
         guard !entries.isEmpty else { throw CoordinatorSetupError.noStore }
         let opening = StoreOpening(
             clock: clock, random: random, wrap: wrapStore,
-            nodes: try NodeStoreAccess(authority: authority, directory: directory, random: random, now: clock.now()))
+            nodes: try NodeStoreAccess(
+                authority: authority, directory: directory, random: random, now: clock.now(), patience: storePatience))
         coordinator = Coordinator(
             catalog: catalog,
             stores: StoreSet(try entries.map(opening.connect), placement: settings.placement), authority: authority,

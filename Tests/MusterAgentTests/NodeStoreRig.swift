@@ -70,7 +70,7 @@ struct NodeStoreRig {
     static var settings: HTTPClient.Settings {
         var settings = HTTPClient.Settings()
         // A machine that runs all tests at once may keep the server from a handshake for longer than 10 seconds.
-        settings.connectTimeout = .seconds(120)
+        settings.connectTimeout = .seconds(500)
         return settings
     }
 
@@ -82,7 +82,8 @@ struct NodeStoreRig {
         return try NodeStore(
             name: "elsewhere", place: .init(host: "127.0.0.1", port: port, node: node ?? self.node),
             tls: try tls ?? self.tls(try coordinatorPair()), spool: spoolPath,
-            retry: .init(policy: policy, random: .system, clock: ContinuousClock()), settings: Self.settings)
+            retry: .init(policy: policy, random: .system, clock: ContinuousClock(), stallTimeout: .seconds(500)),
+            settings: Self.settings)
     }
 
     /// Serves the store, runs `body` with the port, and shuts the server down, whatever happens.

@@ -12,8 +12,13 @@ struct NodeStoreAccess: Sendable {
     private let tls: TLSFiles
     private let spool: String
     private let random: RandomSource
+    private let patience: Duration
 
-    init(authority: Authority, directory: CoordinatorDirectory, random: RandomSource, now: Timestamp) throws {
+    /// - Parameter patience: how long a store's node may take to answer at all.
+    init(
+        authority: Authority, directory: CoordinatorDirectory, random: RandomSource, now: Timestamp,
+        patience: Duration
+    ) throws {
         let key = try Authority.drawKey(random)
         let issued = try authority.issueCoordinator(
             publicKey: Certificate.PublicKey(key.publicKey), random: random, now: now)
@@ -21,17 +26,19 @@ struct NodeStoreAccess: Sendable {
             authority: try authority.certificatePEM,
             identity: TLSFiles.Identity(certificate: issued.pem, key: key.pemRepresentation))
         spool = directory.spool
-        self.random = random
+        (self.random, self.patience) = (random, patience)
         try PrivateFile.makeDirectory(spool)
     }
 
     func open(_ place: NodeStore.Place, name: String) throws(StoreError) -> NodeStore {
         var settings = HTTPClient.Settings()
         // Others wait meanwhile, and there are other stores.
-        settings.connectTimeout = .seconds(5)
+        settings.connectTimeout = patience
         return try NodeStore(
             name: name, place: place, tls: tls, spool: spool,
-            retry: NodeStore.Retry(random: random, clock: ContinuousClock()), settings: settings)
+            retry: NodeStore.Retry(
+                random: random, clock: ContinuousClock(), stallTimeout: max(patience, .seconds(60))),
+            settings: settings)
     }
 }
 

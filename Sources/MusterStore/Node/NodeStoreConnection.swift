@@ -4,8 +4,6 @@ import Synchronization
 
 /// Sends requests to one node's store, again where that may help, and says what its answers mean.
 final class NodeStoreConnection: Sendable {
-    private static let stallTimeout = Duration.seconds(60)
-
     let store: String
     private let base: String
     private let address: String
@@ -39,7 +37,7 @@ final class NodeStoreConnection: Sendable {
     ) -> HTTPRequest {
         // A refusal's text may be longer than what was asked for.
         var request = HTTPRequest(
-            method, base + path, timeout: nil, stallTimeout: Self.stallTimeout,
+            method, base + path, timeout: nil, stallTimeout: retry.stallTimeout,
             maximumResponseBytes: max(maximumResponseBytes, NodeStoreWire.maximumTextBytes))
         request.connectTo = address
         return request
