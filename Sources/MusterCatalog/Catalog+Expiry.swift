@@ -196,15 +196,16 @@ extension Catalog {
     }
 
     /// Marked snapshots that are the last verified ones of their lineages: verdicts may fall after a mark was made.
-    static func lastVerified(of id: DatabaseID, in database: GRDB.Database) throws -> [Int64] {
-        try database.rows(lastVerifiedQuery, [id.blob]).compactMap { $0["number"] }
+    /// Only those whose grace is not over: what gc may have forgotten must not come back.
+    static func lastVerified(of id: DatabaseID, now: Timestamp, in database: GRDB.Database) throws -> [Int64] {
+        try database.rows(lastVerifiedQuery, [id.blob, now.microseconds]).compactMap { $0["number"] }
     }
 
     static let lastVerifiedQuery = """
         SELECT (SELECT v.number FROM snapshot v WHERE v.lineage = f.id AND v.expired_at IS NOT NULL
-                AND v.verified_at IS NOT NULL AND v.verdict NOT LIKE 'failed%'
+                AND v.grace_until > ?2 AND v.verified_at IS NOT NULL AND v.verdict NOT LIKE 'failed%'
                 ORDER BY v.received_at DESC, v.number DESC LIMIT 1) AS number
-        FROM lineage f WHERE f.database = ? AND NOT EXISTS
+        FROM lineage f WHERE f.database = ?1 AND NOT EXISTS
             (SELECT 1 FROM snapshot v WHERE v.lineage = f.id AND v.expired_at IS NULL AND v.verified_at IS NOT NULL
                 AND v.verdict NOT LIKE 'failed%')
         """

@@ -143,7 +143,7 @@ extension Catalog {
         let interval = slotInterval(owner, now: now)
         let flood = retention.isEmpty ? nil : try Self.flood(of: id, interval: interval, now: now, in: database)
         let alarm = standing ?? (flood == nil ? nil : "flood")
-        let (lastVerified, revision) = (try lastVerified(of: id, in: database), try revision(in: database))
+        let (lastVerified, revision) = (try lastVerified(of: id, now: now, in: database), try revision(in: database))
         guard isShown || (!retention.isEmpty && alarm == nil) else {
             return RetentionVerdict(
                 decisions: [], receivedAt: [], alarm: alarm, flood: flood, keptCount: owner["snapshot_count"],

@@ -124,6 +124,17 @@ struct RetentionTests {
         #expect(try await history.live() == [1, 3], "the failed one is given up in its place")
     }
 
+    @Test mutating func whatGcMayHaveForgottenDoesNotComeBack() async throws {
+        try await grow(4)
+        for index in [1, 2] { try await history.verify(history.ids[index]) }
+        try await history.setPolicy(.fleet, ["keep-last": "1"])
+        try await history.apply()
+        fixture.clock.advance(by: .seconds(7 * 86_400))
+        try await history.verify(history.ids[2], passes: false)
+        try await history.apply()
+        #expect(try await history.live() == [3])
+    }
+
     @Test(arguments: Catalog.freezingAlarms)
     mutating func anAlarmFreezesItsDatabaseUntilItIsCleared(kind: String) async throws {
         try await grow(4)
