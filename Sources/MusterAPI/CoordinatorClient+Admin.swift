@@ -56,5 +56,20 @@ extension CoordinatorClient {
         try await get("/v1/stores/\(escaped(store))/probe")
     }
 
+    package func stores() async throws(CoordinatorError) -> Muster_V1_StoreList { try await get("/v1/stores") }
+
+    package func add(store request: Muster_V1_StoreAddRequest) async throws(CoordinatorError) -> Muster_V1_StoreList {
+        try await post("/v1/stores", request, timeout: .seconds(600), repeatable: false)
+    }
+
+    /// - Parameter placement: "active", "draining" or "lost".
+    package func change(
+        store: String, to placement: String
+    ) async throws(CoordinatorError) -> Muster_V1_StoreList {
+        var request = Muster_V1_StoreChangeRequest()
+        request.placement = placement
+        return try await post("/v1/stores/\(escaped(store))", request)
+    }
+
     package func status() async throws(CoordinatorError) -> Muster_V1_Status { try await get("/v1/status") }
 }

@@ -5,12 +5,12 @@ package import MusterModel
 /// The queue of copies that are wanted, and what becomes of them.
 extension Catalog {
     package struct Replication: Hashable, Sendable {
-        package enum Kind: String, Sendable { case pack, snapshot }
+        package enum Kind: String, Sendable, CaseIterable { case keys, pack, snapshot }
 
         package let number: Int64
         package let store: Int64
         package let kind: Kind
-        /// The number of the pack or of the snapshot.
+        /// The number of the node, of the pack or of the snapshot.
         package let subject: Int64
         package let attempts: Int
     }
@@ -51,7 +51,7 @@ extension Catalog {
     /// When the next copy to this store may be tried; nil where none is wanted.
     package func nextReplication(to store: Int64) async throws(CatalogError) -> Timestamp? {
         try await read { database in
-            let times: [Int64?] = try [Replication.Kind.pack, .snapshot].map { kind in
+            let times: [Int64?] = try Replication.Kind.allCases.map { kind in
                 try database.value(
                     "SELECT min(due_at) FROM replication WHERE store = ? AND kind = ?", [store, kind.rawValue])
             }
@@ -169,7 +169,8 @@ extension Catalog {
     }
 
     private static func hasKeys(of node: NodeID, in store: Int64, _ database: GRDB.Database) throws -> Bool {
-        try database.row("SELECT 1 FROM key_replica WHERE node = ? AND store = ?", [node.blob, store]) != nil
+        try database.row(
+            "SELECT 1 FROM key_replica WHERE node = ? AND store = ? AND state = 'present'", [node.blob, store]) != nil
     }
 
     // MARK: - What was copied

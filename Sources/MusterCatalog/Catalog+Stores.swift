@@ -80,25 +80,6 @@ extension Catalog {
         }
     }
 
-    /// Nodes whose key record a store holds.
-    package func nodesWithKeys(in store: Int64) async throws(CatalogError) -> Set<NodeID> {
-        try await read { database in
-            Set(
-                try database.rows("SELECT node FROM key_replica WHERE store = ?", [store])
-                    .map { try $0.identifier("node") })
-        }
-    }
-
-    package func recordKeys(of node: NodeID, in stores: [Int64]) async throws(CatalogError) {
-        try await write { database in
-            for store in stores { try Self.recordKeys(of: node, in: store, database) }
-        }
-    }
-
-    static func recordKeys(of node: NodeID, in store: Int64, _ database: GRDB.Database) throws {
-        try database.run("INSERT INTO key_replica VALUES (?, ?) ON CONFLICT DO NOTHING", [node.blob, store])
-    }
-
     static let standingQuery = """
         SELECT (SELECT count(*) FROM (SELECT 1 FROM pack_replica WHERE store = ?1 AND state <> 'present' LIMIT ?2))
             + (SELECT count(*) FROM (SELECT 1 FROM manifest_replica WHERE store = ?1

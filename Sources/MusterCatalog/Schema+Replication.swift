@@ -1,7 +1,7 @@
 /// The tables of what has to be copied from store to store.
 ///
 /// `replication` has a row for each copy that is wanted and not there: of a snapshot (its manifest, its receipt and what
-/// they need), or of one pack whose copy is bad. A row goes in the transaction that records the copy, so the queue
+/// they need), or of one pack or key record whose copy is bad. A row goes in the transaction that records the copy, so the queue
 /// survives every restart. `discarded_object` names objects that nothing refers to any more, by their exact physical
 /// names: bad copies in quarantine until `not_before`, and what a better copy replaced. As a name is never used
 /// again, deleting one of them is right at any later time; only gc does it.
@@ -10,12 +10,16 @@ extension Schema {
         CREATE TABLE key_replica(
             node BLOB NOT NULL REFERENCES node(id),
             store INTEGER NOT NULL REFERENCES store(number),
+            object TEXT NOT NULL,
+            state TEXT NOT NULL CHECK (state IN ('present', 'damaged', 'missing')),
+            hashed_at INTEGER NOT NULL,
             PRIMARY KEY (node, store)) STRICT, WITHOUT ROWID;
+        CREATE INDEX key_replica_by_age ON key_replica(store, hashed_at);
 
         CREATE TABLE replication(
             number INTEGER PRIMARY KEY,
             store INTEGER NOT NULL REFERENCES store(number),
-            kind TEXT NOT NULL CHECK (kind IN ('pack', 'snapshot')),
+            kind TEXT NOT NULL CHECK (kind IN ('keys', 'pack', 'snapshot')),
             subject INTEGER NOT NULL,
             due_at INTEGER NOT NULL,
             attempts INTEGER NOT NULL DEFAULT 0,

@@ -20,7 +20,8 @@ enum Schema {
             added_at INTEGER NOT NULL) STRICT;
 
         CREATE TABLE node(
-            id BLOB NOT NULL PRIMARY KEY CHECK (length(id) = 16),
+            number INTEGER PRIMARY KEY,
+            id BLOB NOT NULL UNIQUE CHECK (length(id) = 16),
             name TEXT NOT NULL UNIQUE,
             scope BLOB NOT NULL UNIQUE CHECK (length(scope) = 16),
             signing_key BLOB NOT NULL CHECK (length(signing_key) = 32),
@@ -178,6 +179,7 @@ enum Schema {
             wanting INTEGER NOT NULL DEFAULT 0,
             UNIQUE (id, scope)) STRICT;
         CREATE INDEX pack_wanting ON pack(scope) WHERE wanting;
+        CREATE INDEX pack_lost ON pack(number) WHERE wanting AND committed;
 
         CREATE TABLE pack_replica(
             pack INTEGER NOT NULL REFERENCES pack(number),

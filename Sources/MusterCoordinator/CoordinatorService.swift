@@ -79,6 +79,7 @@ package struct CoordinatorService: Service {
             try application(.admin, coordinator.settings.adminListen),
             InspectionService(coordinator: coordinator),
             ReplicationService(coordinator: coordinator),
+            ScrubService(coordinator: coordinator),
             HousekeepingService(coordinator: coordinator),
             RetentionService(coordinator: coordinator),
         ]

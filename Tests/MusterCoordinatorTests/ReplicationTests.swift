@@ -128,6 +128,72 @@ struct ReplicationTests {
         }
     }
 
+    @Test(arguments: ["flipped", "missing"])
+    func aKeyRecordIsRepairedFromAnotherStore(damage: String) async throws {
+        let rig = try await Rig(stores: 2)
+        try await rig.serve { server in
+            let lineage = try await TestLineage.make(server, count: 2)
+            try await Self.settle(server)
+            let sound = try await Self.contents(rig, 1)
+            let path = try await Self.firstFile(rig, 2, .nodes)
+            if damage == "missing" {
+                try FileManager.default.removeItem(atPath: path)
+            } else {
+                try Self.rewrite(path) { $0[$0.count / 2] ^= 1 }
+            }
+            let found = try await InspectionTests.verify(server, "scrub", lineage.snapshots)
+            #expect(
+                Set(found.failed.map(\.store)) == ["store2"],
+                "repaired before the second snapshot was looked at, or after")
+            try await Self.settle(server)
+            #expect(try await InspectionTests.verify(server, "scrub", lineage.snapshots).passed == 2)
+            let keys = try await rig.store(2).objects(.nodes, maximumCount: 10).map(\.name.description)
+            let made = try #require(keys.first { !path.hasSuffix($0) })
+            let bytes = try await rig.store(2).read(try #require(ObjectName(made)), maximumBytes: 1 << 20)
+            #expect(bytes == sound[String(made.split(separator: ".")[0])])
+        }
+    }
+
+    @Test(arguments: ["packs", "manifests", "receipts", "nodes"])
+    func theScrubFindsDamageByItselfAndItHeals(kind: String) async throws {
+        let rig = try await Rig(stores: 2)
+        try await rig.serve { server in
+            let lineage = try await TestLineage.make(server, count: 2)
+            try await Self.settle(server)
+            let prefixes = [
+                "packs": ObjectPrefix.packs, "manifests": .manifests, "receipts": .receipts, "nodes": .nodes,
+            ]
+            let path = try await Self.firstFile(rig, 2, try #require(prefixes[kind]))
+            try Self.rewrite(path) { $0[$0.count / 2] ^= 1 }
+            let coordinator = server.service.coordinator
+            let scrub = ScrubService(coordinator: coordinator)
+            let store = try #require(coordinator.stores.store(named: "store2"))
+            let pace = CopyPace(bytesPerSecond: 0, clock: server.rig.clock)
+            #expect(try await !scrub.scrubBatch(of: store, pace), "all of it was hashed when it came")
+            server.rig.clock.advance(by: .seconds(8 * 86_400))
+            #expect(try await scrub.scrubBatch(of: store, pace))
+            #expect(try await !scrub.scrubBatch(of: store, pace), "what was read is not due again")
+            try await Self.settle(server)
+            #expect(try await InspectionTests.verify(server, "scrub", lineage.snapshots).passed == 2)
+        }
+    }
+
+    @Test func onceItIsHealedNoAlarmStands() async throws {
+        let rig = try await Rig(stores: 2)
+        try await rig.serve { server in
+            let lineage = try await TestLineage.make(server, count: 2)
+            try await Self.settle(server)
+            try Self.rewrite(try await Self.firstFile(rig, 2, .packs)) { $0[$0.count / 2] ^= 1 }
+            #expect(try await InspectionTests.verify(server, "scrub", lineage.snapshots).failed.isEmpty == false)
+            // Nobody asks for another inspection.
+            for _ in 0..<20_000 {
+                let status: Muster_V1_Status = try await server.asAdmin.get(.admin, "/v1/status")
+                if !status.alarms.contains(where: { $0.kind == "damaged" }) { return }
+            }
+            Issue.record("the alarm stands still")
+        }
+    }
+
     @Test func whileAStoreIsAwayTheOthersGoOnAndItCatchesUp() async throws {
         let rig = try await Rig(stores: 2)
         let absence = Absence()

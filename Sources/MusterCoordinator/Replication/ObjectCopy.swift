@@ -129,34 +129,61 @@ extension Coordinator {
 
     /// Brings a node's key record to a store: without it nobody else could open what the node sealed.
     func copyKeys(of node: Catalog.Node, to store: OpenStore) async throws {
-        guard let name = ObjectName(node.keyObject), let key = VerifyingKey(bytes: node.signingKey) else {
-            throw CatalogError.damaged(column: "key_object")
-        }
-        for source in stores.all where source.number != store.number && !source.isAway {
-            do {
-                let bytes = try await source.store.read(name, maximumBytes: Format.maximumRecordBytes)
-                _ = try KeyRecord.parse(bytes).verified(by: key)
-                try await putSame(bytes, as: name, in: store)
-                return try await catalog.recordKeys(of: node.id, in: [store.number])
-            } catch let error as StoreError where !error.isTransient {
-                // Another store may have it.
-                continue
-            } catch is FormatError {
+        guard let key = VerifyingKey(bytes: node.signingKey) else { throw CatalogError.damaged(column: "signing_key") }
+        let replicas = try await catalog.keyReplicas(of: node.id)
+        var hasAbsent = false
+        for replica in replicas where replica.state == .present && replica.store != store.number {
+            guard let source = stores[replica.store] else { continue }
+            guard !source.isAway else {
+                hasAbsent = true
                 continue
             }
+            guard let bytes = try await goodKeys(replica, of: node.id, key, in: source) else { continue }
+            let epoch = try KeyRecord.parse(bytes).verified(by: key).keyEpoch
+            let name = ObjectName.nodeKeys(node.id, epoch: epoch, Generation(from: random))
+            try await store.store.put(name, bytes)
+            return try await catalog.recordKeys(
+                of: node.id, in: store.number, object: name.description, byteCount: bytes.count,
+                quarantine: Self.quarantine, now: clock.now())
         }
-        throw NoGoodCopy(object: "\(name)", isTransient: true)
+        throw NoGoodCopy(object: "the key record of node '\(node.name)'", isTransient: hasAbsent)
     }
 
-    /// Puts an object that may be there already: then it has to be the same.
-    func putSame(_ bytes: [UInt8], as name: ObjectName, in store: OpenStore) async throws {
+    /// Reads one replica of a node's key record, checks its signature and records what was found.
+    ///
+    /// - Returns: nil where it is not good.
+    func goodKeys(
+        _ replica: Catalog.KeyReplica, of node: NodeID, _ key: VerifyingKey, in store: OpenStore
+    ) async throws -> [UInt8]? {
         do {
-            try await store.store.put(name, bytes)
-        } catch StoreError.alreadyExists {
-            let stored = try await store.store.read(name, maximumBytes: max(bytes.count, 1))
-            guard stored == bytes else {
-                throw FormatError("object \(name)", .malformed("another object stands under its name"))
-            }
+            return try await readKeys(replica, of: node, key, in: store)
+        } catch let error as StoreError {
+            _ = try Self.reason(of: error)
+            return nil
+        } catch is FormatError {
+            return nil
+        }
+    }
+
+    /// - Throws: what is wrong with it, after that was recorded.
+    func readKeys(
+        _ replica: Catalog.KeyReplica, of node: NodeID, _ key: VerifyingKey, in store: OpenStore
+    ) async throws -> [UInt8] {
+        guard let name = ObjectName(replica.object) else { throw CatalogError.damaged(column: "object") }
+        var state = Catalog.ReplicaState.damaged
+        do {
+            let bytes = try await store.store.read(name, maximumBytes: Format.maximumRecordBytes, fresh: true)
+            _ = try KeyRecord.parse(bytes).verified(by: key)
+            try await catalog.markKeys(
+                of: node, in: store.number, object: replica.object, as: .present, now: clock.now())
+            return bytes
+        } catch {
+            if case StoreError.notFound = error { state = .missing }
+            if let error = error as? StoreError, error.isTransient { throw error }
+            if error is CatalogError { throw error }
+            try await catalog.markKeys(of: node, in: store.number, object: replica.object, as: state, now: clock.now())
+            await replications.ring(true)
+            throw error
         }
     }
 }

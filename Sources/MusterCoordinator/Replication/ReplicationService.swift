@@ -11,9 +11,11 @@ import Synchronization
 struct ReplicationService: Service {
     private static let patience = Duration.seconds(5)
     private static let batch = 64
+    private static let inspectedAtOnce = 1000
 
     let coordinator: Coordinator
     private let busy = Busy()
+    private let healing = Healing()
 
     init(coordinator: Coordinator) { self.coordinator = coordinator }
 
@@ -22,6 +24,7 @@ struct ReplicationService: Service {
             while !Task.isShuttingDownGracefully, !Task.isCancelled {
                 let ticket = await coordinator.replications.ticket(true)
                 await walk()
+                await inspectHealed()
                 for store in coordinator.stores.all where busy.begin(store.number) {
                     group.addTask {
                         let didWork = await work(on: store)
@@ -31,6 +34,24 @@ struct ReplicationService: Service {
                 }
                 await coordinator.replications.wait(true, after: ticket, atMost: Self.patience)
             }
+        }
+    }
+
+    /// Once repairs have come to an end: what failed an inspection before is inspected again, so that no alarm
+    /// stands that has no reason any more.
+    private func inspectHealed() async {
+        guard healing.isDue, busy.isNone else { return }
+        do {
+            healing.clear()
+            let snapshots = try await coordinator.catalog.failedSnapshots(limit: Self.inspectedAtOnce)
+            guard !snapshots.isEmpty else { return }
+            try await coordinator.catalog.begin(
+                RunID(from: coordinator.random), level: .scrub, snapshots: snapshots, jobs: [],
+                now: coordinator.clock.now())
+            await coordinator.inspections.ring(true)
+        } catch {
+            healing.note()
+            coordinator.logger.warning("inspection after repair postponed", metadata: ["reason": "\(error)"])
         }
     }
 
@@ -47,9 +68,11 @@ struct ReplicationService: Service {
     private func work(on store: OpenStore) async -> Bool {
         do {
             guard !store.isAway else { return false }
-            let repairs = try await attempt(.pack, on: store)
-            let copies = try await attempt(.snapshot, on: store)
-            return repairs || copies
+            var didWork = false
+            for kind in [Catalog.Replication.Kind.keys, .pack, .snapshot] where try await attempt(kind, on: store) {
+                didWork = true
+            }
+            return didWork
         } catch {
             coordinator.logger.warning(
                 "replication postponed", metadata: ["store": "\(store.name)", "reason": "\(error)"])
@@ -76,13 +99,19 @@ struct ReplicationService: Service {
     private func perform(_ task: Catalog.Replication, on store: OpenStore) async throws {
         let catalog = coordinator.catalog
         switch task.kind {
+        case .keys:
+            guard let id = try await catalog.node(numbered: task.subject), let node = try await catalog.node(id),
+                let own = try await catalog.keyReplicas(of: id).first(where: { $0.store == store.number }),
+                own.state != .present
+            else { return try await catalog.drop(task) }
+            try await coordinator.copyKeys(of: node, to: store)
+            tell("keys", node.name, store)
         case .pack:
             guard let pack = try await catalog.copies(ofPack: task.subject) else { return try await catalog.drop(task) }
             let own = pack.replicas.first { $0.store == store.number }
             guard let own, own.state != .present else { return try await catalog.drop(task) }
             try await coordinator.copy(pack, to: store, pace: coordinator.copyPace)
-            coordinator.logger.notice(
-                "replica repaired", metadata: ["store": "\(store.name)", "pack": "\(pack.id)"])
+            tell("pack", pack.id.description, store)
         case .snapshot:
             guard let snapshot = try await catalog.snapshot(numbered: task.subject) else {
                 return try await catalog.drop(task)
@@ -90,11 +119,13 @@ struct ReplicationService: Service {
             let old = snapshot.replicas.first { $0.store == store.number }
             if old?.state == .present { return try await catalog.drop(task) }
             try await coordinator.copy(snapshot, to: store)
-            if old != nil {
-                coordinator.logger.notice(
-                    "replica repaired", metadata: ["store": "\(store.name)", "snapshot": "\(snapshot.id)"])
-            }
+            if old != nil { tell("snapshot", snapshot.id.description, store) }
         }
+    }
+
+    private func tell(_ kind: String, _ subject: String, _ store: OpenStore) {
+        healing.note()
+        coordinator.logger.notice("replica repaired", metadata: ["store": "\(store.name)", "\(kind)": "\(subject)"])
     }
 
     /// Tries again soon at first, and ever more seldom: 2, 4, 8 seconds up to 10 minutes. One that only waits for
@@ -119,4 +150,14 @@ private final class Busy: Sendable {
 
     func begin(_ store: Int64) -> Bool { stores.withLock { $0.insert(store).inserted } }
     func end(_ store: Int64) { stores.withLock { _ = $0.remove(store) } }
+    var isNone: Bool { stores.withLock { $0.isEmpty } }
+}
+
+/// Whether anything was repaired since snapshots were last inspected for it.
+private final class Healing: Sendable {
+    private let state = Mutex(false)
+
+    var isDue: Bool { state.withLock { $0 } }
+    func note() { state.withLock { $0 = true } }
+    func clear() { state.withLock { $0 = false } }
 }

@@ -66,7 +66,11 @@ extension Coordinator {
             certificate: Self.entry(issued, id, now: now), certificatePEM: issued.pem)
         let outcome = try await catalog.redeem(registration, now: clock.now())
         guard outcome == .good else { return try joined(call, id, try Self.certificate(of: outcome, name)) }
-        try await catalog.recordKeys(of: id, in: keepers)
+        for store in keepers {
+            try await catalog.recordKeys(
+                of: id, in: store, object: object.description, byteCount: request.keyRecord.count,
+                quarantine: Self.quarantine, now: clock.now())
+        }
         try await audit(call, "join", "\(name) \(id)")
         logger.info("node joined", metadata: ["node": "\(name)"])
         return try joined(call, id, issued.pem)

@@ -117,12 +117,16 @@ extension Coordinator {
 
     func readKeys(_ call: Call) async throws -> Response {
         let node = try await node(call.parameters[0], for: call.caller)
-        guard let name = ObjectName(node.keyObject) else { throw CatalogError.damaged(column: "key_object") }
         var failure: (any Error)?
-        for store in stores.all where !store.isAway {
+        for replica in try await catalog.keyReplicas(of: node.id).sorted(by: {
+            $0.state == .present && $1.state != .present
+        }) {
+            guard let store = stores[replica.store], let name = ObjectName(replica.object), !store.isAway else {
+                continue
+            }
             do { return try await stream(name, in: store, call) } catch { failure = failure ?? error }
         }
-        throw failure ?? Refusal.notFound("key record of node '\(node.name)' in any store")
+        throw failure ?? Refusal.notFound("key record of node '\(node.name)' in any store that answers")
     }
 
     /// A snapshot by id or by an unambiguous prefix of at least 6 digits.

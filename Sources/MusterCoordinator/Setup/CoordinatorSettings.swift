@@ -60,6 +60,17 @@ package struct CoordinatorSettings: Hashable, Sendable {
     package var replicationMiBPerSecond = 64
     /// How often the policies of retention are applied; nil for never, but by a person.
     package var retentionEvery: Duration? = .seconds(3600)
+    package var scrub = Scrub()
+
+    /// How every replica is read again.
+    package struct Scrub: Hashable, Sendable {
+        /// Within which time; a week.
+        package var everySeconds = 7 * 86_400
+        /// In each store; 0 for no limit.
+        package var mibPerSecond = 32
+
+        package init() {}
+    }
 
     package init(
         listen: ListenAddress = ListenAddress(host: "127.0.0.1", port: 7420), adminListen: ListenAddress? = nil
@@ -105,6 +116,7 @@ package struct CoordinatorSettings: Hashable, Sendable {
             case "advertise": advertise = try Self.text(value, "advertise")
             case "names": names = try Self.texts(value, "names")
             case "limits": limits = try Limits(value)
+            case "scrub": scrub = try Scrub(value)
             case "placement": placement = try Placement(value)
             case "replication_mib_per_second":
                 guard let rate = value.int, (0...100_000).contains(rate) else {
@@ -123,6 +135,7 @@ package struct CoordinatorSettings: Hashable, Sendable {
         (advertise, names, limits) = (settings.advertise, settings.names, settings.limits)
         (placement, replicationMiBPerSecond) = (settings.placement, settings.replicationMiBPerSecond)
         retentionEvery = settings.retentionEvery
+        scrub = settings.scrub
     }
 
     private static func text(_ node: Node, _ key: String) throws(CoordinatorSetupError) -> String {
@@ -162,6 +175,22 @@ extension CoordinatorSettings.Limits {
             case "requests_per_node": requestsPerNode = number
             case "alarm_tolerance_seconds": alarmToleranceSeconds = number
             default: throw .badSettings(reason: "unknown limit '\(key.string ?? "?")'")
+            }
+        }
+    }
+}
+
+extension CoordinatorSettings.Scrub {
+    init(_ node: Node) throws(CoordinatorSetupError) {
+        guard let mapping = node.mapping else { throw .badSettings(reason: "'scrub' must hold 'key: number' lines") }
+        self.init()
+        for (key, value) in mapping {
+            switch (key.string, value.int) {
+            case ("every_seconds", let seconds?) where (1...31_536_000).contains(seconds): everySeconds = seconds
+            case ("mib_per_second", let rate?) where (0...100_000).contains(rate): mibPerSecond = rate
+            case ("every_seconds", _), ("mib_per_second", _):
+                throw .badSettings(reason: "scrub '\(key.string ?? "?")' must be a number in its bounds")
+            default: throw .badSettings(reason: "unknown scrub key '\(key.string ?? "?")'")
             }
         }
     }

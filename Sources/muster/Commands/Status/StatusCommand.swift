@@ -82,15 +82,21 @@ struct StatusCommand: AsyncParsableCommand {
 }
 
 struct StoreRow: Row {
-    static let columns = ["store", "state", "free", "url"]
-    let name, url, state: String
-    let freeBytes: UInt64
+    static let columns = ["store", "state", "site", "placement", "to copy", "bad", "free", "url"]
+    let name, url, state, site, placement, reason: String
+    let freeBytes, wantedCopies, badReplicas: UInt64
 
     init(_ store: Muster_V1_StoreStatus) {
         (name, url, state, freeBytes) = (store.name, store.url, store.state, store.freeBytes)
+        (site, placement, reason) = (store.site, store.placement, store.reason)
+        (wantedCopies, badReplicas) = (store.wantedCopies, store.badReplicas)
     }
 
-    var cells: [String] { [name, state, Quantity.bytes(freeBytes), url] }
+    var cells: [String] {
+        [
+            name, state, site, placement, String(wantedCopies), String(badReplicas), Quantity.bytes(freeBytes), url,
+        ]
+    }
 }
 
 struct AlarmRow: Row {

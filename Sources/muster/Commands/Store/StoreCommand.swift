@@ -3,5 +3,5 @@ import ArgumentParser
 struct StoreCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "store", abstract: "The places that hold replicas.",
-        subcommands: [StoreProbeCommand.self, StoreServe.self])
+        subcommands: [StoreAdd.self, StoreList.self, StorePlace.self, StoreProbeCommand.self, StoreServe.self])
 }

@@ -1,0 +1,63 @@
+import ArgumentParser
+import MusterAPI
+
+struct StoreAdd: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "add", abstract: "Add a store; what belongs there is copied to it by itself.",
+        discussion: """
+            The place must be empty: a folder of the coordinator's machine, or node://HOST:PORT/NODE where
+            'muster store serve' runs. It is probed first, and refused if it cannot keep replicas.
+            """)
+
+    @Argument(help: "Where the store is, as the coordinator sees it.")
+    var url: String
+
+    @Option(help: "The store's name.")
+    var name: String
+
+    @Option(help: "Its failure domain: replicas are spread over sites. Default: one of its own.")
+    var site: String = ""
+
+    @OptionGroup var admin: AdminOptions
+
+    func run() async throws {
+        var request = Muster_V1_StoreAddRequest()
+        (request.name, request.url, request.site) = (name, url, site)
+        try admin.format.show(try await admin.coordinator().add(store: request).stores.map(StoreRow.init))
+    }
+}
+
+struct StoreList: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "list", abstract: "List the stores, and what each of them lacks.")
+
+    @OptionGroup var admin: AdminOptions
+
+    func run() async throws {
+        try admin.format.show(try await admin.coordinator().stores().stores.map(StoreRow.init))
+    }
+}
+
+struct StorePlace: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "place", abstract: "Say whether a store takes new snapshots.",
+        discussion: """
+            A draining store takes nothing new, and what only it has is copied elsewhere. A lost one is given up with
+            all that is in it; it cannot be taken back.
+            """)
+
+    enum State: String, ExpressibleByArgument, CaseIterable { case active, draining, lost }
+
+    @Argument(help: "The store's name.")
+    var name: String
+
+    @Argument(help: "active, draining or lost.")
+    var state: State
+
+    @OptionGroup var admin: AdminOptions
+
+    func run() async throws {
+        let list = try await admin.coordinator().change(store: name, to: state.rawValue)
+        try admin.format.show(list.stores.map(StoreRow.init))
+    }
+}
