@@ -48,7 +48,11 @@ struct DirectoryLock {
         return program("\(process)") == program("self")
     }
 
-    func release() { close(descriptor) }
+    /// Unlocked by name: a child that is being started meanwhile has the open file too until it runs its program.
+    func release() {
+        flock(descriptor, LOCK_UN)
+        close(descriptor)
+    }
 
     /// The process id in the lock file, whether it still runs or not.
     static func holder(of directory: AgentDirectory) -> String? {
@@ -62,7 +66,9 @@ struct DirectoryLock {
         let descriptor = open(directory.lockFile, O_RDWR | O_CLOEXEC | O_NOFOLLOW)
         guard descriptor >= 0 else { return false }
         defer { close(descriptor) }
-        return flock(descriptor, LOCK_SH | LOCK_NB) != 0
+        guard flock(descriptor, LOCK_SH | LOCK_NB) == 0 else { return true }
+        flock(descriptor, LOCK_UN)
+        return false
     }
 
     /// Tells a running agent to read its configuration again.
@@ -90,5 +96,8 @@ struct ConfigurationTurn {
         }
     }
 
-    func end() { close(descriptor) }
+    func end() {
+        flock(descriptor, LOCK_UN)
+        close(descriptor)
+    }
 }

@@ -219,6 +219,18 @@ enum SampleDatabase {
         for statement in statements { try connection.execute(statement) }
     }
 
+    /// Changes the journal mode as soon as nobody else is at the file: here SQLite waits for no lock.
+    static func leaveWAL(_ path: String) async throws {
+        try await eventually("a database that leaves WAL mode") {
+            do {
+                try change(path, "PRAGMA journal_mode=DELETE")
+                return true
+            } catch let error as SQLiteError where error.isTransient {
+                return false
+            }
+        }
+    }
+
     /// Every byte of the database as one reader sees it, wherever it is.
     static func image(_ path: String) throws -> [UInt8] {
         try SQLiteConnection(path: path, access: .readOnly).serialized()

@@ -94,8 +94,8 @@ extension EndToEnd {
         @Test func anotherPageSizeBeginsANewLineage() async throws {
             let first = try await awaitCurrent()
             let original = try kept()
-            try SampleDatabase.change(
-                source, "PRAGMA journal_mode=DELETE", "PRAGMA page_size=8192", "VACUUM", "PRAGMA journal_mode=WAL")
+            try await SampleDatabase.leaveWAL(source)
+            try SampleDatabase.change(source, "PRAGMA page_size=8192", "VACUUM", "PRAGMA journal_mode=WAL")
             try await expectANewLineage(after: first, original)
         }
 
@@ -121,7 +121,8 @@ extension EndToEnd {
 
         @Test func anotherJournalModeChangesNothing() async throws {
             let first = try await awaitCurrent()
-            try SampleDatabase.change(source, "PRAGMA journal_mode=DELETE", "UPDATE item SET content = 1 WHERE id = 1")
+            try await SampleDatabase.leaveWAL(source)
+            try SampleDatabase.change(source, "UPDATE item SET content = 1 WHERE id = 1")
             let second = try await awaitCurrent(besides: [first["id"].text])
             try SampleDatabase.change(source, "PRAGMA journal_mode=WAL", "UPDATE item SET content = 2 WHERE id = 1")
             _ = try await awaitCurrent(besides: [second["id"].text])

@@ -72,5 +72,9 @@ private struct RenewalTurn {
         }
     }
 
-    func end() { close(descriptor) }
+    /// Unlocked by name: a child that is being started meanwhile has the open file too until it runs its program.
+    func end() {
+        flock(descriptor, LOCK_UN)
+        close(descriptor)
+    }
 }

@@ -46,7 +46,7 @@ extension Coordinator {
         }
         let found = try await catalog.snapshots(query)
         var answer = Muster_V1_SnapshotList()
-        answer.snapshots = found.prefix(limit).map(Muster_V1_Snapshot.init)
+        answer.snapshots = found.prefix(limit).map { message(of: $0) }
         if found.count > limit { answer.next = found[limit - 1].id.description }
         return try call.answer(answer)
     }

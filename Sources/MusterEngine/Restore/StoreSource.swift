@@ -1,16 +1,23 @@
+import MusterFormat
 package import MusterModel
 package import MusterStore
+import Synchronization
 
 /// One store, read without any coordinator: what names an object there is its listing.
 ///
 /// A manifest counts as a snapshot only with a receipt beside it: one without was
 /// never acknowledged, or its snapshot has expired; then others may still be based
-/// on it, so it is read all the same. Where copies of one object stand under several generations
-/// the first that is listed is read; its bytes are checked by whoever asked.
+/// on it, so it is read all the same. Where copies of one object stand under several generations,
+/// as a bad one does beside the one that was made in its place, the one that has the right hash is read.
 package struct StoreSource: SnapshotSource {
     private let store: any Store
     private let manifests: [SnapshotID: ObjectName]
     private let packs: [PackID: ObjectName]
+    /// More copies of the same.
+    private let moreManifests: [SnapshotID: [ObjectName]]
+    private let morePacks: [PackID: [ObjectName]]
+    private let receipts: [SnapshotID: [ObjectName]]
+    private let good = GoodCopies()
     /// The snapshots of the store, newest sequence last within each lineage.
     package let snapshots: [SnapshotPlace]
 
@@ -20,30 +27,58 @@ package struct StoreSource: SnapshotSource {
     package init(_ store: any Store) async throws {
         self.store = store
         var received: Set<SnapshotPlace> = []
-        try await Self.each(store, .receipts) { _, item in
-            if case .receipt(let place, _) = item { received.insert(place) }
+        var receipts: [SnapshotID: [ObjectName]] = [:]
+        try await Self.each(store, .receipts) { name, item in
+            guard case .receipt(let place, _) = item else { return }
+            received.insert(place)
+            receipts[place.snapshot, default: []].append(name)
         }
+        var moreManifests: [SnapshotID: [ObjectName]] = [:]
         var manifests: [SnapshotID: ObjectName] = [:]
         var places: Set<SnapshotPlace> = []
         try await Self.each(store, .manifests) { name, item in
-            guard case .manifest(let place, _) = item, !places.contains(place) else { return }
-            if received.contains(place) {
+            guard case .manifest(let place, _) = item else { return }
+            if received.contains(place) { places.insert(place) }
+            if manifests[place.snapshot] == nil {
                 manifests[place.snapshot] = name
-                places.insert(place)
-            } else if manifests[place.snapshot] == nil {
-                manifests[place.snapshot] = name
+            } else {
+                moreManifests[place.snapshot, default: []].append(name)
             }
         }
         var packs: [PackID: ObjectName] = [:]
+        var morePacks: [PackID: [ObjectName]] = [:]
         try await Self.each(store, .packs) { name, item in
-            if case .pack(let id, _) = item, packs[id] == nil { packs[id] = name }
+            guard case .pack(let id, _) = item else { return }
+            if packs[id] == nil { packs[id] = name } else { morePacks[id, default: []].append(name) }
         }
         (self.manifests, self.packs) = (manifests, packs)
+        (self.moreManifests, self.morePacks, self.receipts) = (moreManifests, morePacks, receipts)
         snapshots = places.sorted { ($0.lineage, $0.sequence) < ($1.lineage, $1.sequence) }
     }
 
     package func manifest(of snapshot: SnapshotID) async throws -> [UInt8] {
         guard let name = manifests[snapshot] else { throw ObjectUnavailable(reason: "it is not in the store") }
+        guard let others = moreManifests[snapshot], let wanted = try await acknowledged(snapshot) else {
+            return try await whole(name)
+        }
+        for copy in [name] + others {
+            if let bytes = try await present(copy), SHA256Hasher.hash(bytes) == wanted { return bytes }
+        }
+        return try await whole(name)
+    }
+
+    /// The manifest's hash as a receipt says it; nil without a receipt that can be read.
+    private func acknowledged(_ snapshot: SnapshotID) async throws -> ManifestHash? {
+        for name in receipts[snapshot] ?? [] {
+            // One that is damaged says nothing; there may be another.
+            if let bytes = try await present(name), let receipt = try? Receipt.parse(bytes) {
+                return receipt.claimed.manifest
+            }
+        }
+        return nil
+    }
+
+    private func whole(_ name: ObjectName) async throws -> [UInt8] {
         do {
             return try await store.read(name, maximumBytes: 64 << 20, fresh: false)
         } catch {
@@ -51,13 +86,32 @@ package struct StoreSource: SnapshotSource {
         }
     }
 
+    /// - Returns: nil where the object is not there as a whole.
+    private func present(_ name: ObjectName) async throws -> [UInt8]? {
+        do { return try await whole(name) } catch is ObjectUnavailable { return nil }
+    }
+
     package func read(_ pack: PackID, _ range: Range<UInt64>) async throws -> [UInt8] {
-        guard let name = packs[pack] else { throw ObjectUnavailable(reason: "it is not in the store") }
+        guard let name = try await self.name(of: pack) else {
+            throw ObjectUnavailable(reason: "it is not in the store")
+        }
         do {
             return try await store.read(name, range: range, fresh: false)
         } catch {
             throw Self.unavailable(error) ?? error
         }
+    }
+
+    /// A pack's only copy, or of several the one that has its hash: a bad one lies beside what was made in its place.
+    private func name(of pack: PackID) async throws -> ObjectName? {
+        guard let name = packs[pack], let others = morePacks[pack] else { return packs[pack] }
+        if let known = good[pack] { return known }
+        for copy in [name] + others {
+            guard let bytes = try await present(copy), SHA256Hasher.hash(bytes) == pack else { continue }
+            good[pack] = copy
+            return copy
+        }
+        return name
     }
 
     private static func each(
@@ -79,5 +133,15 @@ package struct StoreSource: SnapshotSource {
         case .notFound, .tooShort, .tooLarge: ObjectUnavailable(reason: error.summary)
         default: nil
         }
+    }
+}
+
+/// Which of several copies turned out to be good.
+private final class GoodCopies: Sendable {
+    private let names = Mutex<[PackID: ObjectName]>([:])
+
+    subscript(pack: PackID) -> ObjectName? {
+        get { names.withLock { $0[pack] } }
+        set { names.withLock { $0[pack] = newValue } }
     }
 }

@@ -10,7 +10,8 @@ import MusterStore
 /// Names come from what the nodes signed: the database's from the manifest, the node's from its key record.
 struct StoreOrigin: SnapshotOrigin {
     private struct Node {
-        let record: ObjectName
+        /// The record that is good, else any of them.
+        var record: ObjectName
         let epoch: UInt32
         var name = ""
         var signingKey: VerifyingKey?
@@ -18,7 +19,8 @@ struct StoreOrigin: SnapshotOrigin {
 
     private let store: FolderStore
     private let listing: StoreSource
-    private let receipts: [SnapshotID: ObjectName]
+    /// A bad copy may lie beside the good one that was made in its place.
+    private let receipts: [SnapshotID: [ObjectName]]
     private let nodes: [NodeID: Node]
 
     /// - Parameter text: a folder's path or a file:// URL.
@@ -26,25 +28,34 @@ struct StoreOrigin: SnapshotOrigin {
         let path = try Self.path(text)
         store = try await FolderStore.open(at: path, name: path, random: Surroundings.random, access: .readOnly)
         listing = try await StoreSource(store)
-        var receipts: [SnapshotID: ObjectName] = [:]
+        var receipts: [SnapshotID: [ObjectName]] = [:]
         try await Self.each(store, .receipts) { name, item in
-            if case .receipt(let place, _) = item { receipts[place.snapshot] = name }
+            if case .receipt(let place, _) = item { receipts[place.snapshot, default: []].append(name) }
         }
         self.receipts = receipts
+        nodes = try await Self.nodes(in: store)
+    }
+
+    private static func nodes(in store: FolderStore) async throws -> [NodeID: Node] {
+        var records: [NodeID: [Node]] = [:]
+        try await each(store, .nodes) { name, item in
+            guard case .nodeKeys(let node, let epoch, _) = item else { return }
+            records[node, default: []].append(Node(record: name, epoch: epoch))
+        }
         var nodes: [NodeID: Node] = [:]
-        try await Self.each(store, .nodes) { name, item in
-            guard case .nodeKeys(let node, let epoch, _) = item, epoch >= nodes[node]?.epoch ?? 0 else { return }
-            nodes[node] = Node(record: name, epoch: epoch)
+        for (id, copies) in records {
+            let newest = copies.map(\.epoch).max()
+            for var node in copies where node.epoch == newest && nodes[id]?.signingKey == nil {
+                nodes[id] = node
+                // A record that cannot be read leaves the node its id for a name; whoever needs its keys hears why.
+                guard let record = try? KeyRecord.verified(try await store.read(node.record, maximumBytes: 1 << 20)),
+                    record.node == id
+                else { continue }
+                (node.name, node.signingKey) = (record.nodeName, record.signingKey)
+                nodes[id] = node
+            }
         }
-        for (id, var node) in nodes {
-            // A record that cannot be read leaves the node its id for a name; whoever needs its keys hears why.
-            guard let record = try? KeyRecord.verified(try await store.read(node.record, maximumBytes: 1 << 20)),
-                record.node == id
-            else { continue }
-            (node.name, node.signingKey) = (record.nodeName, record.signingKey)
-            nodes[id] = node
-        }
-        self.nodes = nodes
+        return nodes
     }
 
     private static func path(_ text: String) throws -> String {
@@ -151,12 +162,15 @@ struct StoreOrigin: SnapshotOrigin {
     // MARK: - Describing
 
     private func receipt(of place: SnapshotPlace) async throws -> Receipt {
-        guard let name = receipts[place.snapshot] else { throw damaged(place, "receipt", "it is gone") }
-        do {
-            return try Receipt.parse(try await store.read(name, maximumBytes: 1 << 20)).claimed
-        } catch let error as FormatError {
-            throw damaged(place, "receipt", error.summary)
+        var reason = "it is gone"
+        for name in receipts[place.snapshot] ?? [] {
+            do {
+                return try Receipt.parse(try await store.read(name, maximumBytes: 1 << 20)).claimed
+            } catch let error as FormatError {
+                reason = error.summary
+            }
         }
+        throw damaged(place, "receipt", reason)
     }
 
     /// As a catalog would show it, from the manifest and the receipt.
