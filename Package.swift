@@ -86,7 +86,7 @@ let package = Package(
             name: "MusterCoordinator",
             dependencies: [
                 "MusterModel", "MusterFormat", "MusterTransfer", "MusterAPI", "MusterStore", "MusterCatalog",
-                "MusterServing",
+                "MusterEngine", "MusterServing",
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HummingbirdCore", package: "hummingbird"),
                 .product(name: "HummingbirdTLS", package: "hummingbird"),
@@ -127,8 +127,11 @@ let package = Package(
             swiftSettings: house),
         .executableTarget(
             name: "receipt-load",
-            dependencies: ["MusterModel", "MusterFormat", "MusterTransfer", "MusterAPI", "MusterAgent"],
+            dependencies: ["MusterModel", "MusterFormat", "MusterTransfer", "MusterAPI", "MusterStore", "MusterAgent"],
             path: "Tests/ReceiptLoad", swiftSettings: house),
+        .executableTarget(
+            name: "catalog-load", dependencies: ["MusterModel", "MusterCatalog"], path: "Tests/CatalogLoad",
+            swiftSettings: house),
         .testTarget(
             name: "MusterSQLiteTests",
             dependencies: [

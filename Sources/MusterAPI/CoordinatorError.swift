@@ -1,4 +1,4 @@
-import MusterModel
+package import MusterModel
 package import MusterTransfer
 
 /// Why the coordinator did not do what was asked.
@@ -37,6 +37,11 @@ package enum CoordinatorError: RetryAfterError {
     /// The fixed word for programs, or "" where there is none.
     package var code: String {
         if case .refused(_, let body, _) = self { body.code } else { "" }
+    }
+
+    /// Packs that are to be sent again before a commit.
+    package var missingPacks: [PackID] {
+        if case .refused(_, let body, _) = self { body.missingPacks.compactMap { PackID($0) } } else { [] }
     }
 
     package var retryAfter: Duration? {

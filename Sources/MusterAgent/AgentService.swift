@@ -140,6 +140,7 @@ struct AgentCrew: Sendable {
             settings: SealingSettings(
                 keys: identity.keys, signingKey: identity.signingKey, lanes: lanes, cache: cache),
             clock: environment.clock, monotonic: environment.monotonic)
+        let offer = PackOffer(cache: cache, coordinator: coordinator, logger: environment.logger)
         let files = BlockingPool(label: "muster-sources", width: 4)
         memory = MemoryReturn(files: files, environment: environment)
         watch = FolderWatch()
@@ -156,6 +157,7 @@ struct AgentCrew: Sendable {
         let board = roster.board
         let taker = SnapshotTaker(
             identity: identity, receiptKey: receiptKey, state: state, coordinator: coordinator, pipeline: pipeline,
+            offer: offer,
             sessions: sessions, files: files, environment: environment)
         // Of its own: a report is not to wait behind snapshots on a disk that does not answer, nor they behind it.
         let looks = BlockingPool(label: "muster-looks", width: 1)
@@ -171,7 +173,7 @@ struct AgentCrew: Sendable {
             coordinator: coordinator, identity: identity, scratch: directory.scratch, lanes: lanes,
             environment: environment)
         jobs = JobLoop(
-            board: board, snapshots: snapshots, verification: verifier, coordinator: coordinator,
+            board: board, snapshots: snapshots, verification: verifier, offer: offer, coordinator: coordinator,
             environment: environment)
         renewal = Renewal(
             directory: directory, identity: identity, url: configuration.coordinatorURL, environment: environment)

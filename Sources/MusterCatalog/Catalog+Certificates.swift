@@ -45,6 +45,26 @@ extension Catalog {
         }
     }
 
+    /// Certificates that a rebuild could not find out: those of people, and what was revoked before its end.
+    package func certificatesToKeep(
+        now: Timestamp
+    ) async throws(CatalogError) -> [(certificate: Certificate, revokedAt: Timestamp?)] {
+        try await read { database in
+            try database.rows(
+                """
+                SELECT * FROM certificate WHERE not_after > ? AND (node IS NULL OR revoked_at IS NOT NULL)
+                ORDER BY fingerprint
+                """, [now.microseconds]
+            ).map { row in
+                let certificate = Certificate(
+                    fingerprint: try row.digest("fingerprint"), role: try row.word("role"),
+                    node: try row.optionalIdentifier("node"), subject: row["subject"],
+                    issuedAt: row.time("issued_at"), notAfter: row.time("not_after"))
+                return (certificate, row.optionalTime("revoked_at"))
+            }
+        }
+    }
+
     package func revoke(_ fingerprint: CertificateFingerprint, at now: Timestamp) async throws(CatalogError) {
         try await write { database in
             try database.execute(

@@ -126,8 +126,9 @@ extension Catalog {
     ///
     /// - Parameter packs: durable packs that came with it; they are registered whatever becomes of the commit.
     package func commit(_ commit: Commit, packs: [NewPack] = []) async throws(CatalogError) -> CommitOutcome {
-        try await write { database in
-            for pack in packs { try Self.add(pack, now: commit.receivedAt, in: database) }
+        let names = names
+        return try await write { database in
+            for pack in packs { try Self.add(pack, names, now: commit.receivedAt, in: database) }
             return try Self.commit(commit, in: database)
         }
     }
@@ -154,13 +155,13 @@ extension Catalog {
         try insertPlaces(commit, number, into: database)
         try moveHead(commit, change, in: database)
         try refer(change, from: commit, in: database)
-        try count(commit, bytesAdded, in: database)
+        try count(commit, isFirst: commit.sequence == 0, bytesAdded, in: database)
         if !commit.forkedFrom.isEmpty { try raiseFork(commit, in: database) }
         return .committed
     }
 
-    /// Bytes of the packs that no commit named before: what this snapshot costs, as we count it and not the node.
-    private static func bytesAdded(by packs: [Int64], in database: GRDB.Database) throws -> Int64 {
+    /// Bytes of the packs that nothing else needs: what this snapshot costs, as we count it and not the node.
+    static func bytesAdded(by packs: [Int64], in database: GRDB.Database) throws -> Int64 {
         try packs.reduce(0) { sum, pack in
             sum
                 + (try database.value(
@@ -168,7 +169,7 @@ extension Catalog {
         }
     }
 
-    private static func insertSnapshot(
+    static func insertSnapshot(
         _ commit: Commit, _ change: LineageChange, _ bytesAdded: Int64, into database: GRDB.Database
     ) throws -> Int64 {
         try database.run(
@@ -203,7 +204,7 @@ extension Catalog {
         return min(commit.receivedAt.microseconds, max(commit.createdAt.microseconds, earliest))
     }
 
-    private static func insertPlaces(_ commit: Commit, _ number: Int64, into database: GRDB.Database) throws {
+    static func insertPlaces(_ commit: Commit, _ number: Int64, into database: GRDB.Database) throws {
         try database.run(
             "INSERT INTO receipt(snapshot, bytes, stored) VALUES (?, ?, 0)", [number, Data(commit.receipt)])
         for place in commit.places {
@@ -218,7 +219,7 @@ extension Catalog {
         for store in commit.wantedIn { try want(.snapshot, number, in: store, now: commit.receivedAt, database) }
     }
 
-    private static func moveHead(_ commit: Commit, _ change: LineageChange, in database: GRDB.Database) throws {
+    static func moveHead(_ commit: Commit, _ change: LineageChange, in database: GRDB.Database) throws {
         try database.run(
             """
             INSERT INTO lineage(id, database, head_sequence, head_snapshot, head_manifest, live_packs, forked_from,
@@ -235,7 +236,7 @@ extension Catalog {
     }
 
     /// Ends the references of packs that this snapshot no longer needs and begins those it is the first to need.
-    private static func refer(_ change: LineageChange, from commit: Commit, in database: GRDB.Database) throws {
+    static func refer(_ change: LineageChange, from commit: Commit, in database: GRDB.Database) throws {
         let sequence = Int64(commit.sequence)
         for pack in change.dropped {
             try database.run(
@@ -246,11 +247,16 @@ extension Catalog {
             try database.run(
                 "INSERT INTO pack_reference(lineage, pack, born) VALUES (?, ?, ?)",
                 [commit.lineage.blob, pack, sequence])
-            try database.run("UPDATE pack SET committed = 1 WHERE number = ? AND committed = 0", [pack])
+            try database.run(
+                "UPDATE pack SET committed = 1, counted_in = ? WHERE number = ? AND committed = 0",
+                [commit.database.blob, pack])
         }
     }
 
-    private static func count(_ commit: Commit, _ bytesAdded: Int64, in database: GRDB.Database) throws {
+    /// - Parameter isFirst: a lineage begins with it.
+    static func count(
+        _ commit: Commit, isFirst: Bool, _ bytesAdded: Int64, in database: GRDB.Database
+    ) throws {
         try database.run(
             """
             UPDATE database SET name = ?, snapshot_count = snapshot_count + 1, lineage_count = lineage_count + ?,
@@ -260,7 +266,7 @@ extension Catalog {
             WHERE id = ?
             """,
             [
-                commit.databaseName, commit.sequence == 0 ? 1 : 0, bytesAdded, commit.sizeBytes,
+                commit.databaseName, isFirst ? 1 : 0, bytesAdded, commit.sizeBytes,
                 commit.snapshot.blob, commit.receivedAt.microseconds, commit.createdAt.microseconds,
                 commit.begunAt.microseconds, commit.database.blob,
             ])
@@ -284,7 +290,7 @@ extension Catalog {
             in: database)
     }
 
-    private static func raiseFork(_ commit: Commit, in database: GRDB.Database) throws {
+    static func raiseFork(_ commit: Commit, in database: GRDB.Database) throws {
         try raise(
             Alarm(
                 kind: "fork", node: commit.node, database: commit.database,

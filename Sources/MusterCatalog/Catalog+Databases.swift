@@ -49,38 +49,31 @@ extension Catalog {
 
     package func databases(of node: NodeID? = nil) async throws(CatalogError) -> [Database] {
         try await read { database in
-            let rows =
-                if let node {
-                    try Row.fetchAll(
-                        database, sql: Self.databaseQuery + " WHERE d.node = ? ORDER BY d.name, d.id",
-                        arguments: [node.blob])
-                } else {
-                    try Row.fetchAll(database, sql: Self.databaseQuery + " ORDER BY n.name, d.name, d.id")
-                }
-            return try rows.map(Self.database)
+            if let node {
+                try database.list(
+                    Self.databaseQuery + " WHERE d.node = ? ORDER BY d.name, d.id", [node.blob], Self.database)
+            } else {
+                try database.list(Self.databaseQuery + " ORDER BY n.name, d.name, d.id", [], Self.database)
+            }
         }
     }
 
     package func database(_ id: DatabaseID) async throws(CatalogError) -> Database? {
         try await read { database in
-            try Row.fetchOne(database, sql: Self.databaseQuery + " WHERE d.id = ?", arguments: [id.blob])
-                .map(Self.database)
+            try database.list(Self.databaseQuery + " WHERE d.id = ?", [id.blob], Self.database).first
         }
     }
 
     /// Databases with that name, of one node or of all.
     package func databases(named name: String, of node: NodeID? = nil) async throws(CatalogError) -> [Database] {
         try await read { database in
-            let rows =
-                if let node {
-                    try Row.fetchAll(
-                        database, sql: Self.databaseQuery + " WHERE d.node = ? AND d.name = ? ORDER BY d.id",
-                        arguments: [node.blob, name])
-                } else {
-                    try Row.fetchAll(
-                        database, sql: Self.databaseQuery + " WHERE d.name = ? ORDER BY d.id", arguments: [name])
-                }
-            return try rows.map(Self.database)
+            if let node {
+                try database.list(
+                    Self.databaseQuery + " WHERE d.node = ? AND d.name = ? ORDER BY d.id", [node.blob, name],
+                    Self.database)
+            } else {
+                try database.list(Self.databaseQuery + " WHERE d.name = ? ORDER BY d.id", [name], Self.database)
+            }
         }
     }
 
@@ -113,7 +106,7 @@ extension Catalog {
         FROM database d JOIN node n ON n.id = d.node
         """
 
-    private static func database(_ row: Row) throws -> Database {
+    private static func database(_ row: ListedRow) throws -> Database {
         var database = Database(
             id: try row.identifier("id"), node: try row.identifier("node"), nodeName: row["node_name"],
             name: row["name"])

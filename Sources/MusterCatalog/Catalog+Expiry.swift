@@ -127,7 +127,8 @@ extension Catalog {
 
     static func undo(_ snapshot: SnapshotID, now: Timestamp, in database: GRDB.Database) throws -> Bool {
         let number: Int64? = try database.value(
-            "SELECT number FROM snapshot WHERE id = ? AND grace_until > ?", [snapshot.blob, now.microseconds])
+            "SELECT number FROM snapshot WHERE id = ? AND grace_until > ? AND forgotten_at IS NULL",
+            [snapshot.blob, now.microseconds])
         guard let number else { return false }
         return try unmark(number, sparedUntil: now + spareDuration, in: database)
     }
@@ -184,7 +185,7 @@ extension Catalog {
         try database.run(
             """
             UPDATE snapshot SET expired_at = NULL, expired_by = NULL, grace_until = NULL, spared_until = ?
-            WHERE number = ? AND expired_at IS NOT NULL
+            WHERE number = ? AND expired_at IS NOT NULL AND forgotten_at IS NULL
             """, [sparedUntil?.microseconds, number])
         guard database.changesCount > 0 else { return false }
         try database.run(
@@ -203,7 +204,7 @@ extension Catalog {
 
     static let lastVerifiedQuery = """
         SELECT (SELECT v.number FROM snapshot v WHERE v.lineage = f.id AND v.expired_at IS NOT NULL
-                AND v.grace_until > ?2 AND v.verified_at IS NOT NULL AND v.verdict NOT LIKE 'failed%'
+                AND v.forgotten_at IS NULL AND v.grace_until > ?2 AND v.verified_at IS NOT NULL AND v.verdict NOT LIKE 'failed%'
                 ORDER BY v.received_at DESC, v.number DESC LIMIT 1) AS number
         FROM lineage f WHERE f.database = ?1 AND NOT EXISTS
             (SELECT 1 FROM snapshot v WHERE v.lineage = f.id AND v.expired_at IS NULL AND v.verified_at IS NOT NULL
@@ -211,7 +212,8 @@ extension Catalog {
         """
 
     static let runQuery = """
-        SELECT number FROM snapshot WHERE expired_by = ? AND grace_until > ? AND expired_at IS NOT NULL LIMIT ?
+        SELECT number FROM snapshot WHERE expired_by = ? AND grace_until > ? AND expired_at IS NOT NULL
+            AND forgotten_at IS NULL LIMIT ?
         """
 
     private static func count(

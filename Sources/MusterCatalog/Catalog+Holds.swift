@@ -33,7 +33,8 @@ extension Catalog {
     package func hold(_ snapshot: SnapshotID, _ hold: Hold) async throws(CatalogError) -> HoldOutcome? {
         try await write { database in
             guard
-                let row = try database.row("SELECT number, expired_at FROM snapshot WHERE id = ?", [snapshot.blob])
+                let row = try database.row(
+                    "SELECT number, expired_at FROM snapshot WHERE id = ? AND forgotten_at IS NULL", [snapshot.blob])
             else { return nil }
             let number: Int64 = row["number"]
             let isMarked = row.optionalTime("expired_at") != nil

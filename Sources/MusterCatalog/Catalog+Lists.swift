@@ -18,6 +18,8 @@ extension Catalog {
     ) throws -> (sql: String, arguments: StatementArguments) {
         var filter = ListFilter()
         filter.add(query.isExpired ? "s.expired_at IS NOT NULL" : "s.expired_at IS NULL", [])
+        // What is forgotten is marked too, so that only the list of marked ones has to look.
+        if query.isExpired { filter.add("s.forgotten_at IS NULL", []) }
         try filter.add(query, in: database)
         var source = "snapshot s"
         if query.databases?.count ?? 0 > 1 {

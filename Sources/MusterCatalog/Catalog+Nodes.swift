@@ -123,7 +123,7 @@ extension Catalog {
 
     package func node(_ id: NodeID) async throws(CatalogError) -> Node? {
         try await read { database in
-            try Row.fetchOne(database, sql: Self.nodeQuery + " WHERE n.id = ?", arguments: [id.blob]).map(Self.node)
+            try database.list(Self.nodeQuery + " WHERE n.id = ?", [id.blob], Self.node).first
         }
     }
 
@@ -137,14 +137,14 @@ extension Catalog {
 
     package func node(named name: String) async throws(CatalogError) -> Node? {
         try await read { database in
-            try Row.fetchOne(database, sql: Self.nodeQuery + " WHERE n.name = ?", arguments: [name]).map(Self.node)
+            try database.list(Self.nodeQuery + " WHERE n.name = ?", [name], Self.node).first
         }
     }
 
     /// All nodes by name.
     package func nodes() async throws(CatalogError) -> [Node] {
         try await read { database in
-            try Row.fetchAll(database, sql: Self.nodeQuery + " ORDER BY n.name").map(Self.node)
+            try database.list(Self.nodeQuery + " ORDER BY n.name", [], Self.node)
         }
     }
 
@@ -193,7 +193,7 @@ extension Catalog {
         FROM node n
         """
 
-    private static func node(_ row: Row) throws -> Node {
+    private static func node(_ row: ListedRow) throws -> Node {
         var node = Node(
             id: try row.identifier("id"), name: row["name"], scope: try row.identifier("scope"),
             signingKey: row.byteArray("signing_key"), keyObject: row["key_object"], joinedAt: row.time("joined_at"),

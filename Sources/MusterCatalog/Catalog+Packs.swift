@@ -16,6 +16,8 @@ extension Catalog {
         package let generation: String
         package let state: ReplicaState
         package let checkedAt: Timestamp?
+        /// gc is about to give the pack up: it does not count as stored.
+        package let isCondemned: Bool
     }
 
     package struct ChunkPlace: Hashable, Sendable {
@@ -69,24 +71,27 @@ extension Catalog {
     /// Registers a pack whose bytes are durable and were checked.
     ///
     /// A pack that is known gets the new replicas in place of the old ones: the bytes are the same,
-    /// and the newest copy is the one that was just checked.
+    /// and the newest copy is the one that was just checked. It is condemned no longer.
     package func add(_ pack: NewPack, now: Timestamp) async throws(CatalogError) {
-        try await write { try Self.add(pack, now: now, in: $0) }
+        let names = names
+        try await write { try Self.add(pack, names, now: now, in: $0) }
     }
 
-    static func add(_ pack: NewPack, now: Timestamp, in database: GRDB.Database) throws {
+    static func add(_ pack: NewPack, _ names: ObjectNames, now: Timestamp, in database: GRDB.Database) throws {
         let lease = (now + leaseDuration).microseconds
         try database.run(
             """
             INSERT INTO pack(id, scope, size_bytes, received_at, leased_until) VALUES (?, ?, ?, ?, ?)
             ON CONFLICT(id, scope) DO UPDATE
-            SET received_at = excluded.received_at, leased_until = excluded.leased_until
+            SET received_at = excluded.received_at, leased_until = excluded.leased_until, condemned_at = NULL,
+                is_swept = 0
             """,
             [pack.id.blob, pack.scope.blob, pack.sizeBytes, now.microseconds, lease])
         let number: Int64? = try database.value(
             "SELECT number FROM pack WHERE id = ? AND scope = ?", [pack.id.blob, pack.scope.blob])
         guard let number else { throw CatalogError.damaged(column: "pack.id") }
         for replica in pack.replicas {
+            try discardReplaced(number, pack, by: replica, names, now: now, in: database)
             try database.run(
                 """
                 INSERT INTO pack_replica(pack, store, generation, state, checked_at, hashed_at)
@@ -104,6 +109,22 @@ extension Catalog {
         }
     }
 
+    /// The copy that the new one takes the place of.
+    private static func discardReplaced(
+        _ number: Int64, _ pack: NewPack, by replica: (store: Int64, generation: String), _ names: ObjectNames,
+        now: Timestamp, in database: GRDB.Database
+    ) throws {
+        let old = try database.row(
+            "SELECT generation, state FROM pack_replica WHERE pack = ? AND store = ? AND generation <> ?",
+            [number, replica.store, replica.generation])
+        guard let old else { return }
+        let isGood = old["state"] == ReplicaState.present.rawValue
+        try discard(
+            try names.name(ofPack: pack.id, old["generation"]), in: replica.store, byteCount: pack.sizeBytes,
+            notBefore: now + (isGood ? replacedObjectStays : badObjectStays), reason: isGood ? "replaced" : "damaged",
+            database)
+    }
+
     /// Which of these chunks the scope need not send again.
     ///
     /// Only packs count that are committed, or arrived within the last 24 hours, and have a good
@@ -114,8 +135,9 @@ extension Catalog {
         let (present, packs) = try await read { database in
             try Self.lookUp(ids, scope, now: now, in: database)
         }
-        if !packs.isEmpty { try await lease(packs, now: now) }
-        return present
+        guard !packs.isEmpty else { return [] }
+        let gone = try await lease(packs, now: now)
+        return gone.isEmpty ? present.map(\.chunk) : present.filter { !gone.contains($0.pack) }.map(\.chunk)
     }
 
     /// All replicas of one pack, for whoever may read it; nil scope means any.
@@ -128,7 +150,7 @@ extension Catalog {
     ) throws -> [PackReplica] {
         try database.rows(
             """
-            SELECT p.id, p.size_bytes, r.* FROM pack p JOIN pack_replica r ON r.pack = p.number
+            SELECT p.id, p.size_bytes, p.condemned_at, r.* FROM pack p JOIN pack_replica r ON r.pack = p.number
             WHERE p.id = ?1 AND (?2 IS NULL OR p.scope = ?2) ORDER BY p.number, r.store
             """, [id.blob, scope?.blob]
         ).map(packReplica)
@@ -156,28 +178,32 @@ extension Catalog {
         }
     }
 
-    /// A pack that was sent again counts as received now.
-    package func refresh(_ id: PackID, in scope: ScopeID, now: Timestamp) async throws(CatalogError) {
+    /// A pack that was sent again counts as received now, and is condemned no longer.
+    ///
+    /// - Returns: false where gc took it meanwhile: it must be sent once more.
+    package func refresh(_ id: PackID, in scope: ScopeID, now: Timestamp) async throws(CatalogError) -> Bool {
         try await write { database in
-            try database.execute(
-                sql: "UPDATE pack SET received_at = ?, leased_until = ? WHERE id = ? AND scope = ?",
-                arguments: [
-                    now.microseconds, (now + Self.leaseDuration).microseconds, id.blob, scope.blob,
-                ])
+            try database.run(
+                """
+                UPDATE pack SET received_at = ?, leased_until = ?, condemned_at = NULL
+                WHERE id = ? AND scope = ? AND NOT is_swept
+                """, [now.microseconds, (now + Self.leaseDuration).microseconds, id.blob, scope.blob])
+            return database.changesCount > 0
         }
     }
 
     /// The pack's number, where a good copy is there.
     private static func presentPack(_ id: PackID, _ scope: ScopeID, in database: GRDB.Database) throws -> Int64? {
         try database.value(
-            "SELECT number FROM pack WHERE id = ? AND scope = ? AND NOT wanting", [id.blob, scope.blob])
+            "SELECT number FROM pack WHERE id = ? AND scope = ? AND NOT wanting AND condemned_at IS NULL",
+            [id.blob, scope.blob])
     }
 
     /// Notes whether any store has a good copy left, after the state of one copy changed.
     static func count(wanting pack: Int64, in database: GRDB.Database) throws {
         try database.run(
             """
-            UPDATE pack SET wanting = NOT wanting WHERE number = ?1 AND wanting = EXISTS
+            UPDATE pack SET wanting = NOT wanting WHERE number = ?1 AND NOT is_swept AND wanting = EXISTS
                 (SELECT 1 FROM pack_replica r WHERE r.pack = ?1 AND r.state = 'present')
             """, [pack])
     }
@@ -185,20 +211,22 @@ extension Catalog {
     static func packReplica(_ row: Row) throws -> PackReplica {
         PackReplica(
             pack: row["pack"], id: try row.digest("id"), sizeBytes: row["size_bytes"], store: row["store"],
-            generation: row["generation"], state: try row.word("state"), checkedAt: row.optionalTime("checked_at"))
+            generation: row["generation"], state: try row.word("state"), checkedAt: row.optionalTime("checked_at"),
+            isCondemned: row.optionalTime("condemned_at") != nil)
     }
 
     private static func lookUp(
         _ ids: [ChunkID], _ scope: ScopeID, now: Timestamp, in database: GRDB.Database
-    ) throws -> (present: [PresentChunk], packs: [Int64: Timestamp]) {
+    ) throws -> (present: [(pack: Int64, chunk: PresentChunk)], packs: [Int64: Timestamp]) {
         let statement = try database.cachedStatement(sql: chunkQuery)
         let recent = (now - leaseDuration).microseconds
-        var present: [PresentChunk] = []
+        var present: [(pack: Int64, chunk: PresentChunk)] = []
         var packs: [Int64: Timestamp] = [:]
         for (index, id) in ids.enumerated() {
             guard let row = try Row.fetchOne(statement, arguments: [id.blob, scope.blob, recent]) else { continue }
-            present.append(
-                PresentChunk(index: index, pack: try row.digest("id"), offset: row["offset"], length: row["length"]))
+            let chunk = PresentChunk(
+                index: index, pack: try row.digest("id"), offset: row["offset"], length: row["length"])
+            present.append((row["number"], chunk))
             packs[row["number"]] = row.time("leased_until")
         }
         return (present, packs)
@@ -207,20 +235,25 @@ extension Catalog {
     static let chunkQuery = """
         SELECT p.number, p.id, p.leased_until, c.offset, c.length FROM chunk c JOIN pack p ON p.number = c.pack
         WHERE c.id = ? AND p.scope = ? AND (p.committed OR p.received_at > ?) AND NOT p.wanting
+            AND p.condemned_at IS NULL
         ORDER BY p.number LIMIT 1
         """
 
     /// Extends leases that run out within 12 hours; a question asked often writes seldom.
-    private func lease(_ packs: [Int64: Timestamp], now: Timestamp) async throws(CatalogError) {
+    ///
+    /// - Returns: packs that gc took since they were looked up.
+    private func lease(_ packs: [Int64: Timestamp], now: Timestamp) async throws(CatalogError) -> Set<Int64> {
         let soon = now + Self.leaseDuration / 2
         let due = packs.filter { $0.value < soon }.keys.sorted()
-        guard !due.isEmpty else { return }
-        try await write { database in
-            for pack in due {
-                try database.execute(
-                    sql: "UPDATE pack SET leased_until = ? WHERE number = ?",
-                    arguments: [(now + Self.leaseDuration).microseconds, pack])
-            }
+        guard !due.isEmpty else { return [] }
+        return try await write { database in
+            try Set(
+                due.filter { pack in
+                    try database.run(
+                        "UPDATE pack SET leased_until = ? WHERE number = ? AND condemned_at IS NULL",
+                        [(now + Self.leaseDuration).microseconds, pack])
+                    return database.changesCount == 0
+                })
         }
     }
 }

@@ -185,7 +185,7 @@ extension Catalog {
         replacing old: (object: String, isDamaged: Bool)?, quarantine: Duration, now: Timestamp
     ) async throws(CatalogError) -> Bool {
         try await write { database in
-            let isKnown = try database.row("SELECT 1 FROM pack WHERE number = ?", [pack.number]) != nil
+            let isKnown = try database.row("SELECT 1 FROM pack WHERE number = ? AND NOT is_swept", [pack.number]) != nil
             guard isKnown else {
                 try Self.discard(
                     object, in: store, byteCount: pack.sizeBytes, notBefore: now, reason: "not needed", database)
@@ -265,7 +265,7 @@ extension Catalog {
         try database.run(
             """
             INSERT INTO discarded_object(store, object, byte_count, not_before, reason) VALUES (?, ?, ?, ?, ?)
-            ON CONFLICT DO NOTHING
+            ON CONFLICT(store, object) DO UPDATE SET not_before = min(not_before, excluded.not_before)
             """, [store, object, byteCount, notBefore.microseconds, reason])
     }
 
@@ -275,6 +275,15 @@ extension Catalog {
     ) async throws(CatalogError) {
         try await write { database in
             try Self.discard(object, in: store, byteCount: byteCount, notBefore: now, reason: reason, database)
+        }
+    }
+
+    /// Names of objects that gc may delete at some time.
+    package func discardedObjects(limit: Int) async throws(CatalogError) -> Set<String> {
+        try await read { database in
+            Set(
+                try database.rows("SELECT object FROM discarded_object ORDER BY number LIMIT ?", [limit])
+                    .map { $0["object"] as String })
         }
     }
 

@@ -38,6 +38,8 @@ extension Catalog {
         package var holds = 0
         /// Held, and not in the catalog.
         package var unknownSnapshots: [SnapshotID] = []
+
+        package init() {}
     }
 
     /// Grows with every change of a policy or a hold.

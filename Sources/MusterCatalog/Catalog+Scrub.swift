@@ -49,16 +49,37 @@ extension Catalog {
         }
     }
 
-    /// Snapshots of which a failure stands that the coordinator itself found, oldest first.
-    package func failedSnapshots(limit: Int) async throws(CatalogError) -> [SnapshotID] {
+    /// What lost packs mean: each with a database whose snapshots need it, how many do, and the newest of them.
+    package struct Loss: Hashable, Sendable {
+        package let pack: PackID
+        package let database: DatabaseID
+        package let snapshotCount: Int
+        package let newest: SnapshotID
+    }
+
+    /// - Parameter limit: of the packs that are looked at.
+    package func losses(limit: Int) async throws(CatalogError) -> [Loss] {
         try await read { database in
-            try database.rows(
-                "SELECT id FROM snapshot WHERE verdict IN ('failed check', 'failed scrub') ORDER BY number LIMIT ?",
-                [limit]
-            ).map { try $0.identifier("id") }
+            try database.rows(Self.lossQuery, [limit]).map { row in
+                Loss(
+                    pack: try row.digest("id"), database: try row.identifier("database"),
+                    snapshotCount: row["snapshots"], newest: try row.identifier("newest"))
+            }
         }
     }
 
+    /// Snapshots of which a failure stands that the coordinator itself found, oldest first.
+    package func failedSnapshots(limit: Int) async throws(CatalogError) -> [SnapshotID] {
+        try await read { database in
+            try database.rows(Self.failedQuery, [limit]).map { try $0.identifier("id") }
+        }
+    }
+
+    /// The pattern names the index of the few that failed.
+    static let failedQuery = """
+        SELECT id FROM snapshot INDEXED BY snapshot_damaged
+        WHERE verdict LIKE 'failed%' AND verdict IN ('failed check', 'failed scrub') ORDER BY number LIMIT ?
+        """
     static let overduePacksQuery = """
         SELECT p.id, p.size_bytes, r.* FROM pack_replica r JOIN pack p ON p.number = r.pack
         WHERE r.store = ? AND r.hashed_at < ? ORDER BY r.hashed_at LIMIT ?
@@ -73,7 +94,16 @@ extension Catalog {
         SELECT p.number, p.id, n.id AS node,
             (SELECT l.database FROM pack_reference f JOIN lineage l ON l.id = f.lineage
                 WHERE f.pack = p.number AND f.died IS NULL LIMIT 1) AS database
-        FROM pack p JOIN node n ON n.scope = p.scope
+        FROM pack p INDEXED BY pack_lost JOIN node n ON n.scope = p.scope
         WHERE p.wanting AND p.committed LIMIT ?
+        """
+    /// The one row with the greatest number gives its id too (sqlite.org/lang_select.html, bare columns).
+    static let lossQuery = """
+        SELECT p.id, s.database, count(*) AS snapshots, max(s.number), s.id AS newest
+        FROM (SELECT number, id FROM pack INDEXED BY pack_lost WHERE wanting AND committed ORDER BY number LIMIT ?) p
+        CROSS JOIN pack_reference f ON f.pack = p.number
+        CROSS JOIN snapshot s ON s.lineage = f.lineage AND s.sequence >= f.born
+            AND (f.died IS NULL OR s.sequence < f.died)
+        GROUP BY p.number, s.database
         """
 }

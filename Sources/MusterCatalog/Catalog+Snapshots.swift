@@ -32,6 +32,8 @@ extension Catalog {
         package var verifiedAt: Timestamp?
         /// "failed scrub" while a failure stands, else the newest, as "passed verify"; "" if never inspected.
         package var verdict: String
+        /// gc gave it up: it is there only for those that are based on it.
+        package var isForgotten: Bool
         package var replicas: [ManifestReplica]
         /// nil where nothing gave it up.
         package var mark: ExpiryMark?
@@ -96,7 +98,7 @@ extension Catalog {
 
     /// Up to `limit` snapshots whose id starts with these hex digits; of one node where given.
     package func snapshots(
-        withPrefix prefix: String, of node: NodeID?, limit: Int
+        withPrefix prefix: String, of node: NodeID?, limit: Int, evenIfForgotten: Bool = false
     ) async throws(CatalogError) -> [Snapshot] {
         func bound(_ digit: Character) -> SnapshotID? {
             SnapshotID(prefix + String(repeating: digit, count: max(0, 32 - prefix.count)))
@@ -105,8 +107,9 @@ extension Catalog {
         return try await read { database in
             try Row.fetchAll(
                 database,
-                sql: Self.snapshotQuery + " WHERE s.id BETWEEN ? AND ? AND (?3 IS NULL OR s.node = ?3) LIMIT ?4",
-                arguments: [first.blob, last.blob, node?.blob, limit]
+                sql: Self.snapshotQuery
+                    + " WHERE s.id BETWEEN ? AND ? AND (?3 IS NULL OR s.node = ?3) AND (?5 OR s.forgotten_at IS NULL) LIMIT ?4",
+                arguments: [first.blob, last.blob, node?.blob, limit, evenIfForgotten]
             ).map { try Self.snapshot($0, in: database) }
         }
     }
@@ -215,7 +218,7 @@ extension Catalog {
     }
 
     static let neededQuery = """
-        SELECT p.id, p.size_bytes, r.* FROM
+        SELECT p.id, p.size_bytes, p.condemned_at, r.* FROM
             (SELECT pack FROM pack_reference WHERE lineage = ?1 AND died IS NULL AND born <= ?2
             UNION ALL SELECT pack FROM pack_reference WHERE lineage = ?1 AND died > ?2 AND born <= ?2) f
         JOIN pack p ON p.number = f.pack JOIN pack_replica r ON r.pack = p.number ORDER BY f.pack, r.store
@@ -223,7 +226,7 @@ extension Catalog {
 
     static let needingQuery = """
         SELECT s.id FROM pack_reference f JOIN snapshot s ON s.lineage = f.lineage AND s.sequence >= f.born
-            AND (f.died IS NULL OR s.sequence < f.died)
+            AND (f.died IS NULL OR s.sequence < f.died) AND s.forgotten_at IS NULL
         WHERE f.pack = ? ORDER BY s.number LIMIT ?
         """
 
@@ -259,8 +262,10 @@ extension Catalog {
     }
 
     static let momentQuery =
-        snapshotQuery
-        + " WHERE s.database = ?1 AND s.expired_at IS NULL AND s.moment <= ?2 ORDER BY s.moment DESC, s.number DESC LIMIT 1"
+        snapshotQuery + """
+             WHERE s.database = ?1 AND s.expired_at IS NULL AND s.moment <= ?2
+            ORDER BY s.moment DESC, s.number DESC LIMIT 1
+            """
 
     static let snapshotQuery = snapshotColumns + " FROM snapshot s " + snapshotJoins
 
@@ -296,6 +301,7 @@ extension Catalog {
             contentRoot: try row.digest("content_root"), pageSize: row["page_size"], pageCount: row["page_count"],
             packCount: row["pack_count"], method: row["method"], labels: try LabelText.decode(row["labels"]),
             forkedFrom: row["forked_from"], verifiedAt: row.optionalTime("verified_at"), verdict: row["verdict"],
-            replicas: replicas, mark: try mark(row), holds: try holds(of: number, in: database))
+            isForgotten: row.optionalTime("forgotten_at") != nil, replicas: replicas, mark: try mark(row),
+            holds: try holds(of: number, in: database))
     }
 }

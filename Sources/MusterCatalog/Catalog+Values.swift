@@ -10,42 +10,51 @@ extension Digest {
     var blob: Data { Data(bytes) }
 }
 
-extension Row {
+/// Columns by name, as the values that they stand for.
+protocol NamedColumns {
+    func column<Value: DatabaseValueConvertible & StatementColumnConvertible>(_ name: String) -> Value
+}
+
+extension Row: NamedColumns {
+    func column<Value: DatabaseValueConvertible & StatementColumnConvertible>(_ name: String) -> Value { self[name] }
+}
+
+extension NamedColumns {
     func identifier<Kind>(_ column: String) throws(CatalogError) -> Identifier<Kind> {
-        guard let bytes: Data = self[column], let value = Identifier<Kind>(bytes: bytes) else {
+        guard let bytes: Data = self.column(column), let value = Identifier<Kind>(bytes: [UInt8](bytes)) else {
             throw .damaged(column: column)
         }
         return value
     }
 
     func optionalIdentifier<Kind>(_ column: String) throws(CatalogError) -> Identifier<Kind>? {
-        let bytes: Data? = self[column]
+        let bytes: Data? = self.column(column)
         return bytes == nil ? nil : try identifier(column)
     }
 
     func digest<Kind>(_ column: String) throws(CatalogError) -> Digest<Kind> {
-        guard let bytes: Data = self[column], let value = Digest<Kind>(bytes: bytes) else {
+        guard let bytes: Data = self.column(column), let value = Digest<Kind>(bytes: [UInt8](bytes)) else {
             throw .damaged(column: column)
         }
         return value
     }
 
-    func time(_ column: String) -> Timestamp { Timestamp(microseconds: self[column]) }
+    func time(_ column: String) -> Timestamp { Timestamp(microseconds: self.column(column)) }
 
     func optionalTime(_ column: String) -> Timestamp? {
-        let microseconds: Int64? = self[column]
+        let microseconds: Int64? = self.column(column)
         return microseconds.map(Timestamp.init(microseconds:))
     }
 
     func word<Word: RawRepresentable>(_ column: String) throws(CatalogError) -> Word where Word.RawValue == String {
-        guard let text: String = self[column], let value = Word(rawValue: text) else {
+        guard let text: String = self.column(column), let value = Word(rawValue: text) else {
             throw .damaged(column: column)
         }
         return value
     }
 
     func byteArray(_ column: String) -> [UInt8] {
-        let bytes: Data = self[column]
+        let bytes: Data = self.column(column)
         return [UInt8](bytes)
     }
 }

@@ -172,7 +172,7 @@ extension Catalog {
     }
 
     static let damagedQuery = """
-        SELECT s.database, s.id, max(s.number) FROM snapshot s WHERE s.verdict LIKE 'failed%' GROUP BY s.database
+        SELECT s.database, s.id, max(s.number) FROM snapshot s WHERE s.verdict LIKE 'failed%' AND s.forgotten_at IS NULL GROUP BY s.database
         """
     private static let verificationQuery = """
         SELECT v.*, (SELECT count(*) FROM verification_item i WHERE i.run = v.run) AS total,

@@ -21,16 +21,22 @@ package struct Catalog: Sendable {
 
     let pool: DatabasePool
     private let writer: SharedWriter
+    let names: ObjectNames
     let sha256: @Sendable ([UInt8]) -> [UInt8]
 
     /// Opens the catalog at `path`, making or migrating it if need be.
     ///
     /// Blocks while migrations run.
-    /// - Parameter sha256: the hash that chains the audit.
-    package init(path: String, sha256: @escaping @Sendable ([UInt8]) -> [UInt8]) throws(CatalogError) {
-        self.sha256 = sha256
+    /// - Parameters:
+    ///   - names: how the objects are called that gc gives up.
+    ///   - isDurable: false only in tests of many steps, which lose no power.
+    ///   - sha256: the hash that chains the audit.
+    package init(
+        path: String, names: ObjectNames, isDurable: Bool = true, sha256: @escaping @Sendable ([UInt8]) -> [UInt8]
+    ) throws(CatalogError) {
+        (self.names, self.sha256) = (names, sha256)
         do {
-            pool = try DatabasePool(path: path, configuration: Self.configuration())
+            pool = try DatabasePool(path: path, configuration: Self.configuration(isDurable: isDurable))
             try Self.migrator().migrate(pool)
             writer = SharedWriter(pool)
         } catch {
@@ -43,7 +49,7 @@ package struct Catalog: Sendable {
         do { try pool.close() } catch { throw CatalogError(error) }
     }
 
-    private static func configuration() -> Configuration {
+    private static func configuration(isDurable: Bool) -> Configuration {
         var configuration = Configuration()
         configuration.label = "muster-catalog"
         configuration.maximumReaderCount = 4
@@ -51,7 +57,11 @@ package struct Catalog: Sendable {
         configuration.busyMode = .timeout(5)
         configuration.prepareDatabase { database in
             try database.execute(
-                sql: "PRAGMA synchronous = FULL; PRAGMA cell_size_check = ON; PRAGMA trusted_schema = OFF")
+                sql: """
+                    PRAGMA synchronous = FULL; PRAGMA cell_size_check = ON; PRAGMA trusted_schema = OFF;
+                    PRAGMA cache_size = -8192
+                    """)
+            guard isDurable else { return try database.execute(sql: "PRAGMA synchronous = OFF") }
             guard try Int.fetchOne(database, sql: "PRAGMA synchronous") == 2 else {
                 throw CatalogError.unusable(reason: "synchronous=FULL was not accepted")
             }

@@ -205,8 +205,11 @@ struct CommitCheck {
     // MARK: - One pack
 
     private func pack(_ id: PackID) throws -> KnownPack? {
-        try database.row("SELECT number, wanting FROM pack WHERE id = ? AND scope = ?", [id.blob, scope])
-            .map { KnownPack(number: $0["number"], isWanting: $0["wanting"]) }
+        // What gc has condemned counts as a pack of which there is no copy.
+        try database.row(
+            "SELECT number, wanting OR condemned_at IS NOT NULL AS wanting FROM pack WHERE id = ? AND scope = ?",
+            [id.blob, scope]
+        ).map { KnownPack(number: $0["number"], isWanting: $0["wanting"]) }
     }
 
     private func isLive(_ pack: Int64) throws -> Bool {

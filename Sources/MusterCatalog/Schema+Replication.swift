@@ -4,7 +4,8 @@
 /// they need), or of one pack or key record whose copy is bad. A row goes in the transaction that records the copy, so the queue
 /// survives every restart. `discarded_object` names objects that nothing refers to any more, by their exact physical
 /// names: bad copies in quarantine until `not_before`, and what a better copy replaced. As a name is never used
-/// again, deleting one of them is right at any later time; only gc does it.
+/// again, deleting one of them is right at any later time; only gc does it. Numbers are not given again either: who
+/// took a row up and comes late with its end must not end another.
 extension Schema {
     static let replication = """
         CREATE TABLE key_replica(
@@ -17,7 +18,7 @@ extension Schema {
         CREATE INDEX key_replica_by_age ON key_replica(store, hashed_at);
 
         CREATE TABLE replication(
-            number INTEGER PRIMARY KEY,
+            number INTEGER PRIMARY KEY AUTOINCREMENT,
             store INTEGER NOT NULL REFERENCES store(number),
             kind TEXT NOT NULL CHECK (kind IN ('keys', 'pack', 'snapshot')),
             subject INTEGER NOT NULL,
@@ -29,13 +30,13 @@ extension Schema {
         CREATE INDEX replication_failing ON replication(store) WHERE reason <> '';
 
         CREATE TABLE discarded_object(
-            number INTEGER PRIMARY KEY,
+            number INTEGER PRIMARY KEY AUTOINCREMENT,
             store INTEGER NOT NULL REFERENCES store(number),
             object TEXT NOT NULL,
             byte_count INTEGER NOT NULL,
             not_before INTEGER NOT NULL,
             reason TEXT NOT NULL,
             UNIQUE (store, object)) STRICT;
-        CREATE INDEX discarded_object_due ON discarded_object(not_before);
+        CREATE INDEX discarded_object_due ON discarded_object(store, not_before);
         """
 }

@@ -4,8 +4,11 @@
 /// counts those that did not die. `base` is the snapshot whose map a delta manifest changes, `base_steps` how far it
 /// is from a full one. `moment` is the time that a restore to a point in time goes by: the end of the capture by the
 /// node's clock (`created_at`), held between the database's receipt before and its own. A pack is `wanting` while no store has a good copy of it.
+/// A pack's number is never given again: who works on a pack that gc takes meanwhile must not meet another one.
 enum Schema {
-    static let version1 = [identity, databases, packs, replication, inspections, work, record, retention, storeProbe]
+    static let version1 = [
+        identity, databases, packs, replication, inspections, work, record, retention, storeProbe, collection,
+    ]
 
     private static let identity = """
         CREATE TABLE setting(key TEXT NOT NULL PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
@@ -132,6 +135,8 @@ enum Schema {
             expired_by BLOB,
             grace_until INTEGER,
             spared_until INTEGER,
+            forgotten_at INTEGER,
+            is_freed INTEGER NOT NULL DEFAULT 0,
             UNIQUE (lineage, sequence)) STRICT;
         CREATE INDEX snapshot_by_receipt ON snapshot(expired_at, received_at);
         CREATE INDEX snapshot_by_node_receipt ON snapshot(node, expired_at, received_at);
@@ -169,7 +174,7 @@ enum Schema {
 
     private static let packs = """
         CREATE TABLE pack(
-            number INTEGER PRIMARY KEY,
+            number INTEGER PRIMARY KEY AUTOINCREMENT,
             id BLOB NOT NULL CHECK (length(id) = 32),
             scope BLOB NOT NULL CHECK (length(scope) = 16),
             size_bytes INTEGER NOT NULL,
@@ -177,6 +182,9 @@ enum Schema {
             leased_until INTEGER NOT NULL,
             committed INTEGER NOT NULL DEFAULT 0,
             wanting INTEGER NOT NULL DEFAULT 0,
+            counted_in BLOB,
+            condemned_at INTEGER,
+            is_swept INTEGER NOT NULL DEFAULT 0,
             UNIQUE (id, scope)) STRICT;
         CREATE INDEX pack_wanting ON pack(scope) WHERE wanting;
         CREATE INDEX pack_lost ON pack(number) WHERE wanting AND committed;

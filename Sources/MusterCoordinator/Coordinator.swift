@@ -23,8 +23,8 @@ import MusterStore
 /// | a second process | kept out by the directory's lock |
 struct Coordinator: Sendable {
     static let version = "0.1.0"
-    /// Of the coordinator's own history; a rebuild takes the next one.
-    static let epoch: UInt64 = 1
+    /// That of `init`; each rebuild takes the next one.
+    static let firstEpoch: UInt64 = 1
     /// Bodies up to here do not wait for larger ones.
     static let smallBodyBytes = 4 << 20
 
@@ -33,7 +33,11 @@ struct Coordinator: Sendable {
     let authority: Authority
     let receiptKey: SigningKey
     let recoveryKeys: [RecoveryPublicKey]
+    /// Of the coordinator's own history.
+    let epoch: UInt64
     let settings: CoordinatorSettings
+    /// As it stands in the file: a rebuild writes it again.
+    let settingsText: String
     let clock: any WallClock
     let random: RandomSource
     let logger: Logger
@@ -41,6 +45,7 @@ struct Coordinator: Sendable {
     let opening: StoreOpening
 
     let callers: CallerLookup
+    let succession = Succession()
     let ports = BoundPorts()
     let work = Bell<NodeID>()
     /// A job of the node has ended.
@@ -48,6 +53,8 @@ struct Coordinator: Sendable {
     let inspections = Bell<Bool>()
     /// Something may have to be copied.
     let replications = Bell<Bool>()
+    let wanted = WantedBook()
+    let collections = CollectionBook()
     let copyPace: CopyPace
     let contacts = ContactBook()
     let lives = LifeBook()
@@ -66,20 +73,27 @@ struct Coordinator: Sendable {
     let packLanes = Lanes<PackLane>()
     let lineageLanes = Lanes<LineageID>()
     let reportLanes = Lanes<NodeID>()
+    /// The fleet's state and the catalog's backup: of each one at a time.
+    let stateLanes = Lanes<Bool>()
+    /// Where the catalog is copied to while it is backed up.
+    let catalogCopy: String
+    let kept = KeptStates()
     /// For hashing pieces that are too large for the cooperative pool.
     let hashing = BlockingPool(label: "muster-hashing", width: 2)
 
     init(
         catalog: Catalog, stores: StoreSet, authority: Authority, receiptKey: SigningKey,
-        recoveryKeys: [RecoveryPublicKey], settings: CoordinatorSettings, clock: any WallClock, random: RandomSource,
-        logger: Logger, opening: StoreOpening
+        recoveryKeys: [RecoveryPublicKey], epoch: UInt64, settings: CoordinatorSettings, clock: any WallClock,
+        random: RandomSource, logger: Logger, opening: StoreOpening, settingsText: String, catalogCopy: String,
+        rebuiltAt: Timestamp?
     ) {
         (self.catalog, self.stores, self.authority) = (catalog, stores, authority)
         (self.receiptKey, self.recoveryKeys, self.settings) = (receiptKey, recoveryKeys, settings)
+        (self.epoch, self.settingsText, self.catalogCopy) = (epoch, settingsText, catalogCopy)
         (self.clock, self.random, self.logger) = (clock, random, logger)
         startedAt = clock.now()
         self.opening = opening
-        callers = CallerLookup(catalog: catalog, clock: clock)
+        callers = CallerLookup(catalog: catalog, clock: clock, rebuiltAt: rebuiltAt)
         copyPace = CopyPace(bytesPerSecond: settings.replicationMiBPerSecond << 20, clock: clock)
         load = NodeLoad(limit: settings.limits.requestsPerNode)
         uploads = Gate(capacity: settings.limits.uploads, queueLimit: 1024)
@@ -93,7 +107,8 @@ struct Coordinator: Sendable {
 
     /// Runs an authorised call; the switch has a case for every route, so none can be forgotten.
     func answer(_ call: Call) async throws -> Response {
-        switch call.rule.route {
+        try check(call.rule.route)
+        return switch call.rule.route {
         case .join: try await join(call)
         case .renew: try await renew(call)
         case .missingChunks: try await missingChunks(call)
@@ -116,6 +131,8 @@ struct Coordinator: Sendable {
         case .verify: try await verify(call)
         case .showVerification: try await showVerification(call)
         case .status: try await status(call)
+        case .showCollection: try await showCollection(call)
+        case .runCollection: try await runCollection(call)
         case .showRetention: try await showRetention(call)
         case .setRetention: try await setRetention(call)
         case .previewRetention: try await previewRetention(call)
@@ -144,4 +161,10 @@ struct PackLane: Hashable, Sendable {
 enum PinnedSetting {
     /// Public recovery keys, 32 bytes each, back to back.
     static let recoveryKeys = "recovery-keys"
+    /// The coordinator's epoch in digits; a catalog without it is of the first one.
+    static let epoch = "epoch"
+    /// Microseconds: what the authority signed before this moment may be unknown here and count all the same.
+    static let rebuiltAt = "rebuilt-at"
+    /// Names of stores that a rebuild knew of and could not read, each with a line end.
+    static let unscannedStores = "unscanned-stores"
 }

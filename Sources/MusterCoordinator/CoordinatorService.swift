@@ -35,7 +35,8 @@ package struct CoordinatorService: Service {
         directory: CoordinatorDirectory, clock: some WallClock, random: RandomSource, logger: Logger,
         storePatience: Duration = .seconds(5), wrapStore: @escaping @Sendable (any Store) -> any Store = { $0 }
     ) async throws {
-        let settings = try CoordinatorSettings(yaml: try Self.settingsText(directory))
+        let settingsText = try Self.settingsText(directory)
+        let settings = try CoordinatorSettings(yaml: settingsText)
         lock = try DirectoryLock(directory)
         let authority = try Authority(
             certificatePEM: try PrivateFile.readText(directory.authority),
@@ -46,7 +47,7 @@ package struct CoordinatorService: Service {
         }
         server = try ServerIdentity.current(
             in: directory, settings: settings, authority: authority, random: random, now: clock.now())
-        let catalog = try Catalog(path: directory.catalog) { Coordinator.hash($0) }
+        let catalog = try Catalog(path: directory.catalog, names: .stored) { Coordinator.hash($0) }
         let pinned = try await catalog.setting(PinnedSetting.recoveryKeys) ?? []
         let recoveryKeys = stride(from: 0, to: pinned.count, by: 32).compactMap {
             RecoveryPublicKey(bytes: pinned[$0..<min($0 + 32, pinned.count)])
@@ -60,9 +61,15 @@ package struct CoordinatorService: Service {
         coordinator = Coordinator(
             catalog: catalog,
             stores: StoreSet(try entries.map(opening.connect), placement: settings.placement), authority: authority,
-            receiptKey: receiptKey, recoveryKeys: recoveryKeys, settings: settings, clock: clock, random: random,
-            logger: logger, opening: opening)
-        try await coordinator.completeReceipts()
+            receiptKey: receiptKey, recoveryKeys: recoveryKeys,
+            epoch: try await Self.number(PinnedSetting.epoch, in: catalog).map { UInt64($0) } ?? Coordinator.firstEpoch,
+            settings: settings, clock: clock, random: random, logger: logger, opening: opening,
+            settingsText: settingsText, catalogCopy: directory.catalogCopy,
+            rebuiltAt: try await Self.number(PinnedSetting.rebuiltAt, in: catalog).map(Timestamp.init(microseconds:)))
+        if try await coordinator.mayWrite() {
+            try await coordinator.completeReceipts()
+            await coordinator.keepChangeSoon()
+        }
         try await catalog.concludeClosedJobs(now: clock.now())
     }
 
@@ -80,8 +87,13 @@ package struct CoordinatorService: Service {
             InspectionService(coordinator: coordinator),
             ReplicationService(coordinator: coordinator),
             ScrubService(coordinator: coordinator),
+            CatalogBackupService(coordinator: coordinator),
+            FleetStateService(coordinator: coordinator),
+            SuccessionService(coordinator: coordinator),
+            RecallService(coordinator: coordinator),
             HousekeepingService(coordinator: coordinator),
             RetentionService(coordinator: coordinator),
+            CollectionService(coordinator: coordinator),
         ]
         let group = ServiceGroup(configuration: .init(services: services, logger: coordinator.logger))
         try await group.run()
@@ -126,6 +138,14 @@ package struct CoordinatorService: Service {
         case .admin: configuration.certificateVerification = .noHostnameVerification
         }
         return configuration
+    }
+
+    private static func number(_ setting: String, in catalog: Catalog) async throws -> Int64? {
+        guard let bytes = try await catalog.setting(setting) else { return nil }
+        guard let number = Int64(String(decoding: bytes, as: UTF8.self)), number >= 0 else {
+            throw CatalogError.damaged(column: "setting.\(setting)")
+        }
+        return number
     }
 
     private static func settingsText(_ directory: CoordinatorDirectory) throws(CoordinatorSetupError) -> String {

@@ -24,8 +24,10 @@ package enum Format {
     package static let targetPackBytes = 16 << 20
     package static let maximumPackBytes = 64 << 20
     package static let maximumManifestBytes = 64 << 20
-    /// Receipts, key records and sealed records.
+    /// Receipts and key records.
     package static let maximumRecordBytes = 1 << 20
+    /// The state of a whole fleet is one of them.
+    package static let maximumSealedRecordBytes = 16 << 20
 
     /// How many pages make an extent in a new lineage with this page size.
     package static func pagesPerExtent(pageSize: Int) -> Int { max(1, defaultExtentBytes / pageSize) }

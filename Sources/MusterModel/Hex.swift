@@ -4,11 +4,28 @@ package enum Hex {
 
     package static func encode(_ bytes: some Sequence<UInt8>) -> String {
         var text: [UInt8] = []
+        text.reserveCapacity(2 * bytes.underestimatedCount)
         for byte in bytes {
             text.append(digits[Int(byte >> 4)])
             text.append(digits[Int(byte & 15)])
         }
         return String(decoding: text, as: UTF8.self)
+    }
+
+    /// 16 digits for each word.
+    static func encode(_ high: UInt64, _ low: UInt64) -> String {
+        String(unsafeUninitializedCapacity: 32) { text in
+            for place in 0..<16 {
+                text[place] = digit(of: high, place)
+                text[place + 16] = digit(of: low, place)
+            }
+            return 32
+        }
+    }
+
+    private static func digit(of word: UInt64, _ place: Int) -> UInt8 {
+        let value = UInt8(truncatingIfNeeded: word >> UInt64(60 - 4 * place)) & 15
+        return value + (value < 10 ? UInt8(ascii: "0") : UInt8(ascii: "a") - 10)
     }
 
     /// - Returns: nil for an odd length or any character but `0-9a-f`.

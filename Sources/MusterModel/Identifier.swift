@@ -15,6 +15,17 @@ package struct Identifier<Kind>: Hashable, Sendable, Comparable, CustomStringCon
         low = bigEndian(bytes.dropFirst(8))
     }
 
+    /// The same for an array, which lists of tens of thousands come from.
+    package init?(bytes: [UInt8]) {
+        guard bytes.count == Self.byteCount else { return nil }
+        (high, low) = bytes.withUnsafeBytes { bytes in
+            (
+                UInt64(bigEndian: bytes.loadUnaligned(as: UInt64.self)),
+                UInt64(bigEndian: bytes.loadUnaligned(fromByteOffset: 8, as: UInt64.self))
+            )
+        }
+    }
+
     /// - Returns: nil unless `text` is exactly 32 lowercase hex digits.
     package init?(_ text: some StringProtocol) {
         guard let bytes = Hex.decode(text) else { return nil }
@@ -29,7 +40,7 @@ package struct Identifier<Kind>: Hashable, Sendable, Comparable, CustomStringCon
     }
 
     package var bytes: [UInt8] { bigEndianBytes(high) + bigEndianBytes(low) }
-    package var description: String { Hex.encode(bytes) }
+    package var description: String { Hex.encode(high, low) }
 
     package static func < (a: Self, b: Self) -> Bool { (a.high, a.low) < (b.high, b.low) }
 }

@@ -25,14 +25,23 @@ package struct Timestamp: Hashable, Sendable, Comparable, CustomStringConvertibl
         let (seconds, fraction) = microseconds.flooredDivision(by: 1_000_000)
         let (days, secondOfDay) = seconds.flooredDivision(by: 86_400)
         let (year, month, day) = Self.civilDate(daysSince1970: days)
-        func padded(_ value: Int64, _ width: Int) -> String {
-            let digits = String(value)
-            return String(repeating: "0", count: max(0, width - digits.count)) + digits
+        let time = (hour: secondOfDay / 3600, minute: secondOfDay / 60 % 60, second: secondOfDay % 60)
+        // A status of a large fleet has tens of thousands of these.
+        var text = Digits(capacity: 32)
+        text.append(year, width: 4)
+        let parts: [(Unicode.Scalar, Int64)] = [
+            ("-", month), ("-", day), ("T", time.hour), (":", time.minute), (":", time.second),
+        ]
+        for (mark, value) in parts {
+            text.append(mark)
+            text.append(value, width: 2)
         }
-        let date = "\(padded(year, 4))-\(padded(month, 2))-\(padded(day, 2))"
-        let (hour, minute, second) = (secondOfDay / 3600, secondOfDay / 60 % 60, secondOfDay % 60)
-        let clock = "\(padded(hour, 2)):\(padded(minute, 2)):\(padded(second, 2))"
-        return "\(date)T\(clock)\(fraction == 0 ? "" : "." + padded(fraction, 6))Z"
+        if fraction != 0 {
+            text.append(".")
+            text.append(fraction, width: 6)
+        }
+        text.append("Z")
+        return text.string
     }
 
     /// Parses RFC 3339 with any offset and up to nine fractional digits (microseconds are kept).
@@ -91,5 +100,31 @@ extension Int64 {
 extension String {
     fileprivate func padded(to width: Int) -> String {
         self + String(repeating: "0", count: max(0, width - count))
+    }
+}
+
+/// A text of numbers on its way.
+private struct Digits {
+    private var bytes: [UInt8] = []
+
+    init(capacity: Int) { bytes.reserveCapacity(capacity) }
+
+    var string: String { String(decoding: bytes, as: UTF8.self) }
+
+    mutating func append(_ mark: Unicode.Scalar) { bytes.append(UInt8(ascii: mark)) }
+
+    /// With zeros in front, up to the width.
+    mutating func append(_ value: Int64, width: Int) {
+        guard (0..<10_000).contains(value) || width > 4 else {
+            let digits = String(value)
+            bytes += Array(repeating: UInt8(ascii: "0"), count: max(0, width - digits.utf8.count)) + Array(digits.utf8)
+            return
+        }
+        var divisor: Int64 = 1
+        for _ in 1..<width { divisor *= 10 }
+        while divisor > 0 {
+            bytes.append(UInt8(ascii: "0") + UInt8(truncatingIfNeeded: value / divisor % 10))
+            divisor /= 10
+        }
     }
 }

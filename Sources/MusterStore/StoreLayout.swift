@@ -33,6 +33,11 @@ package enum StoredItem: Hashable, Sendable {
     case coordinatorRecord(CoordinatorRecord, Generation)
     /// Has no generation: as an object is written once, only one coordinator can take an epoch.
     case coordinatorEpoch(UInt64)
+    /// Has no generation either: the number grows with each record.
+    case coordinatorState(epoch: UInt64, number: UInt64)
+    case catalogPack(PackID, Generation)
+    /// The manifest of a backup of the catalog. As it is written once, it has no generation.
+    case catalogBackup(epoch: UInt64, number: UInt64)
     /// Made and removed by a probe; nothing refers to it.
     case probe(ProbeID, UInt64)
 
@@ -47,6 +52,11 @@ package enum StoredItem: Hashable, Sendable {
         case .nodeKeys(let node, let epoch, let generation): "nodes/\(node)/keys-\(epoch).\(generation)"
         case .coordinatorRecord(let record, let generation): "coordinator/\(record.rawValue).\(generation)"
         case .coordinatorEpoch(let epoch): "coordinator/epoch/\(epoch.twentyDigits)"
+        case .coordinatorState(let epoch, let number):
+            "coordinator/state/\(epoch.twentyDigits)-\(number.twentyDigits)"
+        case .catalogPack(let id, let generation): "catalog/packs/\(id).\(generation)"
+        case .catalogBackup(let epoch, let number):
+            "catalog/backups/\(epoch.twentyDigits)-\(number.twentyDigits)"
         case .probe(let id, let number): "probe/\(id)/\(number)"
         }
     }
@@ -79,9 +89,23 @@ package enum StoredItem: Hashable, Sendable {
         case ("probe", 3, nil):
             guard let id = ProbeID(segments[1]), let number = UInt64(stem) else { return nil }
             return .probe(id, number)
+        case ("coordinator", 3, nil) where segments[1] == "state":
+            return twoNumbers(stem).map { .coordinatorState(epoch: $0, number: $1) }
+        case ("catalog", 3, nil) where segments[1] == "backups":
+            return twoNumbers(stem).map { .catalogBackup(epoch: $0, number: $1) }
+        case ("catalog", 3, let generation?) where segments[1] == "packs":
+            return PackID(stem).map { .catalogPack($0, generation) }
         case ("coordinator", 3, nil): return UInt64(stem).map { .coordinatorEpoch($0) }
         default: return nil
         }
+    }
+}
+
+extension StoredItem {
+    private static func twoNumbers(_ stem: Substring) -> (UInt64, UInt64)? {
+        let numbers = stem.split(separator: "-", omittingEmptySubsequences: false).map { UInt64($0) }
+        guard numbers.count == 2, let first = numbers[0], let second = numbers[1] else { return nil }
+        return (first, second)
     }
 }
 
@@ -120,6 +144,18 @@ extension ObjectName {
 
     package static func coordinatorEpoch(_ epoch: UInt64) -> Self { StoredItem.coordinatorEpoch(epoch).name }
 
+    package static func coordinatorState(epoch: UInt64, number: UInt64) -> Self {
+        StoredItem.coordinatorState(epoch: epoch, number: number).name
+    }
+
+    package static func catalogPack(_ id: PackID, _ generation: Generation) -> Self {
+        StoredItem.catalogPack(id, generation).name
+    }
+
+    package static func catalogBackup(epoch: UInt64, number: UInt64) -> Self {
+        StoredItem.catalogBackup(epoch: epoch, number: number).name
+    }
+
     package static func probe(_ id: ProbeID, _ number: UInt64) -> Self { StoredItem.probe(id, number).name }
 }
 
@@ -133,6 +169,10 @@ package struct ObjectPrefix: Hashable, Sendable, CustomStringConvertible {
     package static let receipts = Self(description: "receipts/")
     package static let nodes = Self(description: "nodes/")
     package static let coordinator = Self(description: "coordinator/")
+    package static let epochs = Self(description: "coordinator/epoch/")
+    package static let states = Self(description: "coordinator/state/")
+    package static let catalogBackups = Self(description: "catalog/backups/")
+    package static let catalogPacks = Self(description: "catalog/packs/")
     package static let probes = Self(description: "probe/")
 
     /// - Returns: nil for what no name can begin with, so text of a peer can be passed as it came.

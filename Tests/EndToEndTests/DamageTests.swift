@@ -21,9 +21,16 @@ extension EndToEnd {
         @Test func itIsFoundNamedAndRefusedAndGoesWhenTheObjectIsBack() async throws {
             let fleet = try await Fleet()
             let node = try await Node(fleet, "berlin")
+            let settings = node.directory + "/agent.yaml"
+            let text = try String(contentsOfFile: settings, encoding: .utf8) + "cache_bytes: 0\n"
+            try text.write(toFile: settings, atomically: true, encoding: .utf8)
             try node.start()
             let first = try await victim("first", node)
             let second = try await victim("second", node)
+            // Nothing is there to send again, and no snapshot is made in its place.
+            for name in ["first", "second"] {
+                try await fleet.succeed("database", "pause", "--dir", node.directory, name)
+            }
             for damage in Damage.allCases {
                 let object = damage.isOfManifest ? first.manifest : first.pack
                 let good = try Data(contentsOf: object.url)

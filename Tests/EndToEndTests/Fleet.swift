@@ -18,7 +18,10 @@ struct Outcome {
 /// It belongs to one test. Whatever still runs when the test ends is killed.
 final class Fleet {
     let folder: TemporaryFolder
-    let coordinatorDirectory: String
+    /// Where the coordinator is; a rebuilt one may be elsewhere.
+    var coordinatorDirectory: String
+    let recoveryKey: String
+    let port: Int
     let store: StoreFolder
     private(set) var coordinator: Launched?
     private var launches = 0
@@ -26,12 +29,23 @@ final class Fleet {
     private var roles: [Launched] = []
 
     /// Makes a coordinator and starts it.
-    init() async throws {
+    ///
+    /// - Parameters:
+    ///   - stores: folders in the fleet's own; none for the coordinator's.
+    ///   - settings: lines for the coordinator's configuration.
+    init(stores: [String] = [], settings: String = "") async throws {
         folder = try TemporaryFolder()
         coordinatorDirectory = folder.path("coordinator")
-        store = StoreFolder(url: folder.url.appending(path: "coordinator/store"))
-        try await succeed(
-            "coordinator", "init", "--dir", coordinatorDirectory, "--listen", "127.0.0.1:\(try Self.freePorts())")
+        recoveryKey = folder.path(stores.isEmpty ? "coordinator/recovery-key.txt" : "recovery-key.txt")
+        store = StoreFolder(url: folder.url.appending(path: stores.first ?? "coordinator/store"))
+        port = try Self.freePorts()
+        let outcome = try await run(
+            ["coordinator", "init", "--dir", coordinatorDirectory, "--listen", "127.0.0.1:\(port)"]
+                + ["--recovery-key-file", recoveryKey] + stores.flatMap { ["--store", folder.path($0)] })
+        try #require(outcome.status == 0, "\(outcome.errors)")
+        let configuration = coordinatorDirectory + "/coordinator.yaml"
+        let text = try String(contentsOfFile: configuration, encoding: .utf8) + settings
+        try text.write(toFile: configuration, atomically: true, encoding: .utf8)
         try await startCoordinator()
     }
 
@@ -130,7 +144,7 @@ final class Fleet {
     func restore(_ id: String, to name: String) async throws -> String {
         let target = path(name)
         try await succeed(
-            "restore", id, "--recovery-key", coordinatorDirectory + "/recovery-key.txt", "--to", target)
+            "restore", id, "--recovery-key", recoveryKey, "--to", target)
         return target
     }
 

@@ -23,11 +23,16 @@ struct LineageHistory {
         return commit
     }
 
+    /// After a commit of `next`.
+    mutating func take(_ commit: Catalog.Commit, needing packs: Set<PackID>) {
+        commits.append(commit)
+        needs.append(packs)
+    }
+
     mutating func add(needing packs: Set<PackID>, base: Int?) async throws {
         let commit = try next(needing: packs, base: base)
         #expect(try await fixture.catalog.commit(commit) == .committed)
-        commits.append(commit)
-        needs.append(packs)
+        take(commit, needing: packs)
     }
 
     static func changes(from old: Set<PackID>, to new: Set<PackID>) -> Catalog.PackChanges {

@@ -12,11 +12,18 @@ struct Fixture {
     let random = RandomSource.seeded(7)
     let clock = ManualClock()
 
-    init() async throws {
+    /// - Parameter isDurable: false for tests of many steps.
+    init(isDurable: Bool = true) async throws {
         directory = try TemporaryDirectory()
-        catalog = try Catalog(path: directory.file("catalog.db"), sha256: Self.mix)
+        catalog = try Catalog(
+            path: directory.file("catalog.db"), names: Self.names, isDurable: isDurable, sha256: Self.mix)
         store = try await catalog.add(store: "main", url: "file:///a", at: clock.now())
     }
+
+    /// Not those of a store: the catalog only keeps them.
+    static let names = ObjectNames(
+        pack: { "pack \($0) \($1)" }, manifest: { "manifest \($0.snapshot) \($1)" },
+        receipt: { "receipt \($0.snapshot) \($1)" })
 
     /// Not SHA-256: the catalog only needs some hash, and gets it as a parameter.
     static let mix: @Sendable ([UInt8]) -> [UInt8] = { bytes in

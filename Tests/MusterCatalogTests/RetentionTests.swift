@@ -182,7 +182,7 @@ struct RetentionTests {
         try await history.apply()
         try fixture.catalog.close()
         let path = fixture.directory.file("catalog.db")
-        let catalog = try Catalog(path: path, sha256: Fixture.mix)
+        let catalog = try Catalog(path: path, names: Fixture.names, sha256: Fixture.mix)
         let marks = try await catalog.snapshot(history.ids[1])?.mark
         #expect(marks != nil)
         #expect(try await catalog.snapshot(history.ids[0])?.holds.map(\.name) == ["audit"])
@@ -292,7 +292,7 @@ struct RetentionTests {
         let policies = try await fixture.catalog.policies()
         let holds = try await fixture.catalog.snapshot(history.ids[0])?.holds
 
-        let other = try Catalog(path: fixture.directory.file("other.db"), sha256: Fixture.mix)
+        let other = try Catalog(path: fixture.directory.file("other.db"), names: Fixture.names, sha256: Fixture.mix)
         let restored = try await other.restoreRetention(from: record)
         #expect(restored.policies == 2 && restored.unknownSnapshots == [history.ids[0], history.ids[0]])
         #expect(try await other.policies() == policies)

@@ -84,7 +84,8 @@ struct WorkTests {
         let commit = try fixture.commit(try await fixture.makeNode())
         #expect(try await fixture.catalog.commit(commit) == .committed)
         try fixture.catalog.close()
-        let reopened = try Catalog(path: fixture.directory.file("catalog.db"), sha256: Fixture.mix)
+        let reopened = try Catalog(
+            path: fixture.directory.file("catalog.db"), names: Fixture.names, sha256: Fixture.mix)
         #expect(try await reopened.snapshot(commit.snapshot)?.manifestHash == commit.manifestHash)
         #expect(try await reopened.stores() == [fixture.store])
     }

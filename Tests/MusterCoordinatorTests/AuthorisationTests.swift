@@ -39,6 +39,8 @@ struct AuthorisationTests {
         "POST /v1/snapshots/release": [.admin: [.admin]],
         "POST /v1/snapshots/forget": [.admin: [.admin]],
         "POST /v1/alarms/clear": [.admin: [.admin]],
+        "GET /v1/gc": [.admin: [.viewer, .operator, .admin]],
+        "POST /v1/gc": [.admin: [.admin]],
         "GET /v1/stores": [.admin: [.viewer, .operator, .admin]],
         "POST /v1/stores": [.admin: [.admin]],
         "POST /v1/stores/*": [.admin: [.admin]],

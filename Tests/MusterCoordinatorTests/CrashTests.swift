@@ -139,7 +139,7 @@ struct CrashTests {
         let late: @Sendable () async throws -> Void = {
             guard await soundness.isAlive else { return }
             await soundness.end()
-            let catalog = try Catalog(path: rig.place.catalog) { Coordinator.hash($0) }
+            let catalog = try Catalog(path: rig.place.catalog, names: .stored) { Coordinator.hash($0) }
             for replica in try await catalog.replicas(of: lost, in: nil) {
                 try await catalog.mark(
                     pack: replica.pack, store: replica.store, generation: replica.generation, as: .damaged,

@@ -36,7 +36,31 @@ struct NodeStoreReplicationTests {
                         try await Self.contents(copies, prefix) == Self.contents(try await rig.store(), prefix),
                         "\(prefix)")
                 }
-                #expect(try await copies.objects(.coordinator, maximumCount: 10).count == 3)
+                let kept = try await copies.objects(.coordinator, maximumCount: 20).map(\.name.description)
+                #expect(kept.filter { !$0.hasPrefix("coordinator/state/") }.count == 3, "\(kept)")
+                #expect(kept.contains { $0.hasPrefix("coordinator/state/") }, "\(kept)")
+            }
+        }
+    }
+
+    /// The rebuilt coordinator is known to the node by the same authority.
+    @Test func aRebuildReadsTheStoreOnANodeToo() async throws {
+        let rig = try await Rig()
+        try await rig.serve { server in
+            let keeper = try await server.makeNode("keeper")
+            try await Self.serve(keeper, of: server) { port, _ in
+                try await Self.add("node://127.0.0.1:\(port)/keeper", to: server)
+                let lineage = try await TestLineage.make(server, count: 3)
+                try await ReplicationTests.settle(server)
+                let (rebuilt, outcome) = try await rig.rebuilt(from: [rig.place.store])
+                #expect(outcome.findings == [])
+                #expect(outcome.unreadStores == [])
+                try await rebuilt.serve { server in
+                    let last = try #require(lineage.snapshots.last)
+                    let shown: Muster_V1_Snapshot = try await server.asAdmin.get(.admin, "/v1/snapshots/\(last.id)")
+                    #expect(Set(shown.replicas.map(\.store)) == ["main", "edge"])
+                    #expect(shown.replicas.allSatisfy { $0.state == "present" })
+                }
             }
         }
     }

@@ -183,7 +183,7 @@ struct PushTests {
         let rig = try await Rig()
         // Commits of objects: the key record, the pack, the manifest, the receipt.
         let error = StoreError.failed(store: "main", object: "", operation: "write", code: EIO)
-        let fault = FaultyStore.Fault.failCommit(4, error, isApplied: isApplied)
+        let fault = FaultyStore.Fault.failCommit(6, error, isApplied: isApplied)
         let (node, snapshot) = try await rig.serve(wrapStore: { FaultyStore($0, faults: [fault]) }) { server in
             let node = try await server.makeNode()
             let snapshot = try node.makeSnapshot()
@@ -204,7 +204,7 @@ struct PushTests {
 
     @Test func theNextTryCompletesAReceiptToo() async throws {
         let error = StoreError.failed(store: "main", object: "", operation: "write", code: EIO)
-        try await Rig.serve(faults: [.failCommit(4, error, isApplied: false)]) { server in
+        try await Rig.serve(faults: [.failCommit(6, error, isApplied: false)]) { server in
             let node = try await server.makeNode()
             let snapshot = try node.makeSnapshot()
             let peer = server.peer(node)
@@ -215,7 +215,7 @@ struct PushTests {
     }
 
     @Test func aFullStoreIsSaidSoAndLeavesNothing() async throws {
-        try await Rig.serve(faults: [.failWrite(2, .full(store: "main"))]) { server in
+        try await Rig.serve(faults: [.failWrite(4, .full(store: "main"))]) { server in
             let node = try await server.makeNode()
             let snapshot = try node.makeSnapshot(extents: 20)
             let answer = try await server.peer(node).put(snapshot.pack)

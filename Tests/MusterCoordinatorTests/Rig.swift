@@ -37,6 +37,25 @@ struct Rig: Sendable {
         }
     }
 
+    private init(_ other: Rig, admin: AdminContext, place: CoordinatorDirectory) {
+        (directory, clock, self.admin, self.place) = (other.directory, other.clock, admin, place)
+    }
+
+    /// The same fleet with a coordinator that was rebuilt from some of its stores.
+    ///
+    /// - Parameter stores: folders; none for the rig's own.
+    func rebuilt(
+        from stores: [String], as name: String = "rebuilt", key: RecoveryKey? = nil
+    ) async throws -> (rig: Rig, outcome: Rebuild.Outcome) {
+        let new = CoordinatorDirectory(path: directory.file(name))
+        let text = try String(contentsOfFile: place.recoveryKey, encoding: .utf8)
+        let outcome = try await Rebuild(
+            directory: new, address: Rebuild.Address(), stores: stores,
+            recoveryKey: try key ?? RecoveryKey(fileText: text), clock: clock, random: .system
+        ).run()
+        return (Rig(self, admin: outcome.admin, place: new), outcome)
+    }
+
     /// Starts a server, runs `body` and shuts the server down, whatever happens.
     @discardableResult
     func serve<Value: Sendable>(
@@ -72,6 +91,8 @@ struct Rig: Sendable {
     ) async throws {
         try await Rig().serve(wrapStore: { FaultyStore($0, faults: faults) }, body)
     }
+
+    var adminIdentity: TLSFiles.Identity { .init(certificate: admin.certificate, key: admin.privateKey) }
 
     func folder(_ number: Int) -> String { directory.file("store\(number)") }
 

@@ -32,8 +32,8 @@ struct ObjectNameTests {
         return [
             .format, .manifest(place, generation), .receipt(place, generation),
             .nodeKeys(NodeID(from: random), epoch: 12, generation), .coordinatorRecord(.receiptKey, generation),
-            .coordinatorEpoch(7),
-        ] + (pack.map { [$0] } ?? [])
+            .coordinatorEpoch(7), .coordinatorState(epoch: 7, number: 12), .catalogBackup(epoch: 7, number: 12),
+        ] + (pack.map { [$0] } ?? []) + (PackID(bytes: random.bytes(32)).map { [.catalogPack($0, generation)] } ?? [])
     }()
 
     @Test(arguments: items)
@@ -60,12 +60,22 @@ struct ObjectNameTests {
             ObjectName.coordinatorRecord(.authorityKey, generation).description
                 == "coordinator/authority-key.0123456789abcdef")
         #expect(ObjectName.coordinatorEpoch(9).description == "coordinator/epoch/00000000000000000009")
+        #expect(
+            ObjectName.coordinatorState(epoch: 9, number: 10).description
+                == "coordinator/state/00000000000000000009-00000000000000000010")
+        #expect(
+            ObjectName.catalogBackup(epoch: 9, number: 10).description
+                == "catalog/backups/00000000000000000009-00000000000000000010")
+        #expect(
+            ObjectName.catalogPack(pack, generation).description
+                == "catalog/packs/\(id("a"))\(id("b")).0123456789abcdef")
     }
 
     @Test(arguments: [
         "packs/ab/cd.0123456789abcdef", "packs/format.json", "manifests/a/b/c.0123456789abcdef", "nodes/x/keys-1.0",
         "coordinator/epoch/9", "coordinator/epoch/00000000000000000009.0123456789abcdef",
-        "coordinator/x.0123456789abcdef",
+        "coordinator/x.0123456789abcdef", "coordinator/state/9-10", "catalog/backups/9",
+        "coordinator/state/00000000000000000009-00000000000000000010.0123456789abcdef",
         "other",
     ])
     func aNameOutsideTheLayoutIsNothing(text: String) throws {

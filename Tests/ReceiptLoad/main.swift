@@ -2,11 +2,15 @@
 ///
 ///     receipt-load durable FOLDER                  appends of 4 KiB a second, each followed by fsync
 ///     receipt-load commits COUNT AGENT-DIR...      so many commits of each of these joined nodes, all at once
+///     receipt-load store COUNT KEY STORE AGENT-DIR...   so many snapshots of these nodes, written into a folder store
+///                                                  with receipts, by the coordinator's receipt key in the file KEY
 ///
 /// Manifests and packs are made before the clock starts. Every receipt is checked afterwards.
 import Foundation
 import MusterAPI
 import MusterAgent
+import MusterFormat
+import MusterModel
 
 let arguments = Array(CommandLine.arguments.dropFirst())
 do {
@@ -15,10 +19,20 @@ do {
     case ("commits", 3...):
         guard let count = Int(arguments[1]), count > 0 else { throw Usage() }
         try await Load(directories: arguments.dropFirst(2).map { AgentDirectory(path: $0) }, count: count).run()
+    case ("store", 5...):
+        let text = try String(contentsOfFile: arguments[2], encoding: .utf8).filter { !$0.isWhitespace }
+        guard let count = Int(arguments[1]), count > 0,
+            let key = Hex.decode(text).flatMap({ SigningKey(privateBytes: $0) })
+        else { throw Usage() }
+        try StoreHistory(
+            directories: arguments.dropFirst(4).map { AgentDirectory(path: $0) }, count: count, receiptKey: key,
+            store: arguments[3]
+        ).run()
     default: throw Usage()
     }
 } catch is Usage {
-    FileHandle.standardError.write(Data("usage: receipt-load durable FOLDER | commits COUNT AGENT-DIR...\n".utf8))
+    FileHandle.standardError.write(
+        Data("usage: receipt-load durable FOLDER | commits COUNT DIR... | store COUNT KEY STORE DIR...\n".utf8))
     exit(64)
 } catch {
     FileHandle.standardError.write(Data("receipt-load: \(error)\n".utf8))

@@ -375,6 +375,10 @@ package nonisolated struct Muster_V1_WorkResponse: Sendable {
 
   package var jobs: [Muster_V1_Job] = []
 
+  /// Ids of packs of the caller's scope of which no store has a good copy any more. A node that still has the bytes
+  /// puts them again; there is nothing to answer for those that it has not.
+  package var wantedPacks: [Data] = []
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -1486,6 +1490,127 @@ package nonisolated struct Muster_V1_Status: Sendable {
   package init() {}
 }
 
+/// What gc would give up, before it gives up anything.
+package nonisolated struct Muster_V1_CollectionEstimate: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var snapshots: UInt64 = 0
+
+  package var totalSnapshots: UInt64 = 0
+
+  package var bytes: UInt64 = 0
+
+  package var totalBytes: UInt64 = 0
+
+  package var packs: UInt64 = 0
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Muster_V1_CollectionRunRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// Only the estimate.
+  package var dryRun: Bool = false
+
+  /// Goes on where the estimate is more than gc gives up by itself.
+  package var evenIfMuch: Bool = false
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Muster_V1_CollectionRun: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var id: String = String()
+
+  package var actor: String = String()
+
+  package var startedAt: String = String()
+
+  /// "" while it runs.
+  package var finishedAt: String = String()
+
+  package var forgottenSnapshots: UInt64 = 0
+
+  package var condemnedPacks: UInt64 = 0
+
+  package var sweptPacks: UInt64 = 0
+
+  package var droppedSnapshots: UInt64 = 0
+
+  package var deletedObjects: UInt64 = 0
+
+  package var deletedBytes: UInt64 = 0
+
+  /// Why nothing was given up; "" where nothing was in the way.
+  package var stopped: String = String()
+
+  package var estimate: Muster_V1_CollectionEstimate {
+    get {_estimate ?? Muster_V1_CollectionEstimate()}
+    set {_estimate = newValue}
+  }
+  /// Returns true if `estimate` has been explicitly set.
+  package var hasEstimate: Bool {self._estimate != nil}
+  /// Clears the value of `estimate`. Subsequent reads from it will return its default value.
+  package mutating func clearEstimate() {self._estimate = nil}
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _estimate: Muster_V1_CollectionEstimate? = nil
+}
+
+package nonisolated struct Muster_V1_CollectionState: @unchecked Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// How often it runs by itself, and after which time what was condemned is given up.
+  package var every: String {
+    get {_storage._every}
+    set {_uniqueStorage()._every = newValue}
+  }
+
+  package var grace: String {
+    get {_storage._grace}
+    set {_uniqueStorage()._grace = newValue}
+  }
+
+  /// The newest, whether it runs or has ended; absent where there was none.
+  package var run: Muster_V1_CollectionRun {
+    get {_storage._run ?? Muster_V1_CollectionRun()}
+    set {_uniqueStorage()._run = newValue}
+  }
+  /// Returns true if `run` has been explicitly set.
+  package var hasRun: Bool {_storage._run != nil}
+  /// Clears the value of `run`. Subsequent reads from it will return its default value.
+  package mutating func clearRun() {_uniqueStorage()._run = nil}
+
+  /// Objects that wait to be deleted.
+  package var waitingObjects: UInt64 {
+    get {_storage._waitingObjects}
+    set {_uniqueStorage()._waitingObjects = newValue}
+  }
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _storage = _StorageClass.defaultInstance
+}
+
 package nonisolated struct Muster_V1_StoreStatus: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -2369,7 +2494,7 @@ nonisolated extension Muster_V1_WorkRequest: SwiftProtobuf.Message, SwiftProtobu
 
 nonisolated extension Muster_V1_WorkResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".WorkResponse"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}jobs\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}jobs\0\u{3}wanted_packs\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2378,6 +2503,7 @@ nonisolated extension Muster_V1_WorkResponse: SwiftProtobuf.Message, SwiftProtob
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
       case 1: try { try decoder.decodeRepeatedMessageField(value: &self.jobs) }()
+      case 2: try { try decoder.decodeRepeatedBytesField(value: &self.wantedPacks) }()
       default: break
       }
     }
@@ -2387,11 +2513,15 @@ nonisolated extension Muster_V1_WorkResponse: SwiftProtobuf.Message, SwiftProtob
     if !self.jobs.isEmpty {
       try visitor.visitRepeatedMessageField(value: self.jobs, fieldNumber: 1)
     }
+    if !self.wantedPacks.isEmpty {
+      try visitor.visitRepeatedBytesField(value: self.wantedPacks, fieldNumber: 2)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Muster_V1_WorkResponse, rhs: Muster_V1_WorkResponse) -> Bool {
     if lhs.jobs != rhs.jobs {return false}
+    if lhs.wantedPacks != rhs.wantedPacks {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -4601,6 +4731,271 @@ nonisolated extension Muster_V1_Status: SwiftProtobuf.Message, SwiftProtobuf._Me
     if lhs.alarms != rhs.alarms {return false}
     if lhs.nodes != rhs.nodes {return false}
     if lhs.receiptKey != rhs.receiptKey {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Muster_V1_CollectionEstimate: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".CollectionEstimate"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}snapshots\0\u{3}total_snapshots\0\u{1}bytes\0\u{3}total_bytes\0\u{1}packs\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt64Field(value: &self.snapshots) }()
+      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.totalSnapshots) }()
+      case 3: try { try decoder.decodeSingularUInt64Field(value: &self.bytes) }()
+      case 4: try { try decoder.decodeSingularUInt64Field(value: &self.totalBytes) }()
+      case 5: try { try decoder.decodeSingularUInt64Field(value: &self.packs) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.snapshots != 0 {
+      try visitor.visitSingularUInt64Field(value: self.snapshots, fieldNumber: 1)
+    }
+    if self.totalSnapshots != 0 {
+      try visitor.visitSingularUInt64Field(value: self.totalSnapshots, fieldNumber: 2)
+    }
+    if self.bytes != 0 {
+      try visitor.visitSingularUInt64Field(value: self.bytes, fieldNumber: 3)
+    }
+    if self.totalBytes != 0 {
+      try visitor.visitSingularUInt64Field(value: self.totalBytes, fieldNumber: 4)
+    }
+    if self.packs != 0 {
+      try visitor.visitSingularUInt64Field(value: self.packs, fieldNumber: 5)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Muster_V1_CollectionEstimate, rhs: Muster_V1_CollectionEstimate) -> Bool {
+    if lhs.snapshots != rhs.snapshots {return false}
+    if lhs.totalSnapshots != rhs.totalSnapshots {return false}
+    if lhs.bytes != rhs.bytes {return false}
+    if lhs.totalBytes != rhs.totalBytes {return false}
+    if lhs.packs != rhs.packs {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Muster_V1_CollectionRunRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".CollectionRunRequest"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}dry_run\0\u{3}even_if_much\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularBoolField(value: &self.dryRun) }()
+      case 2: try { try decoder.decodeSingularBoolField(value: &self.evenIfMuch) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.dryRun != false {
+      try visitor.visitSingularBoolField(value: self.dryRun, fieldNumber: 1)
+    }
+    if self.evenIfMuch != false {
+      try visitor.visitSingularBoolField(value: self.evenIfMuch, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Muster_V1_CollectionRunRequest, rhs: Muster_V1_CollectionRunRequest) -> Bool {
+    if lhs.dryRun != rhs.dryRun {return false}
+    if lhs.evenIfMuch != rhs.evenIfMuch {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Muster_V1_CollectionRun: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".CollectionRun"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}actor\0\u{3}started_at\0\u{3}finished_at\0\u{3}forgotten_snapshots\0\u{3}condemned_packs\0\u{3}swept_packs\0\u{3}dropped_snapshots\0\u{3}deleted_objects\0\u{3}deleted_bytes\0\u{1}stopped\0\u{1}estimate\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.id) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.actor) }()
+      case 3: try { try decoder.decodeSingularStringField(value: &self.startedAt) }()
+      case 4: try { try decoder.decodeSingularStringField(value: &self.finishedAt) }()
+      case 5: try { try decoder.decodeSingularUInt64Field(value: &self.forgottenSnapshots) }()
+      case 6: try { try decoder.decodeSingularUInt64Field(value: &self.condemnedPacks) }()
+      case 7: try { try decoder.decodeSingularUInt64Field(value: &self.sweptPacks) }()
+      case 8: try { try decoder.decodeSingularUInt64Field(value: &self.droppedSnapshots) }()
+      case 9: try { try decoder.decodeSingularUInt64Field(value: &self.deletedObjects) }()
+      case 10: try { try decoder.decodeSingularUInt64Field(value: &self.deletedBytes) }()
+      case 11: try { try decoder.decodeSingularStringField(value: &self.stopped) }()
+      case 12: try { try decoder.decodeSingularMessageField(value: &self._estimate) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if !self.id.isEmpty {
+      try visitor.visitSingularStringField(value: self.id, fieldNumber: 1)
+    }
+    if !self.actor.isEmpty {
+      try visitor.visitSingularStringField(value: self.actor, fieldNumber: 2)
+    }
+    if !self.startedAt.isEmpty {
+      try visitor.visitSingularStringField(value: self.startedAt, fieldNumber: 3)
+    }
+    if !self.finishedAt.isEmpty {
+      try visitor.visitSingularStringField(value: self.finishedAt, fieldNumber: 4)
+    }
+    if self.forgottenSnapshots != 0 {
+      try visitor.visitSingularUInt64Field(value: self.forgottenSnapshots, fieldNumber: 5)
+    }
+    if self.condemnedPacks != 0 {
+      try visitor.visitSingularUInt64Field(value: self.condemnedPacks, fieldNumber: 6)
+    }
+    if self.sweptPacks != 0 {
+      try visitor.visitSingularUInt64Field(value: self.sweptPacks, fieldNumber: 7)
+    }
+    if self.droppedSnapshots != 0 {
+      try visitor.visitSingularUInt64Field(value: self.droppedSnapshots, fieldNumber: 8)
+    }
+    if self.deletedObjects != 0 {
+      try visitor.visitSingularUInt64Field(value: self.deletedObjects, fieldNumber: 9)
+    }
+    if self.deletedBytes != 0 {
+      try visitor.visitSingularUInt64Field(value: self.deletedBytes, fieldNumber: 10)
+    }
+    if !self.stopped.isEmpty {
+      try visitor.visitSingularStringField(value: self.stopped, fieldNumber: 11)
+    }
+    try { if let v = self._estimate {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 12)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Muster_V1_CollectionRun, rhs: Muster_V1_CollectionRun) -> Bool {
+    if lhs.id != rhs.id {return false}
+    if lhs.actor != rhs.actor {return false}
+    if lhs.startedAt != rhs.startedAt {return false}
+    if lhs.finishedAt != rhs.finishedAt {return false}
+    if lhs.forgottenSnapshots != rhs.forgottenSnapshots {return false}
+    if lhs.condemnedPacks != rhs.condemnedPacks {return false}
+    if lhs.sweptPacks != rhs.sweptPacks {return false}
+    if lhs.droppedSnapshots != rhs.droppedSnapshots {return false}
+    if lhs.deletedObjects != rhs.deletedObjects {return false}
+    if lhs.deletedBytes != rhs.deletedBytes {return false}
+    if lhs.stopped != rhs.stopped {return false}
+    if lhs._estimate != rhs._estimate {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Muster_V1_CollectionState: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".CollectionState"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}every\0\u{1}grace\0\u{1}run\0\u{3}waiting_objects\0")
+
+  fileprivate class _StorageClass {
+    var _every: String = String()
+    var _grace: String = String()
+    var _run: Muster_V1_CollectionRun? = nil
+    var _waitingObjects: UInt64 = 0
+
+      // This property is used as the initial default value for new instances of the type.
+      // The type itself is protecting the reference to its storage via CoW semantics.
+      // This will force a copy to be made of this reference when the first mutation occurs;
+      // hence, it is safe to mark this as `nonisolated(unsafe)`.
+      static nonisolated(unsafe) let defaultInstance = _StorageClass()
+
+    private init() {}
+
+    init(copying source: _StorageClass) {
+      _every = source._every
+      _grace = source._grace
+      _run = source._run
+      _waitingObjects = source._waitingObjects
+    }
+  }
+
+  fileprivate mutating func _uniqueStorage() -> _StorageClass {
+    if !isKnownUniquelyReferenced(&_storage) {
+      _storage = _StorageClass(copying: _storage)
+    }
+    return _storage
+  }
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    _ = _uniqueStorage()
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      while let fieldNumber = try decoder.nextFieldNumber() {
+        // The use of inline closures is to circumvent an issue where the compiler
+        // allocates stack space for every case branch when no optimizations are
+        // enabled. https://github.com/apple/swift-protobuf/issues/1034
+        switch fieldNumber {
+        case 1: try { try decoder.decodeSingularStringField(value: &_storage._every) }()
+        case 2: try { try decoder.decodeSingularStringField(value: &_storage._grace) }()
+        case 3: try { try decoder.decodeSingularMessageField(value: &_storage._run) }()
+        case 4: try { try decoder.decodeSingularUInt64Field(value: &_storage._waitingObjects) }()
+        default: break
+        }
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every if/case branch local when no optimizations
+      // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+      // https://github.com/apple/swift-protobuf/issues/1182
+      if !_storage._every.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._every, fieldNumber: 1)
+      }
+      if !_storage._grace.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._grace, fieldNumber: 2)
+      }
+      try { if let v = _storage._run {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
+      } }()
+      if _storage._waitingObjects != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._waitingObjects, fieldNumber: 4)
+      }
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Muster_V1_CollectionState, rhs: Muster_V1_CollectionState) -> Bool {
+    if lhs._storage !== rhs._storage {
+      let storagesAreEqual: Bool = withExtendedLifetime((lhs._storage, rhs._storage)) { (_args: (_StorageClass, _StorageClass)) in
+        let _storage = _args.0
+        let rhs_storage = _args.1
+        if _storage._every != rhs_storage._every {return false}
+        if _storage._grace != rhs_storage._grace {return false}
+        if _storage._run != rhs_storage._run {return false}
+        if _storage._waitingObjects != rhs_storage._waitingObjects {return false}
+        return true
+      }
+      if !storagesAreEqual {return false}
+    }
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -14,6 +14,7 @@ struct JobLoop: Sendable {
     let board: DatabaseBoard
     let snapshots: Snapshots
     let verification: NodeVerification
+    let offer: PackOffer
     let coordinator: CoordinatorClient
     let environment: AgentEnvironment
 
@@ -25,12 +26,13 @@ struct JobLoop: Sendable {
         try await withThrowingTaskGroup(of: Void.self) { group in
             var atWork = 0
             while !Task.isCancelled, !Task.isShuttingDownGracefully {
-                for job in try await nextJobs(request) {
+                let answer = try await nextWork(request)
+                for task in tasks(answer) {
                     if atWork >= Self.mostAtOnce {
                         try await group.next()
                         atWork -= 1
                     }
-                    group.addTask { try await self.work(on: job) }
+                    group.addTask { try await task() }
                     atWork += 1
                 }
             }
@@ -38,12 +40,19 @@ struct JobLoop: Sendable {
         }
     }
 
-    private func nextJobs(_ request: Muster_V1_WorkRequest) async throws -> [Muster_V1_Job] {
+    private func tasks(_ answer: Muster_V1_WorkResponse) -> [@Sendable () async throws -> Void] {
+        var tasks = answer.jobs.map { job in { @Sendable in try await self.work(on: job) } }
+        let packs = answer.wantedPacks.compactMap { PackID(bytes: [UInt8]($0)) }
+        if !packs.isEmpty { tasks.append { await offer.send(packs) } }
+        return tasks
+    }
+
+    private func nextWork(_ request: Muster_V1_WorkRequest) async throws -> Muster_V1_WorkResponse {
         do {
-            return try await cancelWhenGracefulShutdown { try await coordinator.work(request).jobs }
+            return try await cancelWhenGracefulShutdown { try await coordinator.work(request) }
         } catch let error as CoordinatorError {
             try Task.checkCancellation()
-            if Task.isShuttingDownGracefully { return [] }
+            if Task.isShuttingDownGracefully { return Muster_V1_WorkResponse() }
             if !error.isTransient {
                 environment.logger.error(
                     "no work can be asked for", metadata: ["reason": "\(error.summary)", "hint": "\(error.hint)"])
@@ -52,7 +61,7 @@ struct JobLoop: Sendable {
             let pause = Self.pauseAfterFailure * (0.5 + environment.random.unitInterval())
             // Cut short by a shutdown, and then the loop ends.
             try? await cancelWhenGracefulShutdown { try await environment.sleep(pause) }
-            return []
+            return Muster_V1_WorkResponse()
         }
     }
 

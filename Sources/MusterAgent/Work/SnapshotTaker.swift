@@ -17,6 +17,7 @@ struct SnapshotTaker: Sendable {
     let state: AgentState
     let coordinator: CoordinatorClient
     let pipeline: SnapshotPipeline
+    let offer: PackOffer
     let sessions: SourceSessions
     /// For looking at source files and attaching to them: a dead disk blocks these threads and no others.
     let files: BlockingPool
@@ -106,7 +107,7 @@ struct SnapshotTaker: Sendable {
         request.packs = pending.inlinePacks.map { .init($0) }
         let answer: Muster_V1_CommitResponse
         do {
-            answer = try await coordinator.commit(request)
+            answer = try await answered(request)
         } catch {
             throw HeadMoved(error) ?? error
         }
@@ -122,6 +123,19 @@ struct SnapshotTaker: Sendable {
         session.settled(unsettled)
         sweep()
         return pending.snapshot
+    }
+
+    /// Packs that got lost since may still be here: then nothing has to be read and sealed again.
+    private func answered(
+        _ request: Muster_V1_CommitRequest
+    ) async throws(CoordinatorError) -> Muster_V1_CommitResponse {
+        do {
+            return try await coordinator.commit(request)
+        } catch  where error.code == "packs_missing" {
+            let packs = error.missingPacks
+            guard !packs.isEmpty, await offer.send(packs) else { throw error }
+            return try await coordinator.commit(request)
+        }
     }
 
     /// The snapshot is acknowledged whether this succeeds or not; the next one tries again.

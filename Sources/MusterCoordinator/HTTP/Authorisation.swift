@@ -16,6 +16,7 @@ package enum Route: String, Sendable, CaseIterable {
     case missingChunks, putPack, commitSnapshot, report, work, finishJob
     case listSnapshots, showSnapshot, readManifest, readPack, readKeys
     case invite, listNodes, showNode, listDatabases, createSnapshots, showJob, verify, showVerification, status
+    case showCollection, runCollection
     case showRetention, setRetention, previewRetention, applyRetention, undoRetention
     case holdSnapshots, releaseSnapshots, forgetSnapshots, clearAlarms
     case listStores, addStore, changeStore, probeStore, showProbe
@@ -85,6 +86,8 @@ package struct RouteRule: Sendable {
         RouteRule(.admin, .post, "/v1/snapshots/release", .releaseSnapshots, [.admin]),
         RouteRule(.admin, .post, "/v1/snapshots/forget", .forgetSnapshots, [.admin]),
         RouteRule(.admin, .post, "/v1/alarms/clear", .clearAlarms, [.admin]),
+        RouteRule(.admin, .get, "/v1/gc", .showCollection, lookers),
+        RouteRule(.admin, .post, "/v1/gc", .runCollection, [.admin]),
         RouteRule(.admin, .post, "/v1/stores", .addStore, [.admin]),
         RouteRule(.admin, .post, "/v1/stores/*", .changeStore, [.admin]),
         RouteRule(.admin, .get, "/v1/stores/*/probe", .showProbe, lookers),

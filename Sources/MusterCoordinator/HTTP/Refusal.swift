@@ -71,6 +71,12 @@ struct Refusal: ActionableError {
             .contentTooLarge, "too_large", "\(what) is larger than \(limitBytes) bytes",
             hint: "Check that both sides run the same version of Muster.")
     }
+    /// It was there when it began to come, so that its bytes were not kept.
+    static func packCollected(_ id: PackID) -> Refusal {
+        Refusal(
+            .serviceUnavailable, "pack_collected", "pack \(id) was given up while it was sent",
+            hint: "Send it again.", isTransient: true)
+    }
     static func forked(_ head: Catalog.Head?) -> Refusal {
         var refusal = Refusal(
             .conflict, "forked", "the lineage stands at another snapshot than this manifest's parent",

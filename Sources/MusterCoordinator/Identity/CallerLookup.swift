@@ -24,14 +24,43 @@ final class CallerLookup: Sendable {
     private let clock: any WallClock
     private let known = Mutex<[CertificateFingerprint: Entry]>([:])
 
-    init(catalog: Catalog, clock: any WallClock) { (self.catalog, self.clock) = (catalog, clock) }
+    /// Until when certificates were issued that this catalog may not know; nil where it was never rebuilt.
+    private let rebuiltAt: Timestamp?
+
+    init(catalog: Catalog, clock: any WallClock, rebuiltAt: Timestamp?) {
+        (self.catalog, self.clock, self.rebuiltAt) = (catalog, clock, rebuiltAt)
+    }
 
     func caller(on channel: any Channel) async throws -> Caller {
         let certificate = try await channel.eventLoop.submit {
             try channel.pipeline.syncOperations.handler(type: NIOSSLServerHandler.self).peerCertificate
         }.get()
         guard let certificate else { return .anonymous }
-        return try await caller(SHA256Hasher.hash(try certificate.toDERBytes()))
+        let bytes = try certificate.toDERBytes()
+        let fingerprint: CertificateFingerprint = SHA256Hasher.hash(bytes)
+        if let rebuiltAt, try await adopt(bytes, fingerprint, issuedUntil: rebuiltAt) { forget() }
+        return try await caller(fingerprint)
+    }
+
+    /// Takes up a node's certificate that the authority signed before the catalog was rebuilt and that is not in it.
+    ///
+    /// The authority's signature, which TLS has checked, says which node it is; one that is revoked stays so, as its
+    /// node is not active, or its certificate is in the catalog.
+    private func adopt(
+        _ bytes: [UInt8], _ fingerprint: CertificateFingerprint, issuedUntil: Timestamp
+    ) async throws -> Bool {
+        let isCached = known.withLock { $0[fingerprint] != nil }
+        guard !isCached, try await catalog.certificate(fingerprint) == nil,
+            // What does not read as one of ours is unknown, and refused as such.
+            let claim = try? NodeClaim(certificate: bytes), claim.issuedAt <= issuedUntil,
+            let node = try await catalog.node(claim.node), node.state == .active
+        else { return false }
+        try await catalog.restore(
+            Catalog.Certificate(
+                fingerprint: fingerprint, role: .node, node: claim.node, subject: claim.node.description,
+                issuedAt: claim.issuedAt, notAfter: claim.notAfter),
+            revokedAt: nil)
+        return true
     }
 
     /// Forgets everything, so that a change in the catalog is felt at once.

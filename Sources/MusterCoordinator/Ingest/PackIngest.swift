@@ -22,7 +22,10 @@ extension Coordinator {
         try await packLanes.pass(PackLane(id: id, scope: scope)) {
             if try await isStored(id, scope) {
                 try await drain(body)
-                return try await catalog.refresh(id, in: scope, now: clock.now())
+                guard try await catalog.refresh(id, in: scope, now: clock.now()) else {
+                    throw Refusal.packCollected(id)
+                }
+                return
             }
             try await uploadShares.pass(scope) {
                 try await uploads.pass { try await receive(id, of: node, scope, byteCount, body) }
@@ -68,7 +71,8 @@ extension Coordinator {
     }
 
     func isStored(_ replicas: [Catalog.PackReplica]) async throws -> Bool {
-        for (replica, store) in stores.readable(replicas) where replica.state == .present && !store.isAway {
+        for (replica, store) in stores.readable(replicas)
+        where replica.state == .present && !replica.isCondemned && !store.isAway {
             do {
                 if try await isThere(replica, in: store) { return true }
             } catch let error as StoreError where error.meansAbsence {

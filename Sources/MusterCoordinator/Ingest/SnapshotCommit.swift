@@ -35,7 +35,7 @@ extension Coordinator {
         commit.receivedAt = clock.now()
         commit.receipt = try Receipt(
             manifest: manifest, receivedAt: commit.receivedAt, stores: stores.map(\.name),
-            coordinatorEpoch: Self.epoch
+            coordinatorEpoch: epoch
         ).signed(by: receiptKey)
         let copies = stores.map { StoredCopy(store: $0, Generation(from: random), Generation(from: random)) }
         commit.places = copies.map { ($0.store.number, $0.manifest.description, $0.receipt.description) }
@@ -176,24 +176,10 @@ extension Coordinator {
     }
 
     private func entry(of manifest: Manifest) throws -> Catalog.Commit {
-        let part = manifest.publicPart
-        guard part.sequence < UInt64(Int64.max) else { throw Refusal.malformed("the sequence is out of range") }
-        var commit = Catalog.Commit(
-            snapshot: part.snapshot, node: part.node, scope: part.scope, database: part.database,
-            databaseName: part.databaseName, lineage: part.lineage, sequence: part.sequence,
-            manifestHash: manifest.hash, manifestBytes: manifest.bytes.count, createdAt: part.capturedEnd,
-            receivedAt: clock.now(), sizeBytes: Int64(part.geometry.sizeBytes), contentRoot: part.contentRoot,
-            pageSize: part.geometry.pageSize, pageCount: Int64(part.geometry.pageCount),
-            method: part.captureMethod.rawValue)
-        commit.begunAt = part.capturedBegin
-        commit.parent = part.parent?.snapshot
-        commit.parentManifest = part.parent?.manifest
-        commit.forkedFrom = part.forkedFrom.map { "\($0.lineage) at snapshot \($0.head.snapshot)" } ?? ""
-        commit.labels = part.labels
-        commit.base = part.base.map { Catalog.Base(snapshot: $0.snapshot, manifestHash: $0.manifest) }
-        commit.packs = Catalog.PackChanges(part.packs)
-        commit.packsSinceParent = Catalog.PackChanges(part.packsSinceParent)
-        return commit
+        guard manifest.publicPart.sequence < UInt64(Int64.max) else {
+            throw Refusal.malformed("the sequence is out of range")
+        }
+        return Catalog.Commit(of: manifest, receivedAt: clock.now())
     }
 
     /// - Returns: the receipt of a manifest that was committed before; nil where the commit can go on.
@@ -238,6 +224,28 @@ extension Coordinator {
         }
         catalog.receiptIsStored(snapshot.id)
         return wasMissing
+    }
+}
+
+extension Catalog.Commit {
+    /// What a manifest says of itself; its receipt and its places are still to come.
+    init(of manifest: Manifest, receivedAt: Timestamp) {
+        let part = manifest.publicPart
+        self.init(
+            snapshot: part.snapshot, node: part.node, scope: part.scope, database: part.database,
+            databaseName: part.databaseName, lineage: part.lineage, sequence: part.sequence,
+            manifestHash: manifest.hash, manifestBytes: manifest.bytes.count, createdAt: part.capturedEnd,
+            receivedAt: receivedAt, sizeBytes: Int64(part.geometry.sizeBytes), contentRoot: part.contentRoot,
+            pageSize: part.geometry.pageSize, pageCount: Int64(part.geometry.pageCount),
+            method: part.captureMethod.rawValue)
+        begunAt = part.capturedBegin
+        parent = part.parent?.snapshot
+        parentManifest = part.parent?.manifest
+        forkedFrom = part.forkedFrom.map { "\($0.lineage) at snapshot \($0.head.snapshot)" } ?? ""
+        labels = part.labels
+        base = part.base.map { Catalog.Base(snapshot: $0.snapshot, manifestHash: $0.manifest) }
+        packs = Catalog.PackChanges(part.packs)
+        packsSinceParent = Catalog.PackChanges(part.packsSinceParent)
     }
 }
 

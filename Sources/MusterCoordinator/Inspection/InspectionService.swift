@@ -47,7 +47,9 @@ struct HousekeepingService: Service {
     func run() async throws {
         while !Task.isShuttingDownGracefully, !Task.isCancelled {
             await attempt { try await coordinator.expireJobs() }
-            await attempt { try await coordinator.completeReceipts() }
+            await attempt {
+                if try await coordinator.mayWrite() { try await coordinator.completeReceipts() }
+            }
             await rounds.wait(true, after: 0, atMost: Self.interval)
         }
     }

@@ -30,6 +30,7 @@ struct ScrubService: Service {
 
     /// Reads all that is due in one store.
     private func scrub(_ store: OpenStore) async {
+        guard coordinator.succession.successor == nil else { return }
         let pace = CopyPace(bytesPerSecond: coordinator.settings.scrub.mibPerSecond << 20, clock: coordinator.clock)
         do {
             while !Task.isShuttingDownGracefully, !Task.isCancelled, !store.isAway {

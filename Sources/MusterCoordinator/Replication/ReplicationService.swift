@@ -23,6 +23,10 @@ struct ReplicationService: Service {
         await withDiscardingTaskGroup { group in
             while !Task.isShuttingDownGracefully, !Task.isCancelled {
                 let ticket = await coordinator.replications.ticket(true)
+                guard coordinator.succession.successor == nil else {
+                    await coordinator.replications.wait(true, after: ticket, atMost: Self.patience)
+                    continue
+                }
                 await walk()
                 await inspectHealed()
                 for store in coordinator.stores.all where busy.begin(store.number) {
@@ -113,7 +117,7 @@ struct ReplicationService: Service {
             try await coordinator.copy(pack, to: store, pace: coordinator.copyPace)
             tell("pack", pack.id.description, store)
         case .snapshot:
-            guard let snapshot = try await catalog.snapshot(numbered: task.subject) else {
+            guard let snapshot = try await catalog.snapshot(numbered: task.subject), !snapshot.isForgotten else {
                 return try await catalog.drop(task)
             }
             let old = snapshot.replicas.first { $0.store == store.number }

@@ -64,6 +64,18 @@ extension Coordinator {
             }
             copy.generation = generation.description
         }
-        try await catalog.recordCopy(of: snapshot.number, copy, quarantine: Self.quarantine, now: clock.now())
+        let now = clock.now()
+        guard try await !catalog.recordCopy(of: snapshot.number, copy, quarantine: Self.quarantine, now: now) else {
+            return
+        }
+        // gc took the snapshot meanwhile, and nothing names what was copied.
+        let written = [
+            Generation(copy.generation).map { ObjectName.manifest(place, $0) },
+            Generation(copy.receiptGeneration).map { ObjectName.receipt(place, $0) },
+        ]
+        for name in written.compactMap({ $0 }) {
+            try await catalog.discard(
+                name.description, in: store.number, byteCount: snapshot.manifestBytes, now: now, reason: "not needed")
+        }
     }
 }

@@ -20,7 +20,7 @@ struct RetentionService: Service {
     func run() async throws {
         while !Task.isShuttingDownGracefully, !Task.isCancelled {
             do {
-                try await coordinator.applyDueRetention()
+                if try await coordinator.mayWrite() { try await coordinator.applyDueRetention() }
             } catch {
                 coordinator.logger.warning("retention postponed", metadata: ["reason": "\(error)"])
             }
@@ -30,7 +30,8 @@ struct RetentionService: Service {
 }
 
 extension Coordinator {
-    private static let lastApplied = "retention-applied-at"
+    /// A rebuild sets it to its own time: nodes say first how they go on, and then the policies are applied.
+    static let lastApplied = "retention-applied-at"
     private static let databasesAtOnce = 200
     /// Who the audit names for what nobody asked for.
     private static let actor = "coordinator"

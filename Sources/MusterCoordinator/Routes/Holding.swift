@@ -110,6 +110,7 @@ extension Coordinator {
             answer.outcomes.append(outcome)
         }
         answer.count = UInt64(answer.outcomes.count { $0.done })
+        if answer.count > 0 { try await keepChange() }
         return try call.answer(answer)
     }
 

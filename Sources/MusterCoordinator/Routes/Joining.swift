@@ -72,6 +72,7 @@ extension Coordinator {
                 quarantine: Self.quarantine, now: clock.now())
         }
         try await audit(call, "join", "\(name) \(id)")
+        await keepChangeSoon()
         logger.info("node joined", metadata: ["node": "\(name)"])
         return try joined(call, id, issued.pem)
     }

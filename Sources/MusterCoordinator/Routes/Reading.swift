@@ -12,6 +12,8 @@ extension Coordinator {
     private static let defaultLimit = 1000
     private static let largestLimit = 10_000
     private static let pieceBytes: UInt64 = 256 << 10
+    /// The longest restore that gc waits for.
+    private static let pinDuration = Duration.seconds(24 * 3600)
 
     func listSnapshots(_ call: Call) async throws -> Response {
         let limit = try Self.limit(call)
@@ -66,8 +68,13 @@ extension Coordinator {
         try call.answer(message(of: try await snapshot(call.parameters[0], for: call.caller)))
     }
 
+    /// Whoever reads a manifest is about to read packs, so the snapshot is pinned. One that is forgotten is still read,
+    /// by those who restore what is based on it.
     func readManifest(_ call: Call) async throws -> Response {
-        let snapshot = try await snapshot(call.parameters[0], for: call.caller)
+        let snapshot = try await snapshot(call.parameters[0], for: call.caller, evenIfForgotten: true)
+        if !snapshot.isForgotten {
+            _ = try await catalog.pin(snapshot.id, .restore, for: Self.pinDuration, now: clock.now())
+        }
         var failure: (any Error)?
         for (replica, store) in stores.readable(snapshot.replicas) {
             guard let generation = Generation(replica.generation) else {
@@ -130,14 +137,17 @@ extension Coordinator {
     }
 
     /// A snapshot by id or by an unambiguous prefix of at least 6 digits.
-    func snapshot(_ text: String, for caller: Caller) async throws -> Catalog.Snapshot {
+    func snapshot(
+        _ text: String, for caller: Caller, evenIfForgotten: Bool = false
+    ) async throws -> Catalog.Snapshot {
         guard (6...32).contains(text.utf8.count), text.allSatisfy({ $0.isHexDigit && !$0.isUppercase }) else {
             throw Refusal.invalid(
                 "'\(text.prefix(80))' is no snapshot id", hint: "Give the id, or its first 6 digits or more.")
         }
         var owner: NodeID?
         if case .node(let own, _, _) = caller { owner = own }
-        let found = try await catalog.snapshots(withPrefix: text, of: owner, limit: 2)
+        let found = try await catalog.snapshots(
+            withPrefix: text, of: owner, limit: 2, evenIfForgotten: evenIfForgotten)
         guard found.count < 2 else {
             throw Refusal.invalid("more than one snapshot begins with '\(text)'", hint: "Give more digits of the id.")
         }

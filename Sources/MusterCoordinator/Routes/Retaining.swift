@@ -26,6 +26,7 @@ extension Coordinator {
         try await audit(
             call, terms == nil ? "retention-remove" : "retention-set",
             terms.map { "\(scope): \(Self.text(of: $0))" } ?? scope.description)
+        try await keepChange()
         return try call.answer(try await retentionState())
     }
 

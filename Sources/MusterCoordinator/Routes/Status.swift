@@ -10,25 +10,29 @@ extension Coordinator {
     private static let clockTolerance = Duration.seconds(300)
     /// For a day.
     private static let replacementIsNews = Duration.seconds(86_400)
+    private static let namedLosses = 20
 
     func status(_ call: Call) async throws -> Response {
         let now = clock.now()
-        let databases = try await catalog.databases()
-        let nodes = try await catalog.nodes()
+        async let everyDatabase = catalog.databases()
+        async let everyNode = catalog.nodes()
         let totals = try await catalog.totals()
+        let (databases, nodes) = try await (everyDatabase, everyNode)
+        let silences = silences(of: nodes, now: now)
         var answer = Muster_V1_Status()
         answer.version = Self.version
         answer.now = now.description
         answer.startedAt = startedAt.description
-        answer.epoch = Self.epoch
+        answer.epoch = epoch
         answer.nodeCount = UInt32(totals.nodes)
         answer.databaseCount = UInt32(totals.databases)
         answer.snapshotCount = UInt64(totals.snapshots)
         answer.storedBytes = UInt64(totals.storedBytes)
-        answer.databases = messages(of: databases, nodes: nodes, now: now)
+        async let nodeMessages = messages(of: nodes)
+        answer.databases = Self.messages(of: databases, silences, now: now)
         answer.stores = try await storeStatuses()
-        answer.alarms = try await alarms(databases, nodes, now: now)
-        answer.nodes = try await messages(of: nodes)
+        answer.alarms = try await alarms(databases, nodes, silences, now: now)
+        answer.nodes = try await nodeMessages
         answer.receiptKey = Hex.encode(receiptKey.verifyingKey.bytes)
         return try call.answer(answer)
     }
@@ -37,8 +41,13 @@ extension Coordinator {
     func messages(
         of databases: [Catalog.Database], nodes: [Catalog.Node], now: Timestamp
     ) -> [Muster_V1_Database] {
-        let silences = silences(of: nodes, now: now)
-        return databases.compactMap { database in
+        Self.messages(of: databases, silences(of: nodes, now: now), now: now)
+    }
+
+    private static func messages(
+        of databases: [Catalog.Database], _ silences: [NodeID: NodeSilence], now: Timestamp
+    ) -> [Muster_V1_Database] {
+        databases.compactMap { database in
             guard let node = silences[database.node] else { return nil }
             return Muster_V1_Database(
                 database, Freshness(database, of: node, now: now), silentSince: node.since)
@@ -57,13 +66,13 @@ extension Coordinator {
     }
 
     private func alarms(
-        _ databases: [Catalog.Database], _ nodes: [Catalog.Node], now: Timestamp
+        _ databases: [Catalog.Database], _ nodes: [Catalog.Node], _ silences: [NodeID: NodeSilence], now: Timestamp
     ) async throws -> [Muster_V1_Alarm] {
-        let silences = silences(of: nodes, now: now)
         let nodeNames = Dictionary(nodes.map { ($0.id, $0.name) }, uniquingKeysWith: { first, _ in first })
         let byID = Dictionary(databases.map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first })
         var alarms: [Muster_V1_Alarm] = []
-        for alarm in try await catalog.alarms(newsSince: now - Self.replacementIsNews) {
+        let standing = try await catalog.alarms(newsSince: now - Self.replacementIsNews)
+        for alarm in try await successionAlarms() + collectionAlarms() + standing {
             alarms.append(
                 Self.alarm(
                     alarm.kind, node: alarm.node.flatMap { nodeNames[$0] },
@@ -84,7 +93,22 @@ extension Coordinator {
                     "Run 'muster verify \(damaged.snapshot) --level scrub' to see which object is hit, and put it back.",
                     since: nil))
         }
+        for loss in try await catalog.losses(limit: Self.namedLosses) {
+            guard let database = byID[loss.database] else { continue }
+            alarms.append(Self.alarm(loss, of: database))
+        }
         return alarms
+    }
+
+    private static func alarm(_ loss: Catalog.Loss, of database: Catalog.Database) -> Muster_V1_Alarm {
+        let count = loss.snapshotCount
+        return alarm(
+            "lost", node: database.nodeName, database: database.name,
+            "pack \(loss.pack) is good in no store: \(count) snapshot\(count == 1 ? "" : "s") of it, "
+                + "\(loss.newest) the newest, cannot be restored",
+            "The node is asked for it, and the next snapshot sends again what is still current. "
+                + "Bring back a store that is away, if one has it.",
+            since: nil)
     }
 
     private static func failing(_ database: Catalog.Database) -> Muster_V1_Alarm? {

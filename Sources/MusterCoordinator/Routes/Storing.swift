@@ -80,6 +80,7 @@ extension Coordinator {
         }
         try await audit(call, "store add", "\(name) \(request.url)")
         logger.notice("store added", metadata: ["store": "\(name)"])
+        await keepChangeSoon()
         try await beginPlacementWalk()
         return try await listStores(call)
     }
@@ -122,6 +123,7 @@ extension Coordinator {
                 store: store.store))
         try await audit(call, "store \(state.rawValue)", name)
         logger.notice("store changed", metadata: ["store": "\(name)", "placement": "\(state.rawValue)"])
+        await keepChangeSoon()
         try await beginPlacementWalk()
         return try await listStores(call)
     }
@@ -137,8 +139,8 @@ extension Coordinator {
 
     private var founding: StoreFounding {
         StoreFounding(
-            authority: authority, receiptKey: receiptKey, recoveryKeys: recoveryKeys, clock: clock, random: random,
-            nodes: opening.nodes)
+            authority: authority, receiptKey: receiptKey, recoveryKeys: recoveryKeys, epoch: epoch, clock: clock,
+            random: random, nodes: opening.nodes)
     }
 
     /// The snapshot's message, with the stores where it is still to be copied.

@@ -13,7 +13,7 @@ extension Coordinator {
     /// A pack has at most 64 MiB, and the answer waits for them.
     private static let maximumScrubbed = 16
 
-    /// Answers at once when there is a job, else when one comes or the time is over.
+    /// Answers at once when there is a job or a pack is wanted, else when one comes or the time is over.
     func work(_ call: Call) async throws -> Response {
         let (node, _) = try Self.node(call)
         let request: Muster_V1_WorkRequest = try await call.message()
@@ -23,13 +23,16 @@ extension Coordinator {
         lives.begin(request.bootID, of: node)
         let ticket = await work.ticket(node)
         var jobs = try await takeJobs(of: node, boot: request.bootID)
-        if jobs.isEmpty, request.waitSeconds > 0 {
+        var packs = wanted.take(of: node, now: now)
+        if jobs.isEmpty, packs.isEmpty, request.waitSeconds > 0 {
             let wait = min(Int(request.waitSeconds), Self.longestWait)
             await work.wait(node, after: ticket, atMost: .seconds(wait))
             jobs = try await takeJobs(of: node, boot: request.bootID)
+            packs = wanted.take(of: node, now: clock.now())
         }
         var answer = Muster_V1_WorkResponse()
         answer.jobs = jobs.map(Muster_V1_Job.init)
+        answer.wantedPacks = packs.map { .init($0.bytes) }
         return try call.answer(answer)
     }
 

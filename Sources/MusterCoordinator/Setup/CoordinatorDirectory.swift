@@ -12,6 +12,7 @@ package struct CoordinatorDirectory: Sendable {
 
     var settings: String { path + "/coordinator.yaml" }
     var catalog: String { path + "/catalog.db" }
+    var catalogCopy: String { path + "/catalog-copy.db" }
     var lock: String { path + "/lock" }
     var authority: String { path + "/authority.pem" }
     var authorityKey: String { path + "/authority-key.pem" }
@@ -25,20 +26,33 @@ package struct CoordinatorDirectory: Sendable {
 
     /// Makes the directory; one that holds anything is refused.
     func makeEmpty() throws(CoordinatorSetupError) {
-        var isDirectory: ObjCBool = false
-        if FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) {
-            do {
-                guard isDirectory.boolValue, try FileManager.default.contentsOfDirectory(atPath: path).isEmpty else {
-                    throw CoordinatorSetupError.directoryNotEmpty(path: path)
-                }
-                try FileManager.default.setAttributes([.posixPermissions: 0o700], ofItemAtPath: path)
-            } catch let error as CoordinatorSetupError {
-                throw error
-            } catch {
-                throw .fileFailed(path: path, reason: "\(error.localizedDescription)")
-            }
+        try requireEmpty()
+        if FileManager.default.fileExists(atPath: path) {
+            try keepPrivate()
         } else {
             try PrivateFile.makeDirectory(path)
+        }
+    }
+
+    /// Refuses a directory that holds anything; it need not exist.
+    func requireEmpty() throws(CoordinatorSetupError) {
+        var isDirectory: ObjCBool = false
+        guard FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) else { return }
+        guard isDirectory.boolValue else { throw .directoryNotEmpty(path: path) }
+        let names: [String]
+        do {
+            names = try FileManager.default.contentsOfDirectory(atPath: path)
+        } catch {
+            throw .fileFailed(path: path, reason: "\(error.localizedDescription)")
+        }
+        guard names.isEmpty else { throw .directoryNotEmpty(path: path) }
+    }
+
+    private func keepPrivate() throws(CoordinatorSetupError) {
+        do {
+            try FileManager.default.setAttributes([.posixPermissions: 0o700], ofItemAtPath: path)
+        } catch {
+            throw .fileFailed(path: path, reason: "\(error.localizedDescription)")
         }
     }
 }

@@ -60,7 +60,13 @@ package struct CoordinatorSettings: Hashable, Sendable {
     package var replicationMiBPerSecond = 64
     /// How often the policies of retention are applied; nil for never, but by a person.
     package var retentionEvery: Duration? = .seconds(3600)
+    /// How often the catalog is backed up into the stores; nil for never.
+    package var catalogBackupEvery: Duration? = .seconds(3600)
     package var scrub = Scrub()
+    /// How often gc gives up what no snapshot needs; nil for never, but by a person.
+    package var collectionEvery: Duration? = .seconds(3600)
+    /// How long what gc condemned stays before it is given up.
+    package var collectionGrace = Duration.seconds(86_400)
 
     /// How every replica is read again.
     package struct Scrub: Hashable, Sendable {
@@ -123,6 +129,14 @@ package struct CoordinatorSettings: Hashable, Sendable {
                     throw .badSettings(reason: "'replication_mib_per_second' must be a number from 0 to 100000")
                 }
                 replicationMiBPerSecond = rate
+            case "catalog_backup_every":
+                catalogBackupEvery = try Self.period(value, "catalog_backup_every")
+            case "gc_every": collectionEvery = try Self.period(value, "gc_every")
+            case "gc_grace_seconds":
+                guard let seconds = value.int, (0...31_536_000).contains(seconds) else {
+                    throw .badSettings(reason: "'gc_grace_seconds' must be a number from 0 to 31536000")
+                }
+                collectionGrace = .seconds(seconds)
             case "retention_every": retentionEvery = try Self.period(value, "retention_every")
             default: throw .badSettings(reason: "unknown key '\(key.string ?? "?")'")
             }
@@ -134,8 +148,9 @@ package struct CoordinatorSettings: Hashable, Sendable {
         self.init(listen: listen)
         (advertise, names, limits) = (settings.advertise, settings.names, settings.limits)
         (placement, replicationMiBPerSecond) = (settings.placement, settings.replicationMiBPerSecond)
-        retentionEvery = settings.retentionEvery
+        (retentionEvery, catalogBackupEvery) = (settings.retentionEvery, settings.catalogBackupEvery)
         scrub = settings.scrub
+        (collectionEvery, collectionGrace) = (settings.collectionEvery, settings.collectionGrace)
     }
 
     private static func text(_ node: Node, _ key: String) throws(CoordinatorSetupError) -> String {

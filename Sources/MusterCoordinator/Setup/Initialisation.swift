@@ -50,26 +50,28 @@ package struct Initialisation: Sendable {
             in: directory, settings: settings, authority: authority, random: random, now: now)
 
         let founding = StoreFounding(
-            authority: authority, receiptKey: receiptKey, recoveryKeys: [recoveryKey.publicKey], clock: Moment(at: now),
-            random: random)
+            authority: authority, receiptKey: receiptKey, recoveryKeys: [recoveryKey.publicKey],
+            epoch: Coordinator.firstEpoch, clock: Moment(at: now), random: random)
         var made: [(name: String, url: String)] = []
         for (index, text) in (stores.isEmpty ? [directory.store] : stores).enumerated() {
-            let name = index == 0 ? Self.storeName : "store\(index + 1)"
+            let name = Self.storeName(index)
             made.append((name, try await founding.make(at: text, name: name).url))
         }
         // SQLite gives -wal and -shm the mode of the file it finds, and an empty file is an empty database.
         try PrivateFile.write([], to: directory.catalog)
-        let catalog = try Catalog(path: directory.catalog) { Coordinator.hash($0) }
+        let catalog = try Catalog(path: directory.catalog, names: .stored) { Coordinator.hash($0) }
         for store in made { _ = try await catalog.add(store: store.name, url: store.url, at: now) }
         try await catalog.set(PinnedSetting.recoveryKeys, to: recoveryKey.publicKey.bytes)
-        let admin = try await makeAdmin(authority, catalog, now: now)
+        let admin = try await AdminIssue(authority: authority, settings: settings, random: random).make(
+            catalog, now: now)
         try await catalog.audit(actor: "init", action: "init", subject: directory.path, now: now)
         try catalog.close()
         try PrivateFile.write(settings.yaml(), to: directory.settings)
         return Outcome(admin: admin, recoveryKeyFile: recoveryPath, storeURLs: made.map(\.url))
     }
 
-    private static let storeName = "main"
+    /// What a store is called that nobody gave a name.
+    static func storeName(_ index: Int) -> String { index == 0 ? "main" : "store\(index + 1)" }
 
     private static func text(of key: RecoveryKey) -> String {
         key.fileText(comments: [
@@ -78,8 +80,15 @@ package struct Initialisation: Sendable {
             "and remove it from this machine.",
         ])
     }
+}
 
-    private func makeAdmin(_ authority: Authority, _ catalog: Catalog, now: Timestamp) async throws -> AdminContext {
+/// Makes an admin's certificate, and what the admin's commands are to know.
+struct AdminIssue: Sendable {
+    let authority: Authority
+    let settings: CoordinatorSettings
+    let random: RandomSource
+
+    func make(_ catalog: Catalog, now: Timestamp) async throws -> AdminContext {
         let key = try Authority.drawKey(random)
         let issued = try authority.issueClient(
             publicKey: Certificate.PublicKey(key.publicKey), commonName: "admin", lifetime: Authority.adminLifetime,

@@ -8,6 +8,7 @@ struct StoreFounding: Sendable {
     let authority: Authority
     let receiptKey: SigningKey
     let recoveryKeys: [RecoveryPublicKey]
+    let epoch: UInt64
     let clock: any WallClock
     let random: RandomSource
     /// nil where no node has joined yet.
@@ -34,17 +35,17 @@ struct StoreFounding: Sendable {
 
     private func keepSecrets(in store: any Store) async throws {
         // The authority's certificate is public, but a rebuild needs the very same one: nodes pin it.
-        let authoritySecret = Array((authority.keyPEM + "\n" + (try authority.certificatePEM)).utf8)
         let records: [(CoordinatorRecord, [UInt8])] = [
-            (.authorityKey, authoritySecret), (.receiptKey, receiptKey.privateBytes),
+            (.authorityKey, try authority.sealedBytes), (.receiptKey, receiptKey.privateBytes),
         ]
         for (record, secret) in records {
             let sealed = try SealedRecord.make(
-                secret, name: record.rawValue, coordinatorEpoch: Coordinator.epoch, recipients: recoveryKeys,
+                secret, name: record.rawValue, coordinatorEpoch: epoch, recipients: recoveryKeys,
                 signer: receiptKey, random: random)
             try await store.put(.coordinatorRecord(record, Generation(from: random)), sealed)
         }
-        try await store.put(.coordinatorEpoch(Coordinator.epoch), Array("\(clock.now())\n".utf8))
+        let record = EpochRecord(receiptKey: receiptKey, recoveryKeys: recoveryKeys, random: random)
+        try await record.keep(epoch, in: store, at: clock.now())
     }
 }
 

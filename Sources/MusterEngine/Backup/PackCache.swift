@@ -1,4 +1,5 @@
 import Foundation
+import MusterFormat
 package import MusterModel
 import Synchronization
 
@@ -126,6 +127,20 @@ package final class PackCache: Sendable {
             initialised = filled
         }
         return filled == range.count ? bytes : nil
+    }
+
+    /// All bytes of a pack, as they were sealed.
+    ///
+    /// - Returns: nil where they are not here, or are damaged; then they are dropped.
+    package func whole(_ id: PackID) async throws -> [UInt8]? {
+        try await pool.run { () -> [UInt8]? in
+            guard let size = self.content.withLock({ $0.sizes[id] }) else { return nil }
+            guard let bytes = self.read(id, 0..<size), SHA256Hasher.hash(bytes, as: PackID.self) == id else {
+                self.drop(id)
+                return nil
+            }
+            return bytes
+        }
     }
 
     /// Removes a pack, for example one that turned out to be damaged.

@@ -25,7 +25,7 @@ package struct RecoveryKey: Sendable {
     /// - Throws: `FormatError`, `sealBroken` where the bytes, the key or the purpose are others.
     package func open(_ sealed: [UInt8], purpose: [UInt8], object: String) throws(FormatError) -> [UInt8] {
         let overhead = RecoveryPublicKey.overheadBytes
-        guard sealed.count >= overhead, sealed.count <= Format.maximumRecordBytes else {
+        guard sealed.count >= overhead, sealed.count <= Format.maximumSealedRecordBytes else {
             throw .malformed(object, "a sealed secret of \(sealed.count) bytes")
         }
         let ephemeral = Array(sealed.prefix(32))

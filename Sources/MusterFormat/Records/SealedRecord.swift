@@ -1,7 +1,7 @@
 import Foundation
 package import MusterModel
 
-/// A secret of the coordinator (CA key, receipt key, store credentials) for those who hold a recovery key.
+/// A secret of the coordinator (CA key, receipt key, store credentials, the fleet's state) for those who hold a recovery key.
 ///
 /// Signed by the key that it names, like `KeyRecord`: anybody can seal to a
 /// public key, so only a key known from elsewhere proves who wrote it.
@@ -11,10 +11,11 @@ package struct SealedRecord: Sendable, Hashable {
     package let signingKey: VerifyingKey
     package let secrets: [SealedSecret]
 
-    private static let frame = RecordFrame(magic: .sealedRecord, domain: .sealedRecord, object: "sealed record")
+    private static let frame = RecordFrame(
+        magic: .sealedRecord, domain: .sealedRecord, object: "sealed record", limit: Format.maximumSealedRecordBytes)
 
     /// - Parameters:
-    ///   - secret: 1 byte to 32 KiB.
+    ///   - secret: 1 byte to 16 MiB, all recipients together.
     ///   - recipients: 1 to 16.
     /// - Returns: the bytes to store.
     package static func make(

@@ -43,20 +43,20 @@ struct RecordFrame {
     let magic: Magic
     let domain: SignatureDomain
     let object: String
+    var limit = Format.maximumRecordBytes
 
     func bytes(of body: [UInt8], signedBy signer: SigningKey) throws(FormatError) -> [UInt8] {
         let message = magic.bytes + littleEndianBytes(UInt32(body.count)) + body
         let bytes = message + signer.sign(message, as: domain)
-        guard bytes.count <= Format.maximumRecordBytes else {
+        guard bytes.count <= limit else {
             throw FormatError(
-                object,
-                .tooLarge(what: "bytes", count: UInt64(bytes.count), limit: UInt64(Format.maximumRecordBytes)))
+                object, .tooLarge(what: "bytes", count: UInt64(bytes.count), limit: UInt64(limit)))
         }
         return bytes
     }
 
     func open(_ bytes: [UInt8]) throws(FormatError) -> (body: [UInt8], envelope: SignedBytes) {
-        let envelope = try SignedBytes(bytes, domain: domain, object: object, limit: Format.maximumRecordBytes)
+        let envelope = try SignedBytes(bytes, domain: domain, object: object, limit: limit)
         var reader = ByteReader(Array(envelope.message), object: object)
         try reader.takeMagic(magic)
         let body = Array(try reader.takeBlock("body"))

@@ -40,6 +40,14 @@ struct KeyOptions: ParsableArguments {
             http: try HTTPClient(tls: tls), url: configuration.coordinatorURL, retry: Surroundings.retry)
     }
 
+    static func recoveryKey(in path: String) throws -> RecoveryKey {
+        // Missing, unreadable or no text: for the operator that is one mistake with one remedy.
+        guard let text = try? String(contentsOfFile: path, encoding: .utf8) else {
+            throw RecoveryKeyUnreadable(path: path)
+        }
+        return try RecoveryKey(fileText: text)
+    }
+
     /// What opens the snapshots of one node.
     func keys(of nodeID: String, _ origin: any SnapshotOrigin) async throws -> SnapshotKeys {
         guard let node = NodeID(nodeID) else {
@@ -56,11 +64,7 @@ struct KeyOptions: ParsableArguments {
                 verifyingKey: identity.signingKey.verifyingKey)
         }
         guard let recoveryKey else { throw KeyMissing() }
-        // Missing, unreadable or no text: for the operator that is one mistake with one remedy.
-        guard let text = try? String(contentsOfFile: recoveryKey, encoding: .utf8) else {
-            throw RecoveryKeyUnreadable(path: recoveryKey)
-        }
-        let key = try RecoveryKey(fileText: text)
+        let key = try Self.recoveryKey(in: recoveryKey)
         let record = try KeyRecord.verified(try await origin.keyRecord(of: node))
         guard record.node == node else {
             throw CoordinatorError.unreadable(path: "/v1/nodes/\(node)/keys", reason: "it is another node's record")

@@ -1,0 +1,111 @@
+import GRDB
+import MusterModel
+
+/// The catalog's own backup: a copy of it, and what is taken from one after a rebuild.
+extension Catalog {
+    /// Copies the catalog as one commit has it into a new file, which nobody has open afterwards.
+    package func copy(to path: String) async throws(CatalogError) {
+        do {
+            var configuration = Configuration()
+            configuration.label = "muster-catalog-copy"
+            let target = try DatabaseQueue(path: path, configuration: configuration)
+            try pool.backup(to: target)
+            try target.close()
+        } catch {
+            throw CatalogError(error)
+        }
+    }
+
+    package struct Recovered: Hashable, Sendable {
+        package let verdicts: Int
+        package let marks: Int
+        package let audit: Int
+
+        package init(verdicts: Int = 0, marks: Int = 0, audit: Int = 0) {
+            (self.verdicts, self.marks, self.audit) = (verdicts, marks, audit)
+        }
+    }
+
+    /// Takes from an older catalog what the stores do not say: how snapshots were verified and which were given up,
+    /// what nodes reported of their databases, alarms, and the audit.
+    ///
+    /// The catalog must be rebuilt already, and its audit empty. What the older one has of snapshots that are not here is left.
+    package func recover(from path: String) async throws(CatalogError) -> Recovered {
+        do {
+            return try await pool.barrierWriteWithoutTransaction { database in
+                try database.execute(sql: "ATTACH DATABASE ? AS old", arguments: [path])
+                defer {
+                    // The connection lives on without it; the file is removed.
+                    try? database.execute(sql: "DETACH DATABASE old")
+                }
+                var recovered = Recovered()
+                try database.inTransaction {
+                    for statement in Self.recovery { try database.execute(sql: statement) }
+                    func count(_ sql: String) throws -> Int { try Int.fetchOne(database, sql: sql) ?? 0 }
+                    recovered = Recovered(
+                        verdicts: try count("SELECT count(*) FROM verdict"),
+                        marks: try count("SELECT count(*) FROM snapshot WHERE expired_at IS NOT NULL"),
+                        audit: try count("SELECT count(*) FROM audit"))
+                    return .commit
+                }
+                return recovered
+            }
+        } catch {
+            throw CatalogError(error)
+        }
+    }
+
+    private static let recovery = [
+        """
+        UPDATE main.snapshot SET (verified_at, verdict, expired_at, expired_by, grace_until, spared_until) =
+            (o.verified_at, o.verdict, o.expired_at, o.expired_by, o.grace_until, o.spared_until)
+        FROM old.snapshot o WHERE o.id = main.snapshot.id
+            AND NOT EXISTS (SELECT 1 FROM main.hold h WHERE h.snapshot = main.snapshot.number)
+        """,
+        """
+        UPDATE main.snapshot SET (verified_at, verdict) = (o.verified_at, o.verdict)
+        FROM old.snapshot o WHERE o.id = main.snapshot.id
+        """,
+        """
+        UPDATE main.snapshot SET expired_at = NULL, expired_by = NULL, grace_until = NULL
+        WHERE id IN (SELECT head_snapshot FROM main.lineage)
+        """,
+        """
+        INSERT INTO main.verdict(snapshot, run, level, passed, at)
+        SELECT s.number, v.run, v.level, v.passed, v.at FROM old.verdict v
+            JOIN old.snapshot o ON o.number = v.snapshot JOIN main.snapshot s ON s.id = o.id ORDER BY v.number
+        """,
+        """
+        UPDATE main.database SET (path, schedule, state, error_summary, error_hint, attempted_at, capture,
+                interval_milliseconds, slot_interval_milliseconds, interval_shortened_at, verified_at) =
+            (o.path, o.schedule, o.state, o.error_summary, o.error_hint, o.attempted_at, o.capture,
+                o.interval_milliseconds, o.slot_interval_milliseconds, o.interval_shortened_at, o.verified_at)
+        FROM old.database o WHERE o.id = main.database.id AND o.node = main.database.node
+        """,
+        """
+        UPDATE main.database SET
+            snapshot_count = (SELECT count(*) FROM main.snapshot s
+                WHERE s.database = main.database.id AND s.expired_at IS NULL),
+            expired_count = (SELECT count(*) FROM main.snapshot s
+                WHERE s.database = main.database.id AND s.expired_at IS NOT NULL)
+        """,
+        """
+        UPDATE main.node SET (last_contact_at, agent_version) = (o.last_contact_at, o.agent_version)
+        FROM old.node o WHERE o.id = main.node.id
+        """,
+        """
+        INSERT INTO main.retention_run SELECT * FROM old.retention_run WHERE true ON CONFLICT DO NOTHING
+        """,
+        """
+        DELETE FROM main.alarm WHERE kind IN (SELECT kind FROM old.alarm o WHERE o.database = main.alarm.database)
+        """,
+        """
+        INSERT INTO main.alarm(kind, node, database, summary, hint, since, cleared_at)
+        SELECT kind, node, database, summary, hint, since, cleared_at FROM old.alarm ORDER BY number
+        """,
+        """
+        INSERT INTO main.audit(number, at, actor, action, subject, previous_hash, hash)
+        SELECT number, at, actor, action, subject, previous_hash, hash FROM old.audit ORDER BY number
+        """,
+    ]
+}

@@ -1,0 +1,63 @@
+import GRDB
+package import MusterModel
+
+/// Objects that nothing refers to any more, by their exact names.
+extension Catalog {
+    package struct DiscardedObject: Hashable, Sendable {
+        package let number: Int64
+        package let store: Int64
+        package let object: String
+        package let byteCount: Int64
+
+        package init(number: Int64, store: Int64, object: String, byteCount: Int64) {
+            (self.number, self.store, self.object, self.byteCount) = (number, store, object, byteCount)
+        }
+    }
+
+    /// A reader may be in the middle of a copy that a better one replaced.
+    static let replacedObjectStays = Duration.seconds(3600)
+    /// A bad copy is kept for a look at what befell it.
+    static let badObjectStays = Duration.seconds(7 * 86_400)
+
+    /// Stores that have objects to delete now.
+    package func storesWithDiscarded(now: Timestamp) async throws(CatalogError) -> [Int64] {
+        try await read { database in
+            try database.rows(Self.discardingStoresQuery, [now.microseconds]).map { $0["number"] }
+        }
+    }
+
+    /// Objects of a store that may be deleted, oldest first.
+    package func discardedObjects(
+        in store: Int64, limit: Int, now: Timestamp
+    ) async throws(CatalogError) -> [DiscardedObject] {
+        try await read { database in
+            try database.rows(Self.discardedQuery, [store, now.microseconds, limit]).map {
+                DiscardedObject(
+                    number: $0["number"], store: $0["store"], object: $0["object"], byteCount: $0["byte_count"])
+            }
+        }
+    }
+
+    /// Notes that these are gone from their store.
+    package func removeDiscarded(_ objects: [DiscardedObject]) async throws(CatalogError) {
+        try await write { database in
+            for object in objects {
+                try database.run("DELETE FROM discarded_object WHERE number = ?", [object.number])
+            }
+        }
+    }
+
+    /// How many objects wait to be deleted, whether their time has come or not.
+    package func discardedCount() async throws(CatalogError) -> Int {
+        try await read { try $0.value("SELECT count(*) FROM discarded_object", []) ?? 0 }
+    }
+
+    static let discardingStoresQuery = """
+        SELECT s.number FROM store s
+        WHERE EXISTS (SELECT 1 FROM discarded_object d WHERE d.store = s.number AND d.not_before <= ?)
+        ORDER BY s.number
+        """
+    static let discardedQuery = """
+        SELECT * FROM discarded_object WHERE store = ? AND not_before <= ? ORDER BY not_before LIMIT ?
+        """
+}

@@ -1,0 +1,196 @@
+import Foundation
+import Logging
+import MusterCatalog
+import MusterModel
+import MusterStore
+import ServiceLifecycle
+
+/// gc: forgets what is marked, condemns packs that nothing needs any more, gives them up after the grace, and deletes
+/// from the stores what is given up, by exact names (proto/decisions/0010-garbage-collection.md).
+///
+/// Each step is one short transaction of the catalog, so that commits wait for milliseconds, and may be the last one:
+/// what is left to do is in the catalog. A coordinator that was succeeded, or that was rebuilt without one of its
+/// stores, gives up nothing.
+struct CollectionService: Service {
+    private static let patience = Duration.seconds(30)
+
+    let coordinator: Coordinator
+
+    func run() async throws {
+        while !Task.isShuttingDownGracefully, !Task.isCancelled {
+            let ticket = await coordinator.collections.orders.ticket(true)
+            do {
+                try await coordinator.collectIfWanted()
+            } catch {
+                coordinator.logger.warning("gc postponed", metadata: ["reason": "\(error)"])
+            }
+            await coordinator.collections.orders.wait(true, after: ticket, atMost: Self.patience)
+        }
+    }
+}
+
+extension Coordinator {
+    private static let lastCollection = "gc-run"
+    private static let lastCollected = "gc-ran-at"
+    private static let deletedAtOnce = 100
+    private static let actor = "coordinator"
+
+    /// Runs gc if somebody asked for it or it is due, and deletes what was given up before.
+    func collectIfWanted() async throws {
+        let order = collections.takeOrder()
+        let now = clock.now()
+        let isDue = try await isCollectionDue(now)
+        if order == nil, !isDue, try await catalog.storesWithDiscarded(now: now).isEmpty { return }
+        let isWriter = try await mayWrite()
+        if order != nil || (isDue && isWriter) {
+            try await collect(
+                order ?? CollectionBook.Order(id: RunID(from: random), actor: Self.actor, evenIfMuch: false))
+        } else if isWriter, try await unscannedStores().isEmpty {
+            var run = CollectionRun(id: "", actor: "", startedAt: "")
+            try await deleteDiscarded(&run)
+        }
+    }
+
+    func lastCollectionRun() async throws -> CollectionRun? {
+        if let current = collections.current { return current }
+        guard let bytes = try await catalog.setting(Self.lastCollection) else { return nil }
+        return try JSONDecoder().decode(CollectionRun.self, from: Data(bytes))
+    }
+
+    func collectionEstimate() async throws -> CollectionRun.Estimate {
+        CollectionRun.Estimate(try await catalog.collectionEstimate(now: clock.now()))
+    }
+
+    private func isCollectionDue(_ now: Timestamp) async throws -> Bool {
+        guard let every = settings.collectionEvery else { return false }
+        let text = try await catalog.setting(Self.lastCollected).map { String(decoding: $0, as: UTF8.self) }
+        // A clock that was set back must not put it off.
+        guard let last = text.flatMap({ Timestamp($0) }), last <= now else { return true }
+        return now - last >= every
+    }
+
+    private func collect(_ order: CollectionBook.Order) async throws {
+        let began = clock.now()
+        var run = CollectionRun(id: order.id.description, actor: order.actor, startedAt: began.description)
+        collections.show(run)
+        defer { collections.show(nil) }
+        // Before the work: what cannot be gone through must not be tried without end.
+        try await catalog.set(Self.lastCollected, to: Array(began.description.utf8))
+        run.estimate = try await collectionEstimate()
+        run.stopped = try await hindrance(run.estimate, order) ?? ""
+        do {
+            if run.stopped.isEmpty { try await collect(&run) }
+        } catch {
+            run.stopped = "it broke off: \((error as? any ActionableError)?.summary ?? "\(error)")"
+            logger.error("gc broke off", metadata: ["reason": "\(run.stopped)"])
+        }
+        run.finishedAt = clock.now().description
+        try await catalog.set(Self.lastCollection, to: Array(try JSONEncoder().encode(run)))
+        try await tell(run)
+    }
+
+    /// Why nothing may be given up.
+    private func hindrance(_ estimate: CollectionRun.Estimate, _ order: CollectionBook.Order) async throws -> String? {
+        guard try await mayWrite() else { return "another coordinator took over" }
+        if let store = try await unscannedStores().first {
+            return "store '\(store)' was not read when this coordinator was rebuilt"
+        }
+        guard estimate.isImplausible, !order.evenIfMuch else { return nil }
+        return "it would give up \(estimate.snapshots) of \(estimate.totalSnapshots) snapshots and "
+            + "\(estimate.bytes) of \(estimate.totalBytes) bytes"
+    }
+
+    private func tell(_ run: CollectionRun) async throws {
+        if !run.stopped.isEmpty {
+            logger.error("gc stopped", metadata: ["run": "\(run.id)", "reason": "\(run.stopped)"])
+        }
+        let didSomething = run.forgottenSnapshots + run.sweptPacks + run.deletedObjects > 0
+        guard didSomething || !run.stopped.isEmpty else { return }
+        let text =
+            run.stopped.isEmpty
+            ? "\(run.forgottenSnapshots) snapshots forgotten, \(run.sweptPacks) packs given up, "
+                + "\(run.deletedObjects) objects deleted in run \(run.id)" : "stopped: \(run.stopped)"
+        logger.info("gc ran", metadata: ["result": "\(text)"])
+        try await catalog.audit(actor: run.actor, action: "gc", subject: text, now: clock.now())
+    }
+
+    // MARK: - Steps
+
+    private func collect(_ run: inout CollectionRun) async throws {
+        var marked: Catalog.MarkedPlace?
+        repeat {
+            let step = try await catalog.forgetMarked(after: marked, now: clock.now())
+            run.forgottenSnapshots += step.count
+            marked = step.next
+        } while try goesOn(run, marked != nil)
+        var gap: Catalog.Gap?
+        repeat { gap = try await catalog.freeUnneeded(gap).next } while try goesOn(run, gap != nil)
+        var hasMore: Bool
+        repeat {
+            let step = try await catalog.condemnUnneeded(now: clock.now())
+            run.condemnedPacks += step.count
+            hasMore = step.next != nil
+        } while try goesOn(run, hasMore)
+        repeat {
+            let now = clock.now()
+            let step = try await catalog.sweepCondemned(before: now - settings.collectionGrace, now: now)
+            run.sweptPacks += step.count
+            hasMore = step.next != nil
+        } while try goesOn(run, hasMore)
+        var number: Int64?
+        repeat {
+            let step = try await catalog.dropForgotten(below: number, now: clock.now())
+            run.droppedSnapshots += step.count
+            number = step.next
+        } while try goesOn(run, number != nil)
+        try await deleteDiscarded(&run)
+    }
+
+    /// - Throws: `CancellationError` at shutdown: the next run goes on.
+    private func goesOn(_ run: CollectionRun, _ hasMore: Bool) throws -> Bool {
+        if Task.isShuttingDownGracefully || Task.isCancelled { throw CancellationError() }
+        collections.show(run)
+        return hasMore
+    }
+
+    /// Deletes what was given up. A store that is away keeps its objects until it is back.
+    private func deleteDiscarded(_ run: inout CollectionRun) async throws {
+        for number in try await catalog.storesWithDiscarded(now: clock.now()) {
+            guard let store = stores[number] else { continue }
+            while !Task.isShuttingDownGracefully, !Task.isCancelled, !store.isAway {
+                let objects = try await catalog.discardedObjects(
+                    in: number, limit: Self.deletedAtOnce, now: clock.now())
+                guard !objects.isEmpty else { break }
+                let deleted = await delete(objects, from: store)
+                try await catalog.removeDiscarded(deleted)
+                run.deletedObjects += deleted.count
+                run.deletedBytes += deleted.reduce(0) { $0 + $1.byteCount }
+                guard deleted.count == objects.count else { break }
+            }
+        }
+    }
+
+    /// - Returns: those that are gone. The first that cannot be deleted ends it: the others would fail likewise.
+    private func delete(_ objects: [Catalog.DiscardedObject], from store: OpenStore) async -> [Catalog.DiscardedObject]
+    {
+        var deleted: [Catalog.DiscardedObject] = []
+        for object in objects {
+            guard let name = ObjectName(object.object) else {
+                logger.error("no object's name", metadata: ["store": "\(store.name)", "object": "\(object.object)"])
+                continue
+            }
+            do {
+                try await store.store.delete(name)
+            } catch {
+                // An answer that was lost, and a request that was sent twice.
+                guard case .notFound = error else {
+                    logger.warning(
+                        "not deleted", metadata: ["store": "\(store.name)", "reason": "\(error.summary)"])
+                    return deleted
+                }
+            }
+            deleted.append(object)
+        }
+        return deleted
+    }
+}

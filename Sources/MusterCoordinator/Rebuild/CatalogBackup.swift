@@ -1,0 +1,199 @@
+import Foundation
+import Logging
+import MusterCatalog
+import MusterEngine
+import MusterFormat
+import MusterModel
+import MusterStore
+import ServiceLifecycle
+import Synchronization
+
+/// What the catalog's backups are sealed with. It is kept in the catalog, and in the fleet's state for a rebuild.
+struct CatalogScope: Sendable {
+    private static let setting = "catalog-scope"
+    static let keyEpoch: UInt32 = 1
+
+    let scope: ScopeID
+    let secret: ScopeSecret
+
+    var bytes: [UInt8] { scope.bytes + secret.bytes }
+    var keys: ScopeKeys { ScopeKeys(secret: secret, scope: scope, epoch: Self.keyEpoch) }
+
+    init?(bytes: [UInt8]) {
+        guard let scope = ScopeID(bytes: bytes.prefix(ScopeID.byteCount)),
+            let secret = ScopeSecret(bytes: bytes.dropFirst(ScopeID.byteCount))
+        else { return nil }
+        (self.scope, self.secret) = (scope, secret)
+    }
+
+    /// Reads it, or draws it the first time.
+    static func current(in catalog: Catalog, random: RandomSource) async throws -> CatalogScope {
+        if let bytes = try await catalog.setting(setting) {
+            guard let scope = CatalogScope(bytes: bytes) else {
+                throw CatalogError.damaged(column: "setting.\(setting)")
+            }
+            return scope
+        }
+        let drawn = ScopeID(from: random).bytes + ScopeSecret(from: random).bytes
+        try await catalog.set(setting, to: drawn)
+        guard let scope = CatalogScope(bytes: drawn) else { throw CatalogError.damaged(column: "setting.\(setting)") }
+        return scope
+    }
+
+    func keep(in catalog: Catalog) async throws { try await catalog.set(Self.setting, to: bytes) }
+}
+
+/// Backs up the catalog into its own stores, with the engine that backs up everything else.
+///
+/// The engine reads a copy: two openings of one file in one process take each other's locks away when one is closed
+/// (sqlite.org/howtocorrupt.html, 2.2.1). Each backup is a full manifest whose pack list says all, signed with the
+/// receipt key, under `catalog/`; what the backups before have is not stored again. It has no receipt: for a rebuild
+/// it is a help, and the stores' receipts are the truth.
+extension Coordinator {
+    /// The catalog's place among nodes and databases.
+    static let catalogNode = NodeID(bytes: [UInt8](repeating: 0, count: 16))
+    private static let catalogDatabase = DatabaseID(bytes: [UInt8](repeating: 0, count: 16))
+    private static let numberSetting = "catalog-backup"
+    private static let takenSetting = "catalog-backup-at"
+    private static let keptBackups = 2
+    private static let mostTries: UInt64 = 100
+    /// A rebuild may be reading what has just been replaced.
+    private static let discardDelay = Duration.seconds(86_400)
+
+    /// - Returns: false where it is not due.
+    @discardableResult
+    func backUpCatalogIfDue(every period: Duration) async throws -> Bool {
+        let now = clock.now()
+        let text = try await catalog.setting(Self.takenSetting).map { String(decoding: $0, as: UTF8.self) }
+        guard let last = text.flatMap({ Timestamp($0) }) else {
+            // There is nothing in a new catalog that its stores do not say.
+            try await catalog.set(Self.takenSetting, to: Array(now.description.utf8))
+            return false
+        }
+        // A clock that was set back must not put it off.
+        guard last > now || now - last >= period, try await mayWrite() else { return false }
+        try await backUpCatalog()
+        return true
+    }
+
+    /// Takes a backup into every store that is in use and answers.
+    func backUpCatalog() async throws {
+        try await stateLanes.pass(false) {
+            let targets = stores.all.filter { $0.takesObjects && $0.entry.state == .active }
+            guard let node = Self.catalogNode, let database = Self.catalogDatabase, !targets.isEmpty else {
+                throw Refusal.noStore
+            }
+            let scope = try await CatalogScope.current(in: catalog, random: random)
+            let earlier = try await CatalogShelf(store: targets[0].store, signer: receiptKey.verifyingKey).newest(
+                Self.keptBackups)
+            let sink = try await CatalogSink(targets: targets, earlier: earlier, random: random)
+            let now = clock.now()
+            let copy = catalogCopy
+            defer { Self.remove(copy) }
+            Self.remove(copy)
+            try await catalog.copy(to: copy)
+            let number = try await nextBackupNumber()
+            let request = SnapshotRequest(
+                snapshot: SnapshotID(from: random), node: node, database: database, databaseName: "catalog",
+                path: copy, lineage: LineageID(from: random), sequence: 0, parent: nil, parentPacks: [],
+                forkedFrom: nil, labels: [CatalogShelf.label: CatalogShelf.mark(epoch, number)])
+            let ticks = ContinuousClock()
+            let start = ticks.now
+            var sealing = SealingSettings(keys: scope.keys, signingKey: receiptKey, lanes: 1)
+            sealing.inlinePackBytes = 0
+            let outcome = try await SnapshotPipeline(
+                settings: sealing, clock: clock, monotonic: { start.duration(to: ticks.now) }
+            ).run(request, .pinned, SnapshotPipeline.Known(ledger: MemoryLedger(), state: nil), sink: sink)
+            guard case .prepared(let prepared) = outcome else { return }
+            for pack in prepared.inlinePacks {
+                try await sink.put(SHA256Hasher.hash(pack), bytes: pack) { _ in }
+            }
+            for target in targets {
+                try await target.store.put(.catalogBackup(epoch: epoch, number: number), prepared.manifest)
+            }
+            try await catalog.set(Self.numberSetting, to: Array("\(number)".utf8))
+            try await catalog.set(Self.takenSetting, to: Array(now.description.utf8))
+            for target in targets { try await discardBackups(in: target) }
+            logger.info("catalog backed up", metadata: ["bytes": "\(prepared.figures.addedBytes)"])
+        }
+    }
+
+    /// A number whose name is free: a crash may have come between the name and the note of it.
+    private func nextBackupNumber() async throws -> UInt64 {
+        let noted = try await catalog.setting(Self.numberSetting).flatMap {
+            UInt64(String(decoding: $0, as: UTF8.self))
+        }
+        var number = (noted ?? 0) + 1
+        try await catalog.set(Self.numberSetting, to: Array("\(number)".utf8))
+        for store in stores.all where !store.isAway {
+            for object in try await store.store.objects(.catalogBackups, maximumCount: 100_000) {
+                if case .catalogBackup(epoch, let taken) = StoredItem(object.name), taken >= number {
+                    guard taken < number + Self.mostTries else { throw Refusal.noStore }
+                    number = taken + 1
+                }
+            }
+        }
+        return number
+    }
+
+    /// Gives up what the newest backups do not need.
+    private func discardBackups(in target: OpenStore) async throws {
+        let shelf = CatalogShelf(store: target.store, signer: receiptKey.verifyingKey)
+        let kept = try await shelf.newest(Self.keptBackups)
+        let needed = Set(kept.flatMap(\.manifest.publicPart.packs.added))
+        let names = Set(kept.map(\.name))
+        guard let oldest = kept.map(\.name).min() else { return }
+        let until = clock.now() + Self.discardDelay
+        try await target.store.eachPage(.catalogBackups) { page in
+            for (_, object) in page where object.name < oldest && !names.contains(object.name) {
+                try await discard(object, in: target, until)
+            }
+        }
+        try await target.store.eachPage(.catalogPacks) { page in
+            for case (.catalogPack(let id, _), let object) in page where !needed.contains(id) {
+                try await discard(object, in: target, until)
+            }
+        }
+    }
+
+    private func discard(_ object: StoredObject, in target: OpenStore, _ until: Timestamp) async throws {
+        try await catalog.discard(
+            object.name.description, in: target.number, byteCount: Int64(clamping: object.byteCount), now: until,
+            reason: "an older backup of the catalog")
+    }
+
+    private static func remove(_ path: String) {
+        // Left by a crash, or not there at all.
+        for suffix in ["", "-wal", "-shm", "-journal"] { unlink(path + suffix) }
+    }
+}
+
+/// Takes the catalog's backups, from time to time and once more at the end.
+struct CatalogBackupService: Service {
+    private static let patience = Duration.seconds(30)
+    /// At shutdown a backup that is younger will do.
+    private static let youth = Duration.seconds(300)
+
+    let coordinator: Coordinator
+    /// Nobody rings it: it only keeps time, and ends at shutdown.
+    private let rounds = Bell<Bool>()
+
+    init(coordinator: Coordinator) { self.coordinator = coordinator }
+
+    func run() async throws {
+        guard let period = coordinator.settings.catalogBackupEvery else { return try await gracefulShutdown() }
+        while !Task.isShuttingDownGracefully, !Task.isCancelled {
+            await attempt(period)
+            await rounds.wait(true, after: 0, atMost: Self.patience)
+        }
+        await attempt(min(period, Self.youth))
+    }
+
+    private func attempt(_ period: Duration) async {
+        do {
+            try await coordinator.backUpCatalogIfDue(every: period)
+        } catch {
+            coordinator.logger.warning("catalog not backed up", metadata: ["reason": "\(reasonText(error))"])
+        }
+    }
+}

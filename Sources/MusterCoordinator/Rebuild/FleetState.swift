@@ -1,0 +1,152 @@
+import Foundation
+import MusterCatalog
+import MusterFormat
+import MusterModel
+import MusterStore
+
+/// What a rebuild needs to know and cannot see from receipts and manifests: who is in the fleet and who no more, where
+/// the stores are, what is held, which policies there are, how the coordinator is set up.
+///
+/// It is JSON in a sealed record, `coordinator/state/<epoch>-<number>`: sealed to the recovery keys, as it has names, and
+/// signed with the receipt key. The newest one that reads counts. Of certificates it has the people's and those that
+/// were revoked; a node's others are known by the authority's signature.
+struct FleetState: Codable, Hashable, Sendable {
+    static let version = 1
+    /// The sealed record's name.
+    static let recordName = "fleet-state"
+
+    struct Store: Codable, Hashable, Sendable {
+        var name: String
+        var url: String
+        var site: String
+        var node: String?
+        var state: String
+    }
+
+    struct Node: Codable, Hashable, Sendable {
+        var id: String
+        var name: String
+        var scope: String
+        var signingKey: String
+        var keyObject: String
+        var state: String
+        var joinedAt: Int64
+    }
+
+    struct Certificate: Codable, Hashable, Sendable {
+        var fingerprint: String
+        var role: String
+        var node: String?
+        var subject: String
+        var issuedAt: Int64
+        var notAfter: Int64
+        var revokedAt: Int64?
+    }
+
+    var version = Self.version
+    var epoch: UInt64 = 0
+    var number: UInt64 = 0
+    /// The text of `coordinator.yaml`.
+    var settings: String
+    var stores: [Store]
+    var nodes: [Node]
+    var certificates: [Certificate]
+    /// As `Catalog.retentionRecord` gives it.
+    var retention: String
+    /// Scope id and secret of the catalog's backups, as hex digits.
+    var catalogScope: String
+
+    /// The same state gives the same bytes.
+    func encoded() throws -> [UInt8] {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        return Array(try encoder.encode(self))
+    }
+
+    /// Of all but the epoch and the number, which every record has for itself.
+    func contentHash() throws -> String {
+        var content = self
+        (content.epoch, content.number) = (0, 0)
+        return SHA256Hasher.hash(try content.encoded(), as: Digest<FleetStateKind>.self).description
+    }
+
+    func sealed(
+        to recoveryKeys: [RecoveryPublicKey], by signer: SigningKey, random: RandomSource
+    ) throws -> [UInt8] {
+        try SealedRecord.make(
+            try encoded(), name: Self.recordName, coordinatorEpoch: epoch, recipients: recoveryKeys, signer: signer,
+            random: random)
+    }
+
+    /// Opens a stored record.
+    ///
+    /// - Parameter item: its name must be that of what is in it: an old record under a new name is nothing new.
+    static func open(
+        _ bytes: [UInt8], as item: StoredItem, with key: RecoveryKey, signedBy signer: VerifyingKey
+    ) throws -> FleetState {
+        let record = try SealedRecord.parse(bytes).verified(by: signer)
+        let state: FleetState
+        do {
+            state = try JSONDecoder().decode(FleetState.self, from: Data(try record.openSecret(with: key)))
+        } catch let error as DecodingError {
+            throw FormatError("fleet state", .malformed("\(error)"))
+        }
+        guard record.name == recordName, state.version == version, record.coordinatorEpoch == state.epoch,
+            item == .coordinatorState(epoch: state.epoch, number: state.number)
+        else { throw FormatError("fleet state", .malformed("it is another record than its name says")) }
+        return state
+    }
+}
+
+private enum FleetStateKind {}
+
+extension FleetState {
+    /// What the catalog and the settings say now.
+    init(_ catalog: Catalog, settings: String, random: RandomSource, now: Timestamp) async throws {
+        self.settings = settings
+        stores = try await catalog.stores().map {
+            Store(
+                name: $0.name, url: $0.url, site: $0.site, node: $0.node?.description, state: $0.state.rawValue)
+        }
+        nodes = try await catalog.nodes().sorted { $0.id < $1.id }.map {
+            Node(
+                id: $0.id.description, name: $0.name, scope: $0.scope.description,
+                signingKey: Hex.encode($0.signingKey), keyObject: $0.keyObject, state: $0.state.rawValue,
+                joinedAt: $0.joinedAt.microseconds)
+        }
+        certificates = try await catalog.certificatesToKeep(now: now).map { certificate, revokedAt in
+            Certificate(
+                fingerprint: certificate.fingerprint.description, role: certificate.role.rawValue,
+                node: certificate.node?.description, subject: certificate.subject,
+                issuedAt: certificate.issuedAt.microseconds, notAfter: certificate.notAfter.microseconds,
+                revokedAt: revokedAt?.microseconds)
+        }
+        catalogScope = Hex.encode(try await CatalogScope.current(in: catalog, random: random).bytes)
+        retention = String(decoding: try await catalog.retentionRecord(), as: UTF8.self)
+    }
+}
+
+extension FleetState.Node {
+    /// - Returns: nil for what this version would not have written.
+    var entry: Catalog.Node? {
+        guard let id = NodeID(id), let scope = ScopeID(scope), let key = Hex.decode(signingKey), key.count == 32,
+            let state = Catalog.Node.State(rawValue: state)
+        else { return nil }
+        var node = Catalog.Node(
+            id: id, name: name, scope: scope, signingKey: key, keyObject: keyObject,
+            joinedAt: Timestamp(microseconds: joinedAt), agentVersion: "")
+        node.state = state
+        return node
+    }
+}
+
+extension FleetState.Certificate {
+    var entry: Catalog.Certificate? {
+        guard let fingerprint = CertificateFingerprint(fingerprint), let role = Role(rawValue: role) else { return nil }
+        let node = node.flatMap { NodeID($0) }
+        guard (role == .node) == (node != nil) else { return nil }
+        return Catalog.Certificate(
+            fingerprint: fingerprint, role: role, node: node, subject: subject,
+            issuedAt: Timestamp(microseconds: issuedAt), notAfter: Timestamp(microseconds: notAfter))
+    }
+}

@@ -1,0 +1,264 @@
+import Foundation
+package import MusterAPI
+import MusterCatalog
+package import MusterFormat
+package import MusterModel
+import MusterStore
+
+/// Makes a coordinator anew from what the stores hold and the recovery key, after the one before was lost.
+///
+/// 1. The coordinator's keys are opened: without them nothing is begun.
+/// 2. Every store is listed, every receipt checked with the receipt key, and every manifest that one names with its
+///    node's key. What fails is reported and left out. A manifest without a receipt is no snapshot.
+/// 3. The snapshots are put into a new catalog in the order of their receipts, some hundred at a time.
+/// 4. The next epoch is taken in every store, create-only. From here on another coordinator of this fleet only reads.
+/// 5. The directory gets its name. Before this nothing stands there, so a rebuild that was cut off is simply begun again.
+///
+/// Nothing in a store is changed but for the epoch's record. Memory is bounded: what the stores hold is listed into a
+/// file (`RebuildListing`).
+package struct Rebuild: Sendable {
+    package enum Progress: Sendable {
+        case listing(store: String, objects: Int)
+        case receipts(done: Int, of: Int)
+        case snapshots(done: Int, of: Int)
+        case packs(done: Int)
+    }
+
+    /// What was put back, and what was not.
+    package struct Outcome: Sendable {
+        package let admin: AdminContext
+        package let epoch: UInt64
+        package let nodes: Int
+        package let databases: Int
+        package let snapshots: Int
+        package let packs: Int
+        /// Manifests that no receipt names: commits that were never acknowledged.
+        package let unacknowledged: Int
+        package let policies: Int
+        package let holds: Int
+        /// False where no store has a record of the fleet's state.
+        package let hasState: Bool
+        /// When the backup of the lost catalog was taken that was used; nil where there was none.
+        package let catalogBackup: Timestamp?
+        /// Taken from that backup.
+        package let verdicts: Int
+        /// Stores that the fleet's state names and that do not answer.
+        package let unreadStores: [String]
+        /// The first thousand of them.
+        package let findings: [RebuildFinding]
+        package let findingCount: Int
+    }
+
+    /// Where the new coordinator listens, where that is another address than before.
+    package struct Address: Sendable {
+        package var listen: ListenAddress?
+        package var adminListen: ListenAddress?
+        package var advertise: String?
+
+        package init(listen: ListenAddress? = nil, adminListen: ListenAddress? = nil, advertise: String? = nil) {
+            (self.listen, self.adminListen, self.advertise) = (listen, adminListen, advertise)
+        }
+
+        /// The settings of before with these in place of theirs.
+        func text(changing before: String?) throws(CoordinatorSetupError) -> String {
+            var base = CoordinatorSettings()
+            if let before { base = try CoordinatorSettings(yaml: before) }
+            var settings = CoordinatorSettings(
+                listen: listen ?? base.listen,
+                adminListen: adminListen ?? (listen == nil ? base.adminListen : nil))
+            settings.advertise = advertise ?? base.advertise
+            let replaced = ["listen", "admin_listen", "advertise"]
+            let kept = (before ?? "").split(separator: "\n").filter { line in
+                !line.hasPrefix("#") && !replaced.contains { line.hasPrefix($0 + ":") }
+            }
+            return settings.yaml() + kept.map { $0 + "\n" }.joined()
+        }
+    }
+
+    private let directory: CoordinatorDirectory
+    private let address: Address
+    private let given: [String]
+    private let recoveryKey: RecoveryKey
+    private let patience: Duration
+    private let clock: any WallClock
+    private let random: RandomSource
+    private let progress: @Sendable (Progress) -> Void
+
+    /// - Parameter stores: a folder, a file:// URL, or `NAME=` before one.
+    /// - Parameter patience: how long a node that keeps a store may take to answer at all.
+    package init(
+        directory: CoordinatorDirectory, address: Address, stores: [String], recoveryKey: RecoveryKey,
+        patience: Duration = .seconds(5), clock: some WallClock, random: RandomSource,
+        progress: @escaping @Sendable (Progress) -> Void = { _ in }
+    ) {
+        (self.directory, self.address, given) = (directory, address, stores)
+        (self.recoveryKey, self.patience, self.clock) = (recoveryKey, patience, clock)
+        (self.random, self.progress) = (random, progress)
+    }
+
+    package func run() async throws -> Outcome {
+        try directory.requireEmpty()
+        var findings = RebuildFindings()
+        var stores = RebuildStores(random: random)
+        try await stores.openGiven(given)
+        let keys = try await CoordinatorKeys.find(in: stores.open, with: recoveryKey, &findings)
+        let unfinished = try UnfinishedDirectory(for: directory)
+        let now = clock.now()
+        try keys.write(to: unfinished.directory)
+        let nodeStores = try NodeStoreAccess(
+            authority: keys.authority, directory: unfinished.directory, random: random, now: now, patience: patience)
+        try await stores.openNamed(keys, recoveryKey, nodes: nodeStores, &findings)
+
+        try PrivateFile.write([], to: unfinished.directory.catalog)
+        let catalog = try Catalog(path: unfinished.directory.catalog, names: .stored) { Coordinator.hash($0) }
+        try await catalog.set(PinnedSetting.recoveryKeys, to: keys.recoveryKeys.flatMap(\.bytes))
+        let records = try await RebuiltNodes.read(stores.open, &findings)
+        let signers = try await FleetRestoring(catalog: catalog, stores: stores, records: records, now: now)
+            .run(&findings)
+        let history = try await restoreHistory(stores, keys, signers, catalog, unfinished, &findings)
+        let retention = try await restoreRetention(stores.state, catalog, &findings)
+        let backup = try await recoverCatalog(stores, keys, catalog, unfinished, &findings)
+
+        let epoch = try await EpochRecord(
+            receiptKey: keys.receiptKey, recoveryKeys: keys.recoveryKeys, random: random
+        ).claim(in: stores.open.map(\.store), at: now)
+        let admin = try await finish(catalog, keys, epoch, stores, in: unfinished, now: now)
+        let totals = try await catalog.totals()
+        try catalog.close()
+        try unfinished.takeName()
+        return Outcome(
+            admin: admin, epoch: epoch, nodes: totals.nodes, databases: totals.databases,
+            snapshots: history.snapshots, packs: history.packs, unacknowledged: history.unacknowledged,
+            policies: retention.policies, holds: retention.holds, hasState: stores.state != nil,
+            catalogBackup: backup?.takenAt, verdicts: backup?.recovered.verdicts ?? 0,
+            unreadStores: stores.planned.filter { $0.store == nil }.map(\.name), findings: findings.list,
+            findingCount: findings.count)
+    }
+
+    private struct History {
+        let snapshots: Int
+        let packs: Int
+        let unacknowledged: Int
+    }
+
+    private func restoreHistory(
+        _ stores: RebuildStores, _ keys: CoordinatorKeys, _ signers: [NodeID: VerifyingKey], _ catalog: Catalog,
+        _ unfinished: UnfinishedDirectory, _ findings: inout RebuildFindings
+    ) async throws -> History {
+        let listing = try RebuildListing(path: unfinished.listing)
+        for entry in stores.open { try await StoreScan(entry: entry, listing: listing, progress: progress).run() }
+        let snapshots = try await HistoryRebuild(
+            stores: stores.open, listing: listing, catalog: catalog, receiptKey: keys.receiptKey.verifyingKey,
+            nodes: signers, progress: progress
+        ).run(&findings)
+        let packs = try await ChunkRebuild(stores: stores.open, catalog: catalog, progress: progress).run(&findings)
+        let counts = try await listing.counts()
+        try listing.close()
+        return History(
+            snapshots: snapshots, packs: packs, unacknowledged: max(0, counts.manifests - counts.receipts))
+    }
+
+    private func restoreRetention(
+        _ state: FleetState?, _ catalog: Catalog, _ findings: inout RebuildFindings
+    ) async throws -> Catalog.RestoredRetention {
+        guard let state else {
+            findings.add(
+                "coordinator/state", in: "",
+                "no store has a record of the fleet's state: holds, policies "
+                    + "and revocations of before are not known")
+            return Catalog.RestoredRetention()
+        }
+        let restored: Catalog.RestoredRetention
+        do {
+            restored = try await catalog.restoreRetention(from: Array(state.retention.utf8))
+        } catch {
+            guard !error.isTransient else { throw error }
+            findings.add("coordinator/state", in: "", "its policies and holds cannot be read: \(error.summary)")
+            return Catalog.RestoredRetention()
+        }
+        for snapshot in restored.unknownSnapshots {
+            findings.add("snapshot \(snapshot)", in: "", "it is held, and no store has it")
+        }
+        return restored
+    }
+
+    /// After the holds: what is held is not marked.
+    private func recoverCatalog(
+        _ stores: RebuildStores, _ keys: CoordinatorKeys, _ catalog: Catalog, _ unfinished: UnfinishedDirectory,
+        _ findings: inout RebuildFindings
+    ) async throws -> (takenAt: Timestamp, recovered: Catalog.Recovered)? {
+        guard let text = stores.state?.catalogScope, let bytes = Hex.decode(text),
+            let scope = CatalogScope(bytes: bytes)
+        else { return nil }
+        try await scope.keep(in: catalog)
+        return try await CatalogRecovery(
+            stores: stores.open, receiptKey: keys.receiptKey.verifyingKey, random: random,
+            path: unfinished.directory.catalogCopy
+        ).run(scope, into: catalog, &findings)
+    }
+
+    /// What is left to be written once the catalog is whole; the settings come last, as with `init`.
+    private func finish(
+        _ catalog: Catalog, _ keys: CoordinatorKeys, _ epoch: UInt64, _ stores: RebuildStores,
+        in unfinished: UnfinishedDirectory, now: Timestamp
+    ) async throws -> AdminContext {
+        let settingsText = try address.text(changing: stores.state?.settings)
+        let settings = try CoordinatorSettings(yaml: settingsText)
+        let unread = stores.planned.filter { $0.store == nil }.map { $0.name + "\n" }
+        try await catalog.set(PinnedSetting.unscannedStores, to: Array(unread.joined().utf8))
+        try await catalog.set(PinnedSetting.epoch, to: Array("\(epoch)".utf8))
+        try await catalog.set(PinnedSetting.rebuiltAt, to: Array("\(now.microseconds)".utf8))
+        try await catalog.set(Coordinator.lastApplied, to: Array(now.description.utf8))
+        // Every snapshot is looked at once for where it should be.
+        try await catalog.set(Coordinator.placementWalk, to: Array("0".utf8))
+        let admin = try await AdminIssue(authority: keys.authority, settings: settings, random: random).make(
+            catalog, now: now)
+        try await catalog.audit(actor: "rebuild", action: "rebuild", subject: "epoch \(epoch)", now: now)
+        _ = try ServerIdentity.current(
+            in: unfinished.directory, settings: settings, authority: keys.authority, random: random, now: now)
+        try PrivateFile.write(settingsText, to: unfinished.directory.settings)
+        return admin
+    }
+}
+
+extension CoordinatorKeys {
+    func write(to directory: CoordinatorDirectory) throws {
+        try PrivateFile.write(authority.keyPEM, to: directory.authorityKey)
+        try PrivateFile.write(try authority.certificatePEM, to: directory.authority)
+        try PrivateFile.write(Hex.encode(receiptKey.privateBytes) + "\n", to: directory.receiptKey)
+    }
+}
+
+/// The directory of a coordinator that is being rebuilt, beside the one that it becomes.
+struct UnfinishedDirectory {
+    let directory: CoordinatorDirectory
+    private let final: CoordinatorDirectory
+
+    /// Begins anew: what a rebuild that was cut off left here is removed.
+    init(for final: CoordinatorDirectory) throws {
+        self.final = final
+        directory = CoordinatorDirectory(path: final.path + ".rebuilding")
+        if FileManager.default.fileExists(atPath: directory.path) {
+            // Only what a rebuild made: it always holds a listing, or nothing yet.
+            let names = try FileManager.default.contentsOfDirectory(atPath: directory.path)
+            guard names.isEmpty || names.contains(Self.listingName) else {
+                throw CoordinatorSetupError.directoryNotEmpty(path: directory.path)
+            }
+            try FileManager.default.removeItem(atPath: directory.path)
+        }
+        try PrivateFile.makeDirectory(directory.path)
+        try PrivateFile.write([], to: listing)
+    }
+
+    private static let listingName = "rebuild.db"
+    var listing: String { directory.path + "/" + Self.listingName }
+
+    /// Makes it the coordinator's directory, in one step.
+    func takeName() throws {
+        try FileManager.default.removeItem(atPath: listing)
+        try PrivateFile.syncDirectory(of: listing)
+        // An empty directory gives way (rename(2)).
+        try PrivateFile.succeed(rename(directory.path, final.path), final.path, "rename")
+        try PrivateFile.syncDirectory(of: final.path)
+    }
+}

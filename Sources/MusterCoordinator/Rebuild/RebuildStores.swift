@@ -1,0 +1,148 @@
+import Foundation
+import MusterCatalog
+import MusterFormat
+import MusterModel
+import MusterStore
+
+/// The stores of the coordinator that is made anew: those that were given, and those that the fleet's state names.
+struct RebuildStores {
+    /// A store as the new catalog will have it; `store` is nil where it does not answer.
+    struct Planned {
+        var name: String
+        var url: String
+        var site = ""
+        var node: NodeID?
+        var state = Catalog.StoreState.active
+        var store: (any Store)?
+    }
+
+    private static let mostRounds = 8
+
+    let random: RandomSource
+    private(set) var planned: [Planned] = []
+    private(set) var state: FleetState?
+
+    init(random: RandomSource) { self.random = random }
+
+    /// Those that can be read, by the numbers that the catalog gives them.
+    var open: [RebuildStore] {
+        planned.enumerated().compactMap { index, plan in
+            plan.store.map { RebuildStore(name: plan.name, url: plan.url, store: $0, number: Int64(index + 1)) }
+        }
+    }
+
+    /// - Parameter texts: as they are given: a folder, a URL, or `NAME=` before it.
+    mutating func openGiven(_ texts: [String]) async throws {
+        var known: Set<StoreID> = []
+        for (index, text) in texts.enumerated() {
+            let parts = text.wholeMatch(of: #/(?:(?<name>[A-Za-z0-9][A-Za-z0-9._-]{0,62})=)?(?<place>.+)/#)
+            let path = try StoreURL.path(parts.map { String($0.output.place) } ?? text)
+            let name = parts?.output.name.map(String.init) ?? ""
+            let store = try await FolderStore.open(
+                at: path, name: name.isEmpty ? Initialisation.storeName(index) : name, random: random)
+            // Given twice, by whatever paths, it is one store.
+            guard known.insert(store.id).inserted else { continue }
+            planned.append(Planned(name: name, url: StoreURL.url(ofPath: path), store: store))
+        }
+        guard !planned.isEmpty else { throw CoordinatorSetupError.noStore }
+    }
+
+    /// Reads the newest state of the fleet, and opens the other stores that it names; one of them may hold a newer one.
+    ///
+    /// - Parameter nodes: opens stores on nodes.
+    mutating func openNamed(
+        _ keys: CoordinatorKeys, _ recoveryKey: RecoveryKey, nodes: NodeStoreAccess,
+        _ findings: inout RebuildFindings
+    ) async throws {
+        var met = RebuildFindings()
+        for _ in 0..<Self.mostRounds {
+            // The last round sees all stores, by their names.
+            met = RebuildFindings()
+            let newest = try await newestState(keys, recoveryKey, &met)
+            if let newest, newest == state { break }
+            state = newest
+            guard let newest else { break }
+            for entry in newest.stores where entry.state != Catalog.StoreState.lost.rawValue {
+                await merge(entry, keys, nodes, &findings)
+            }
+        }
+        findings.add(met)
+        nameTheRest()
+    }
+
+    private mutating func merge(
+        _ entry: FleetState.Store, _ keys: CoordinatorKeys, _ nodes: NodeStoreAccess,
+        _ findings: inout RebuildFindings
+    ) async {
+        let node = entry.node.flatMap { NodeID($0) }
+        let state = Catalog.StoreState(rawValue: entry.state) ?? .draining
+        if let index = planned.firstIndex(where: { $0.url == entry.url || $0.name == entry.name }) {
+            planned[index].name = entry.name
+            (planned[index].site, planned[index].node) = (entry.site, node)
+            planned[index].state = planned[index].store == nil ? .draining : state
+            return
+        }
+        var plan = Planned(name: entry.name, url: entry.url, site: entry.site, node: node, state: state)
+        do {
+            plan.store = try await open(entry, keys, nodes)
+        } catch {
+            // What was not read must not be filled as if it were empty.
+            plan.state = .draining
+            findings.add("store '\(entry.name)' at \(entry.url)", in: entry.name, reasonText(error))
+        }
+        planned.append(plan)
+    }
+
+    private func open(
+        _ entry: FleetState.Store, _ keys: CoordinatorKeys, _ nodes: NodeStoreAccess
+    ) async throws -> any Store {
+        let store: any Store
+        if let place = NodeStoreAddress(entry.url)?.place {
+            store = try nodes.open(place, name: entry.name)
+        } else {
+            store = try await FolderStore.open(
+                at: try StoreURL.path(entry.url), name: entry.name, random: random)
+        }
+        let record = EpochRecord(receiptKey: keys.receiptKey, recoveryKeys: keys.recoveryKeys, random: random)
+        guard try await record.highest(in: store, above: 0) > 0 else {
+            throw StoreError.notAStore(path: entry.url, reason: "no coordinator of this fleet wrote into it")
+        }
+        return store
+    }
+
+    /// Stores that no state names are called as `init` would.
+    private mutating func nameTheRest() {
+        for index in planned.indices where planned[index].name.isEmpty {
+            let taken = Set(planned.map(\.name))
+            let names = (0...planned.count).map(Initialisation.storeName)
+            let free = [Initialisation.storeName(index)] + names
+            planned[index].name = free.first { !taken.contains($0) } ?? "store-\(index + 1)"
+        }
+    }
+
+    // MARK: - The state
+
+    private func newestState(
+        _ keys: CoordinatorKeys, _ recoveryKey: RecoveryKey, _ findings: inout RebuildFindings
+    ) async throws -> FleetState? {
+        var records: [(name: ObjectName, store: RebuildStore)] = []
+        for entry in open {
+            for object in try await entry.store.objects(.states, maximumCount: 100_000)
+            where StoredItem(object.name) != nil { records.append((object.name, entry)) }
+        }
+        // The names sort as epoch and number do.
+        for record in records.sorted(by: { $0.name > $1.name }) {
+            guard let item = StoredItem(record.name),
+                let bytes = try await record.store.store.readForRebuild(
+                    record.name, maximumBytes: Format.maximumSealedRecordBytes, &findings)
+            else { continue }
+            do {
+                return try FleetState.open(
+                    bytes, as: item, with: recoveryKey, signedBy: keys.receiptKey.verifyingKey)
+            } catch {
+                findings.add(record.name.description, in: record.store.name, reasonText(error))
+            }
+        }
+        return nil
+    }
+}

@@ -1,0 +1,146 @@
+import HTTPTypes
+import Logging
+import MusterCatalog
+import MusterFormat
+import MusterModel
+import MusterStore
+import ServiceLifecycle
+import Synchronization
+
+/// Whether another coordinator took this one's place, as its stores say.
+///
+/// A coordinator that sees a higher epoch than its own never writes again, neither into a store nor for a caller:
+/// another one goes on with the same nodes. It still answers what it is asked.
+final class Succession: Sendable {
+    private struct State {
+        var successor: UInt64?
+        var since: Timestamp?
+    }
+
+    private let state = Mutex(State())
+
+    /// The epoch of whoever goes on; nil while that is this coordinator.
+    var successor: UInt64? { state.withLock { $0.successor } }
+    var since: Timestamp? { state.withLock { $0.since } }
+
+    /// - Returns: false where it was known.
+    func note(_ epoch: UInt64, at now: Timestamp) -> Bool {
+        state.withLock { state in
+            defer { state = State(successor: max(state.successor ?? 0, epoch), since: state.since ?? now) }
+            return state.successor == nil
+        }
+    }
+}
+
+extension Coordinator {
+    /// The epoch of a coordinator that took over, in digits: it is remembered for the day when no store answers.
+    private static let successorSetting = "successor"
+
+    /// Looks for a higher epoch in every store that answers.
+    func lookForSuccessor() async throws {
+        let record = EpochRecord(receiptKey: receiptKey, recoveryKeys: recoveryKeys, random: random)
+        if let bytes = try await catalog.setting(Self.successorSetting),
+            let known = UInt64(String(decoding: bytes, as: UTF8.self)), known > epoch
+        {
+            _ = succession.note(known, at: clock.now())
+        }
+        let highest = await withTaskGroup(of: UInt64.self) { group in
+            for store in stores.all {
+                group.addTask { [epoch, logger] in
+                    do {
+                        return try await record.highest(in: store.store, above: epoch)
+                    } catch {
+                        logger.debug("no look for epochs", metadata: ["store": "\(store.name)", "reason": "\(error)"])
+                        return epoch
+                    }
+                }
+            }
+            return await group.reduce(epoch, max)
+        }
+        guard highest > epoch, succession.note(highest, at: clock.now()) else { return }
+        logger.error("another coordinator took over", metadata: ["epoch": "\(highest)"])
+        try await catalog.set(Self.successorSetting, to: Array("\(highest)".utf8))
+    }
+
+    /// - Returns: false where this coordinator must not change anything any more.
+    func mayWrite() async throws -> Bool {
+        try await lookForSuccessor()
+        return succession.successor == nil
+    }
+
+    /// What a coordinator that was succeeded still answers.
+    func check(_ route: Route) throws {
+        guard let successor = succession.successor, !route.isReading else { return }
+        throw Refusal(
+            .serviceUnavailable, "superseded",
+            "this coordinator of epoch \(epoch) was replaced by one of epoch \(successor): it only reads",
+            hint: "Stop this one, and let its address lead to the coordinator that was rebuilt.", isTransient: true)
+    }
+
+    /// Stores that the rebuild of this coordinator knew of and could not read, and that were not given up since: while
+    /// there is one, nothing may be collected, as it may hold what nothing here names.
+    func unscannedStores() async throws -> [String] {
+        let bytes = try await catalog.setting(PinnedSetting.unscannedStores) ?? []
+        let names = String(decoding: bytes, as: UTF8.self).split(separator: "\n").map(String.init)
+        return names.filter { stores.store(named: $0) != nil }
+    }
+
+    /// Alarms of a coordinator that was succeeded, or that was rebuilt without all of its stores.
+    func successionAlarms() async throws -> [Catalog.Alarm] {
+        let unscanned = try await unscannedStores().map { name in
+            Catalog.Alarm(
+                kind: "unscanned", node: nil, database: nil,
+                summary: "store '\(name)' did not answer when this coordinator was rebuilt: what is in it is not known",
+                hint: "Bring it back and rebuild once more with all stores, or give it up with "
+                    + "'muster store place \(name) lost'.",
+                since: startedAt)
+        }
+        return unscanned + (successionAlarm.map { [$0] } ?? [])
+    }
+
+    /// The alarm of a coordinator that was succeeded.
+    private var successionAlarm: Catalog.Alarm? {
+        guard let successor = succession.successor else { return nil }
+        return Catalog.Alarm(
+            kind: "superseded", node: nil, database: nil,
+            summary: "a coordinator of epoch \(successor) has taken over the stores: this one, of epoch \(epoch), "
+                + "only reads",
+            hint: "Stop this one, and let its address lead to the coordinator that was rebuilt.",
+            since: succession.since ?? startedAt)
+    }
+}
+
+extension Route {
+    /// Changes nothing, in no store and in no catalog.
+    fileprivate var isReading: Bool {
+        switch self {
+        case .listSnapshots, .showSnapshot, .readManifest, .readPack, .readKeys, .listNodes, .showNode,
+            .listDatabases, .showJob, .showVerification, .status, .showRetention, .previewRetention, .listStores,
+            .showProbe, .showCollection:
+            true
+        default: false
+        }
+    }
+}
+
+/// Looks for a coordinator that took over, from time to time.
+struct SuccessionService: Service {
+    private static let interval = Duration.seconds(10)
+
+    let coordinator: Coordinator
+    /// Nobody rings it: it only keeps time, and ends at shutdown.
+    private let rounds = Bell<Bool>()
+
+    init(coordinator: Coordinator) { self.coordinator = coordinator }
+
+    func run() async throws {
+        while !Task.isShuttingDownGracefully, !Task.isCancelled {
+            do {
+                try await coordinator.lookForSuccessor()
+            } catch {
+                coordinator.logger.warning("no look for epochs", metadata: ["reason": "\(error)"])
+            }
+            await rounds.wait(true, after: 0, atMost: Self.interval)
+        }
+    }
+}

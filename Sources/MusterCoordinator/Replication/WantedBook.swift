@@ -1,0 +1,72 @@
+import MusterModel
+import Synchronization
+
+/// Packs of which no store has a good copy: whom they are wanted from, and what was done about it.
+///
+/// Kept in memory only: after a restart everybody is asked once more.
+final class WantedBook: Sendable {
+    /// A node is asked for the same pack again after this long.
+    private static let askedEvery = Duration.seconds(600)
+    /// What a node that has the bytes needs at most to send them; after that a snapshot has to make them again.
+    private static let patience = Duration.seconds(60)
+    private static let snapshotEvery = Duration.seconds(3600)
+    /// Of up to 64 MiB each.
+    private static let mostAtOnce = 16
+
+    private struct Wanted {
+        let node: NodeID
+        var askedAt: Timestamp?
+        /// When the node was asked for the first time.
+        var wantedSince: Timestamp?
+
+        /// A clock that was set back must not put it off.
+        func isDue(_ now: Timestamp) -> Bool {
+            guard let askedAt, askedAt <= now else { return true }
+            return now - askedAt >= WantedBook.askedEvery
+        }
+    }
+
+    private struct Book {
+        var packs: [PackID: Wanted] = [:]
+        /// When a snapshot was last asked for.
+        var snapshots: [DatabaseID: Timestamp] = [:]
+    }
+
+    private let book = Mutex(Book())
+
+    /// Takes note of all packs that are lost now; others are wanted no longer.
+    ///
+    /// - Returns: nodes that are to be asked.
+    func note(_ lost: [(pack: PackID, node: NodeID)], now: Timestamp) -> Set<NodeID> {
+        book.withLock { book in
+            let before = book.packs
+            book.packs = Dictionary(
+                lost.map { ($0.pack, before[$0.pack] ?? Wanted(node: $0.node)) },
+                uniquingKeysWith: { first, _ in first })
+            return Set(book.packs.values.filter { $0.isDue(now) }.map(\.node))
+        }
+    }
+
+    /// What the node is asked for now.
+    func take(of node: NodeID, now: Timestamp) -> [PackID] {
+        book.withLock { book in
+            let due = book.packs.filter { $0.value.node == node && $0.value.isDue(now) }.keys.sorted()
+                .prefix(Self.mostAtOnce)
+            for pack in due {
+                book.packs[pack]?.askedAt = now
+                if book.packs[pack]?.wantedSince == nil { book.packs[pack]?.wantedSince = now }
+            }
+            return Array(due)
+        }
+    }
+
+    /// Whether to have a snapshot of the database made that takes the place of the pack: its node was asked in vain.
+    func isSnapshotDue(of database: DatabaseID, without pack: PackID, now: Timestamp) -> Bool {
+        book.withLock { book in
+            guard let since = book.packs[pack]?.wantedSince, now - since >= Self.patience else { return false }
+            if let last = book.snapshots[database], last <= now, now - last < Self.snapshotEvery { return false }
+            book.snapshots[database] = now
+            return true
+        }
+    }
+}

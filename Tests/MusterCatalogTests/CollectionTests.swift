@@ -1,0 +1,155 @@
+import Foundation
+import GRDB
+import MusterModel
+import MusterTestSupport
+import Testing
+
+@testable import MusterCatalog
+
+@Suite("gc in the catalog")
+struct CollectionTests {
+    private let fixture: Fixture
+    private let node: Catalog.Node
+    /// All of them old enough that no lease protects them.
+    private let packs: [PackID]
+    /// 0 needs a, b; 1 needs b, c; 2 needs c, d; 3 needs d, e.
+    private let history: LineageHistory
+
+    init() async throws {
+        fixture = try await Fixture()
+        node = try await fixture.makeNode()
+        var packs: [PackID] = []
+        for _ in 0..<5 { packs.append(try await fixture.makePack(node)) }
+        self.packs = packs
+        var history = LineageHistory(fixture, node)
+        for first in 0..<4 { try await history.add(needing: [packs[first], packs[first + 1]], base: nil) }
+        self.history = history
+        for commit in history.commits { fixture.catalog.receiptIsStored(commit.snapshot) }
+        try await fixture.catalog.settle()
+        fixture.clock.advance(by: Catalog.leaseDuration + .seconds(1))
+    }
+
+    private func mark(_ sequences: [Int]) async throws {
+        let now = fixture.clock.now().microseconds
+        let ids = sequences.map { history.commits[$0].snapshot.blob }
+        try await fixture.catalog.write { database in
+            for id in ids {
+                try database.run(
+                    "UPDATE snapshot SET expired_at = ?1, grace_until = ?1, expired_by = ?2 WHERE id = ?3",
+                    [now, Data(repeating: 1, count: 16), id])
+            }
+        }
+    }
+
+    private func collect() async throws {
+        let (catalog, now) = (fixture.catalog, fixture.clock.now())
+        _ = try await catalog.forgetMarked(after: nil, now: now)
+        var gap: Catalog.Gap?
+        repeat { gap = try await catalog.freeUnneeded(gap).next } while gap != nil
+        _ = try await catalog.condemnUnneeded(now: now)
+        _ = try await catalog.sweepCondemned(before: now, now: now)
+        _ = try await catalog.dropForgotten(below: nil, now: now)
+    }
+
+    private func held() async throws -> Set<Int> {
+        var held: Set<Int> = []
+        for (index, pack) in packs.enumerated() where try await !fixture.catalog.replicas(of: pack, in: nil).isEmpty {
+            held.insert(index)
+        }
+        return held
+    }
+
+    private func isThere(_ sequence: Int) async throws -> Bool {
+        guard let snapshot = try await fixture.catalog.snapshot(history.commits[sequence].snapshot) else {
+            return false
+        }
+        return !snapshot.isForgotten
+    }
+
+    private func discarded() async throws -> [String] {
+        try await fixture.catalog.discardedObjects(
+            in: fixture.store.number, limit: 100, now: fixture.clock.now()
+        ).map(\.object)
+    }
+
+    @Test func whatNothingNeedsGoesAndTheNeighboursStay() async throws {
+        try await mark([1])
+        try await collect()
+        #expect(try await held() == [0, 1, 2, 3, 4], "each of its packs is needed by a neighbour")
+        try await mark([2])
+        try await collect()
+        #expect(try await held() == [0, 1, 3, 4], "only 1 and 2 needed it")
+        let discarded = try await discarded()
+        #expect(discarded.contains("pack \(packs[2]) 00000000000000aa"))
+        #expect(discarded.count == 5, "the pack, two manifests and two receipts: \(discarded)")
+        #expect(try await fixture.catalog.snapshot(history.commits[1].snapshot) == nil)
+    }
+
+    @Test func theHeadIsNeverForgotten() async throws {
+        try await mark([0, 1, 2, 3])
+        try await collect()
+        #expect(try await isThere(3))
+        #expect(try await held() == [3, 4])
+    }
+
+    @Test func aPinnedSnapshotStaysUntilThePinEnds() async throws {
+        let (id, now) = (history.commits[0].snapshot, fixture.clock.now())
+        #expect(try await fixture.catalog.pin(id, .restore, for: .seconds(3600), now: now))
+        try await mark([0])
+        try await collect()
+        #expect(try await isThere(0))
+        fixture.clock.advance(by: .seconds(3601))
+        try await collect()
+        #expect(try await !isThere(0))
+        #expect(try await !fixture.catalog.pin(id, .restore, for: .seconds(3600), now: fixture.clock.now()))
+    }
+
+    @Test func aLeasedPackIsNotCondemned() async throws {
+        #expect(try await fixture.catalog.refresh(packs[0], in: node.scope, now: fixture.clock.now()))
+        try await mark([0])
+        try await collect()
+        #expect(try await held().contains(0))
+        fixture.clock.advance(by: Catalog.leaseDuration + .seconds(1))
+        try await collect()
+        #expect(try await !held().contains(0))
+    }
+
+    @Test func aCondemnedPackCountsAsAbsentAndSentAgainGetsANewName() async throws {
+        let (catalog, now) = (fixture.catalog, fixture.clock.now())
+        try await mark([0])
+        _ = try await catalog.forgetMarked(after: nil, now: now)
+        _ = try await catalog.freeUnneeded(nil)
+        #expect(try await catalog.condemnUnneeded(now: now).count == 1)
+        #expect(try await !catalog.hasPack(packs[0], in: node.scope))
+        let commit = try history.next(needing: [packs[0], packs[3]], base: nil)
+        #expect(try await catalog.commit(commit) == .packsMissing([packs[0]]))
+        try await catalog.add(
+            Catalog.NewPack(
+                id: packs[0], scope: node.scope, sizeBytes: 1000,
+                replicas: [(fixture.store.number, "00000000000000dd")],
+                chunks: []), now: now)
+        #expect(try await catalog.commit(commit) == .committed)
+        _ = try await catalog.sweepCondemned(before: now, now: now)
+        #expect(try await catalog.replicas(of: packs[0], in: nil).map(\.generation) == ["00000000000000dd"])
+    }
+
+    @Test(
+        arguments: [
+            Catalog.markedQuery, Catalog.forgettableQuery, Catalog.unfreedQuery, Catalog.neighbourBeforeQuery,
+            Catalog.neighbourAfterQuery, Catalog.gapQuery, Catalog.neededPackQuery, Catalog.unneededQuery,
+            Catalog.condemnedQuery, Catalog.forgottenQuery, Catalog.childQuery, Catalog.rowBeforeQuery,
+            Catalog.rowAfterQuery, Catalog.lonelyQuery, Catalog.keptBeforeQuery, Catalog.keptAfterQuery,
+            Catalog.keptPackQuery, Catalog.unneededSumQuery, Catalog.discardedQuery, Catalog.pinQuery,
+        ] + Catalog.leavings)
+    func eachStepIsASearchOfAnIndex(sql: String) async throws {
+        let plan = try await fixture.catalog.pool.read { database in
+            let statement = try database.makeStatement(sql: "EXPLAIN QUERY PLAN " + sql)
+            statement.setUncheckedArguments([])
+            return try Row.fetchAll(statement).map { String($0["detail"]) }
+        }
+        let wholeIndexes = ["snapshot_unfreed", "snapshot_marked", "snapshot_forgotten"]
+        #expect(
+            plan.allSatisfy { step in !step.hasPrefix("SCAN") || wholeIndexes.contains { step.contains($0) } },
+            "\(plan)")
+    }
+}

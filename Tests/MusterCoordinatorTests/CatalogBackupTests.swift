@@ -1,0 +1,145 @@
+import Foundation
+import MusterAPI
+import MusterCatalog
+import MusterFormat
+import MusterModel
+import MusterStore
+import MusterTestSupport
+import MusterTransfer
+import SwiftProtobuf
+import Testing
+
+@testable import MusterCoordinator
+
+@Suite("The catalog's own backup")
+struct CatalogBackupTests {
+    private func makeSnapshot(_ server: Server, _ node: TestNode, after parent: TestSnapshot?) async throws
+        -> TestSnapshot
+    {
+        let next = try node.makeSnapshot(seed: UInt64.random(in: 1...UInt64.max), after: parent?.manifest)
+        let answer = try await server.peer(node).commit(next.manifest, packs: [next.pack.bytes])
+        guard answer.status == 200 else { throw Unexpected("\(answer.error)") }
+        server.rig.clock.advance(by: .seconds(60))
+        return next
+    }
+
+    private func backups(_ rig: Rig, _ number: Int) async throws -> [ObjectName] {
+        try await rig.store(number).objects(.catalogBackups, maximumCount: 100).map(\.name).sorted()
+    }
+
+    @Test func whatNoStoreSaysComesBackFromIt() async throws {
+        let rig = try await Rig(stores: 2)
+        let snapshots = try await rig.serve { server in
+            let coordinator = server.service.coordinator
+            let node = try await server.makeNode()
+            let first = try await makeSnapshot(server, node, after: nil)
+            let second = try await makeSnapshot(server, node, after: first)
+            var verify = Muster_V1_VerificationRequest()
+            (verify.snapshotIds, verify.level) = ([first.id.description], "scrub")
+            let run: Muster_V1_Verification = try await server.asAdmin.post(.admin, "/v1/verifications", verify)
+            for _ in 0..<20_000 {
+                let now: Muster_V1_Verification = try await server.asAdmin.get(.admin, "/v1/verifications/\(run.run)")
+                if now.state == "finished" { break }
+            }
+            try await coordinator.backUpCatalog()
+            // What came after the backup is in the stores.
+            return [first, second, try await makeSnapshot(server, node, after: second)]
+        }
+        let (before, known) = try await rig.serve { server in
+            let catalog = server.service.coordinator.catalog
+            let hashes = try await catalog.auditEntries(limit: 1000).map(\.hash)
+            return (hashes, try await catalog.snapshot(snapshots[0].id))
+        }
+        let (rebuilt, outcome) = try await rig.rebuilt(from: [rig.folder(2)])
+        #expect(outcome.findings == [])
+        #expect(outcome.snapshots == 3)
+        #expect(outcome.catalogBackup != nil)
+        #expect(outcome.verdicts == 1)
+        try await rebuilt.serve { server in
+            let catalog = server.service.coordinator.catalog
+            let verified = try await catalog.snapshot(snapshots[0].id)
+            #expect(known?.verdict.isEmpty == false)
+            #expect(verified?.verdict == known?.verdict)
+            let list: Muster_V1_SnapshotList = try await server.asAdmin.get(.admin, "/v1/snapshots")
+            #expect(list.snapshots.count == 3)
+            // The audit goes on where it was when the backup was taken.
+            let audit = try await catalog.auditEntries(limit: 1000)
+            #expect(audit.first?.action == "rebuild")
+            #expect(audit.dropFirst().map(\.hash) == before.suffix(audit.count - 1))
+            #expect(audit.count > 3)
+            let broken = try await catalog.firstBrokenAuditRow()
+            #expect(broken == nil)
+        }
+    }
+
+    @Test func theSecondBackupStoresLittleAndOldOnesAreGivenUp() async throws {
+        let rig = try await Rig(stores: 1)
+        try await rig.serve { server in
+            let coordinator = server.service.coordinator
+            let node = try await server.makeNode()
+            var last: TestSnapshot?
+            for _ in 0..<5 { last = try await makeSnapshot(server, node, after: last) }
+            try await coordinator.backUpCatalog()
+            func bytes() async throws -> UInt64 {
+                try await rig.store(1).objects(.catalogPacks, maximumCount: 1000).reduce(0) { $0 + $1.byteCount }
+            }
+            let first = try await bytes()
+            try await coordinator.backUpCatalog()
+            let second = try await bytes()
+            #expect(second - first < first / 2, "\(first) \(second)")
+            for _ in 0..<2 { try await coordinator.backUpCatalog() }
+            let names = try await backups(rig, 1)
+            #expect(names.count == 4)
+            let discarded = try await coordinator.catalog.discardedObjects(limit: 1000)
+            #expect(Set(names.prefix(2).map(\.description)).isSubset(of: discarded))
+            #expect(discarded.isDisjoint(with: names.suffix(2).map(\.description)))
+        }
+    }
+
+    @Test(arguments: [ObjectPrefix.catalogBackups, .catalogPacks])
+    func aDamagedBackupIsReplacedByTheOneBefore(prefix: ObjectPrefix) async throws {
+        let rig = try await Rig(stores: 1)
+        try await rig.serve { server in
+            _ = try await makeSnapshot(server, try await server.makeNode(), after: nil)
+            try await server.service.coordinator.backUpCatalog()
+            let old = try await rig.store(1).objects(prefix, maximumCount: 100).map(\.name)
+            try await server.service.coordinator.backUpCatalog()
+            let new = try await rig.store(1).objects(prefix, maximumCount: 100).map(\.name).filter { !old.contains($0) }
+            let file = URL(filePath: rig.folder(1) + "/" + (try #require(new.first)).description)
+            var bytes = try Data(contentsOf: file)
+            bytes[bytes.count / 3] ^= 1
+            try FileManager.default.removeItem(at: file)
+            try bytes.write(to: file)
+        }
+        let outcome = try await rig.rebuilt(from: [rig.folder(1)]).outcome
+        #expect(outcome.catalogBackup != nil)
+        #expect(outcome.findings.count <= 1)
+        #expect(outcome.snapshots == 1)
+    }
+
+    @Test func oneIsTakenAtShutdown() async throws {
+        let rig = try await Rig(stores: 1)
+        try await rig.serve { server in
+            _ = try await server.service.coordinator.backUpCatalogIfDue(every: .seconds(3600))
+            rig.clock.advance(by: .seconds(600))
+        }
+        #expect(try await backups(rig, 1).count == 1)
+        // Not again where the last one is young.
+        try await rig.serve { _ in }
+        #expect(try await backups(rig, 1).count == 1)
+    }
+
+    @Test func itIsTakenWhenItIsDue() async throws {
+        let rig = try await Rig(stores: 1)
+        try await rig.serve { server in
+            let coordinator = server.service.coordinator
+            _ = try await coordinator.backUpCatalogIfDue(every: .seconds(3600))
+            let early = try await coordinator.backUpCatalogIfDue(every: .seconds(3600))
+            #expect(!early)
+            rig.clock.advance(by: .seconds(3600))
+            let due = try await coordinator.backUpCatalogIfDue(every: .seconds(3600))
+            let taken = try await backups(rig, 1)
+            #expect(due && taken.count == 1)
+        }
+    }
+}
