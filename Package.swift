@@ -102,7 +102,9 @@ let package = Package(
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "SwiftASN1", package: "swift-asn1"),
             ], swiftSettings: house),
-        .target(name: "MusterTestSupport", dependencies: ["MusterModel", "MusterStore"], swiftSettings: house),
+        .target(
+            name: "MusterTestSupport", dependencies: ["MusterModel", "MusterStore", "MusterTransfer"],
+            swiftSettings: house),
         .executableTarget(
             name: "muster",
             dependencies: [
@@ -149,7 +151,8 @@ let package = Package(
         .testTarget(
             name: "MusterTestSupportTests", dependencies: ["MusterModel", "MusterTestSupport"], swiftSettings: house),
         .testTarget(
-            name: "MusterStoreTests", dependencies: ["MusterStore", "MusterModel", "MusterTestSupport"],
+            name: "MusterStoreTests",
+            dependencies: ["MusterStore", "MusterModel", "MusterTestSupport", "MusterTransfer"],
             swiftSettings: house),
         .testTarget(
             name: "MusterEngineTests",

@@ -55,9 +55,14 @@ package struct CoordinatorService: Service {
         let entries = try await catalog.stores().filter { $0.state != .lost }
         guard !entries.isEmpty else { throw CoordinatorSetupError.noStore }
         let opening = StoreOpening(
-            clock: clock, random: random, wrap: wrapStore,
-            nodes: try NodeStoreAccess(
-                authority: authority, directory: directory, random: random, now: clock.now(), patience: storePatience))
+            clock: clock, wrap: wrapStore,
+            reach: StoreReach(
+                random: random,
+                nodes: try NodeStoreAccess(
+                    authority: authority, directory: directory, random: random, now: clock.now(),
+                    patience: storePatience),
+                s3: try S3StoreAccess(
+                    directory: directory, random: random, clock: clock, patience: storePatience)))
         coordinator = Coordinator(
             catalog: catalog,
             stores: StoreSet(try entries.map(opening.connect), placement: settings.placement), authority: authority,

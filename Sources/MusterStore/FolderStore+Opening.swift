@@ -2,20 +2,6 @@ import Foundation
 import Glibc
 package import MusterModel
 
-package enum StoreKind {}
-/// Names a store wherever its folder is mounted.
-package typealias StoreID = Identifier<StoreKind>
-
-/// `format.json`: what tells a folder to be a store, and of which version.
-private struct FormatRecord: Codable {
-    static let version = 1
-    static let maximumBytes = 4096
-
-    let version: Int
-    let store: String
-    let created: String
-}
-
 extension FolderStore {
     /// Makes a store in an empty folder, which is made too if need be, and opens it.
     ///
@@ -24,10 +10,10 @@ extension FolderStore {
         at path: String, name: String, random: RandomSource, clock: some WallClock
     ) async throws(StoreError) -> FolderStore {
         let id = StoreID(from: random)
-        let record = FormatRecord(version: FormatRecord.version, store: "\(id)", created: "\(clock.now())")
+        let record = FormatRecord(id, created: clock.now())
         let folder = try await opening(path, name) { try prepareFolder(path, name: name, random: random) }
         let store = FolderStore(folder: folder, id: id, access: .readWrite)
-        try await store.put(.format, Array(encode(record)))
+        try await store.put(.format, record.bytes)
         return store
     }
 
@@ -39,7 +25,7 @@ extension FolderStore {
             try StoreFolder(path: path, storeName: name, random: random)
         }
         let reader = FolderStore(folder: folder, id: StoreID(from: random), access: .readOnly)
-        let id = try await reader.checkFormat(path: path)
+        let id = try await FormatRecord.read(in: reader, at: path)
         if access == .readWrite {
             try await folder.run {
                 _ = try folder.root.makeFolder(ObjectName.reservedSegment)
@@ -84,37 +70,5 @@ extension FolderStore {
         _ = try folder.root.makeFolder(ObjectName.reservedSegment)
         try folder.reapLeftovers()
         return folder
-    }
-
-    private static func encode(_ record: FormatRecord) -> Data {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .prettyPrinted]
-        do {
-            return try encoder.encode(record) + Data("\n".utf8)
-        } catch {
-            preconditionFailure("a record of three plain values was not encoded: \(error)")
-        }
-    }
-
-    private func checkFormat(path: String) async throws(StoreError) -> StoreID {
-        let bytes: [UInt8]
-        do {
-            bytes = try await read(.format, maximumBytes: FormatRecord.maximumBytes)
-        } catch .notFound {
-            throw .notAStore(path: path, reason: "it has no \(ObjectName.format)")
-        }
-        let record: FormatRecord
-        do {
-            record = try JSONDecoder().decode(FormatRecord.self, from: Data(bytes))
-        } catch {
-            throw .notAStore(path: path, reason: "its \(ObjectName.format) cannot be read")
-        }
-        guard record.version == FormatRecord.version else {
-            throw .notAStore(path: path, reason: "it has version \(record.version), and this program reads version 1")
-        }
-        guard let id = StoreID(record.store) else {
-            throw .notAStore(path: path, reason: "its \(ObjectName.format) names no store")
-        }
-        return id
     }
 }

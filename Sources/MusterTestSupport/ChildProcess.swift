@@ -28,7 +28,7 @@ package final class ChildProcess {
 
     package let command: String
     private let identifier: pid_t
-    private let input: SocketEnd?
+    private var input: SocketEnd?
     private let output: SocketEnd?
     private var unread: [UInt8] = []
     private var knownStatus: Int32?
@@ -117,6 +117,9 @@ package final class ChildProcess {
         guard let input else { throw failure("takes no input") }
         do throws(SystemCallFailure) { try input.send(Array(text.utf8)) } catch { throw failure(error.description) }
     }
+
+    /// Lets it read the end of its input.
+    package func closeInput() { input = nil }
 
     /// - Returns: the next line without its end, or nil if there is none.
     package func readLine(within limit: Duration = .seconds(60)) throws -> String? {

@@ -5,9 +5,9 @@ import MusterModel
 extension EasyHandle {
     func configureConnection(tls: TLSFiles, settings: HTTPClient.Settings) throws(CurlFailure) {
         try set(CURLOPT_NOSIGNAL, true)
-        try set(CURLOPT_PROTOCOLS_STR, "https")
+        try set(CURLOPT_PROTOCOLS_STR, settings.takesPublicServers ? "https,http" : "https")
         try set(CURLOPT_HTTP_VERSION, ccurl_http_1_1())
-        try set(CURLOPT_SSLVERSION, ccurl_tls_1_3())
+        try set(CURLOPT_SSLVERSION, settings.takesPublicServers ? ccurl_tls_1_2() : ccurl_tls_1_3())
         try set(CURLOPT_SSL_VERIFYPEER, true)
         try set(CURLOPT_SSL_VERIFYHOST, 2)
         try setPEM(tls.authority, asFile: CURLOPT_CAINFO, asBlob: CURLOPT_CAINFO_BLOB)

@@ -22,6 +22,8 @@ package final class HTTPClient: Sendable {
         package var downloadBufferBytes = 1 << 20
         package var maximumHeaderBytes = 16 << 10
         package var userAgent = "muster"
+        /// Also takes servers that are not ours: with TLS 1.2, and on this very machine without TLS.
+        package var takesPublicServers = false
 
         package init() {}
     }
@@ -43,7 +45,7 @@ package final class HTTPClient: Sendable {
     /// If a kept connection breaks before the answer begins, libcurl sends the
     /// request once more on a new one: a server may see any request twice.
     package func send(_ request: HTTPRequest) async throws(TransferError) -> HTTPResponse {
-        try request.check()
+        try request.check(settings)
         let id = newID()
         let result: Result<HTTPResponse, TransferError> = await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
@@ -59,7 +61,7 @@ package final class HTTPClient: Sendable {
 
     /// Sends a request and returns as soon as the answer's head is there; its body follows as it is read.
     package func download(_ request: HTTPRequest) async throws(TransferError) -> HTTPDownload {
-        try request.check()
+        try request.check(settings)
         let id = newID()
         let stream = BodyStream(
             capacityBytes: settings.downloadBufferBytes, resume: { [loop] in loop.resume(id) },
@@ -74,17 +76,32 @@ package final class HTTPClient: Sendable {
 
 extension HTTPRequest {
     /// libcurl would send a line break in a header as it is, and so let data become headers.
-    fileprivate func check() throws(TransferError) {
+    fileprivate func check(_ settings: HTTPClient.Settings) throws(TransferError) {
         func fail(_ detail: String) -> TransferError { .protocolFailed(server: server, code: 0, detail: detail) }
         if let connectTo, connectTo.utf8.contains(where: { $0 <= 32 || $0 == 127 }) {
             throw fail("the address to connect to holds a space")
         }
-        guard url.hasPrefix("https://") else { throw fail("the address does not begin with https://") }
+        guard url.hasPrefix("https://") || (settings.takesPublicServers && isPlainLoopback) else {
+            throw fail("the address does not begin with https://")
+        }
         for (name, value) in headers {
             let isToken = !name.isEmpty && name.utf8.allSatisfy { $0 > 32 && $0 < 127 && $0 != UInt8(ascii: ":") }
             guard isToken, value.utf8.allSatisfy({ $0 >= 32 && $0 != 127 }) else {
                 throw fail("a header holds a character that headers must not hold")
             }
         }
+    }
+
+    private var isPlainLoopback: Bool {
+        guard url.hasPrefix("http://") else { return false }
+        // What follows the last colon is a port, but in brackets it is a part of the address.
+        if server.hasSuffix("]") { return Self.isLoopback(host: server) }
+        return Self.isLoopback(host: String(server.prefix(upTo: server.lastIndex(of: ":") ?? server.endIndex)))
+    }
+
+    /// Whether a host is this machine whatever a name server says: libcurl itself takes `localhost` and what ends in
+    /// `.localhost` for it (RFC 6761, section 6.3).
+    package static func isLoopback(host: String) -> Bool {
+        host == "127.0.0.1" || host == "[::1]" || host == "localhost" || host.hasSuffix(".localhost")
     }
 }

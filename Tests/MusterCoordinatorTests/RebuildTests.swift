@@ -172,7 +172,7 @@ struct RebuildTests {
         try await rebuilt.serve { server in
             let stores: Muster_V1_StoreList = try await server.asAdmin.get(.admin, "/v1/stores")
             #expect(stores.stores.map(\.name) == ["main"])
-            #expect(stores.stores.map(\.url) == [StoreURL.url(ofPath: moved)])
+            #expect(stores.stores.map(\.url) == [try StorePlace(moved).url])
         }
     }
 

@@ -217,7 +217,12 @@ private final class AskedStore: ProbedStore {
         return isChecked
     }
 
-    let signsURLs = true
+    func takesSignedPut(_ name: ObjectName, _ bytes: [UInt8]) async throws(StoreError) -> Bool? {
+        guard try await store.byteCount(of: name) == nil else { return false }
+        try await store.put(name, bytes)
+        return true
+    }
+
     func time() async throws(StoreError) -> Timestamp? { theirTime }
     func locksObjects() async throws(StoreError) -> Bool? { false }
 

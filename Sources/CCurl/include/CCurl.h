@@ -47,6 +47,7 @@ static inline CURLcode ccurl_message_result(const CURLMsg *message) { return mes
 static inline size_t ccurl_write_pause(void) { return CURL_WRITEFUNC_PAUSE; }
 static inline size_t ccurl_read_abort(void) { return CURL_READFUNC_ABORT; }
 static inline int ccurl_pause_nothing(void) { return CURLPAUSE_CONT; }
+static inline long ccurl_tls_1_2(void) { return CURL_SSLVERSION_TLSv1_2; }
 static inline long ccurl_tls_1_3(void) { return CURL_SSLVERSION_TLSv1_3; }
 static inline long ccurl_http_1_1(void) { return CURL_HTTP_VERSION_1_1; }
 static inline CURLcode ccurl_global_init(void) { return curl_global_init(CURL_GLOBAL_DEFAULT); }

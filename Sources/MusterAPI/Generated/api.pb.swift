@@ -1656,6 +1656,39 @@ package nonisolated struct Muster_V1_StoreAddRequest: Sendable {
 
   package var site: String = String()
 
+  /// Only for a store at an S3 server. The coordinator keeps it, and gives it to nobody.
+  package var access: Muster_V1_StoreAccess {
+    get {_access ?? Muster_V1_StoreAccess()}
+    set {_access = newValue}
+  }
+  /// Returns true if `access` has been explicitly set.
+  package var hasAccess: Bool {self._access != nil}
+  /// Clears the value of `access`. Subsequent reads from it will return its default value.
+  package mutating func clearAccess() {self._access = nil}
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _access: Muster_V1_StoreAccess? = nil
+}
+
+/// What an S3 server is reached with.
+package nonisolated struct Muster_V1_StoreAccess: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var accessKeyID: String = String()
+
+  package var secretAccessKey: String = String()
+
+  /// Empty but for credentials that were lent for a time.
+  package var sessionToken: String = String()
+
+  /// Who certifies the server, in PEM; empty for whom the coordinator's machine trusts.
+  package var authority: String = String()
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -5073,7 +5106,7 @@ nonisolated extension Muster_V1_StoreStatus: SwiftProtobuf.Message, SwiftProtobu
 
 nonisolated extension Muster_V1_StoreAddRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".StoreAddRequest"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}url\0\u{1}site\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}url\0\u{1}site\0\u{1}access\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -5084,12 +5117,17 @@ nonisolated extension Muster_V1_StoreAddRequest: SwiftProtobuf.Message, SwiftPro
       case 1: try { try decoder.decodeSingularStringField(value: &self.name) }()
       case 2: try { try decoder.decodeSingularStringField(value: &self.url) }()
       case 3: try { try decoder.decodeSingularStringField(value: &self.site) }()
+      case 4: try { try decoder.decodeSingularMessageField(value: &self._access) }()
       default: break
       }
     }
   }
 
   package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
     if !self.name.isEmpty {
       try visitor.visitSingularStringField(value: self.name, fieldNumber: 1)
     }
@@ -5099,6 +5137,9 @@ nonisolated extension Muster_V1_StoreAddRequest: SwiftProtobuf.Message, SwiftPro
     if !self.site.isEmpty {
       try visitor.visitSingularStringField(value: self.site, fieldNumber: 3)
     }
+    try { if let v = self._access {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 4)
+    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -5106,6 +5147,52 @@ nonisolated extension Muster_V1_StoreAddRequest: SwiftProtobuf.Message, SwiftPro
     if lhs.name != rhs.name {return false}
     if lhs.url != rhs.url {return false}
     if lhs.site != rhs.site {return false}
+    if lhs._access != rhs._access {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Muster_V1_StoreAccess: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".StoreAccess"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}access_key_id\0\u{3}secret_access_key\0\u{3}session_token\0\u{1}authority\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.accessKeyID) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.secretAccessKey) }()
+      case 3: try { try decoder.decodeSingularStringField(value: &self.sessionToken) }()
+      case 4: try { try decoder.decodeSingularStringField(value: &self.authority) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.accessKeyID.isEmpty {
+      try visitor.visitSingularStringField(value: self.accessKeyID, fieldNumber: 1)
+    }
+    if !self.secretAccessKey.isEmpty {
+      try visitor.visitSingularStringField(value: self.secretAccessKey, fieldNumber: 2)
+    }
+    if !self.sessionToken.isEmpty {
+      try visitor.visitSingularStringField(value: self.sessionToken, fieldNumber: 3)
+    }
+    if !self.authority.isEmpty {
+      try visitor.visitSingularStringField(value: self.authority, fieldNumber: 4)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Muster_V1_StoreAccess, rhs: Muster_V1_StoreAccess) -> Bool {
+    if lhs.accessKeyID != rhs.accessKeyID {return false}
+    if lhs.secretAccessKey != rhs.secretAccessKey {return false}
+    if lhs.sessionToken != rhs.sessionToken {return false}
+    if lhs.authority != rhs.authority {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

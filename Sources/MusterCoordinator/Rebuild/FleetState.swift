@@ -21,6 +21,8 @@ struct FleetState: Codable, Hashable, Sendable {
         var site: String
         var node: String?
         var state: String
+        /// What an S3 server is reached with.
+        var access: S3Access?
     }
 
     struct Node: Codable, Hashable, Sendable {
@@ -102,11 +104,16 @@ private enum FleetStateKind {}
 
 extension FleetState {
     /// What the catalog and the settings say now.
-    init(_ catalog: Catalog, settings: String, random: RandomSource, now: Timestamp) async throws {
+    ///
+    /// - Parameter s3: has the stores' credentials.
+    init(
+        _ catalog: Catalog, settings: String, s3: S3StoreAccess, random: RandomSource, now: Timestamp
+    ) async throws {
         self.settings = settings
         stores = try await catalog.stores().map {
             Store(
-                name: $0.name, url: $0.url, site: $0.site, node: $0.node?.description, state: $0.state.rawValue)
+                name: $0.name, url: $0.url, site: $0.site, node: $0.node?.description, state: $0.state.rawValue,
+                access: S3Address($0.url).flatMap(s3.kept))
         }
         nodes = try await catalog.nodes().sorted { $0.id < $1.id }.map {
             Node(

@@ -38,7 +38,7 @@ extension Coordinator {
         guard succession.successor == nil else { return }
         try await stateLanes.pass(true) {
             var state = try await FleetState(
-                catalog, settings: settingsText, random: random, now: clock.now())
+                catalog, settings: settingsText, s3: opening.reach.s3, random: random, now: clock.now())
             let content = try state.contentHash()
             let written = try await catalog.setting(Self.writtenSetting).flatMap {
                 // One that cannot be read is as none: the next number that is free is taken.

@@ -3,7 +3,7 @@ package import MusterAPI
 import MusterCatalog
 package import MusterFormat
 package import MusterModel
-import MusterStore
+package import MusterStore
 
 /// Makes a coordinator anew from what the stores hold and the recovery key, after the one before was lost.
 ///
@@ -78,20 +78,23 @@ package struct Rebuild: Sendable {
     private let directory: CoordinatorDirectory
     private let address: Address
     private let given: [String]
+    private let storeAccess: S3Access?
     private let recoveryKey: RecoveryKey
     private let patience: Duration
     private let clock: any WallClock
     private let random: RandomSource
     private let progress: @Sendable (Progress) -> Void
 
-    /// - Parameter stores: a folder, a file:// URL, or `NAME=` before one.
+    /// - Parameter stores: a folder, a URL, or `NAME=` before one.
+    /// - Parameter storeAccess: for those of them that are at S3 servers.
     /// - Parameter patience: how long a node that keeps a store may take to answer at all.
     package init(
-        directory: CoordinatorDirectory, address: Address, stores: [String], recoveryKey: RecoveryKey,
-        patience: Duration = .seconds(5), clock: some WallClock, random: RandomSource,
+        directory: CoordinatorDirectory, address: Address, stores: [String], storeAccess: S3Access? = nil,
+        recoveryKey: RecoveryKey, patience: Duration = .seconds(5), clock: some WallClock, random: RandomSource,
         progress: @escaping @Sendable (Progress) -> Void = { _ in }
     ) {
-        (self.directory, self.address, given) = (directory, address, stores)
+        (self.directory, self.address) = (directory, address)
+        (given, self.storeAccess) = (stores, storeAccess)
         (self.recoveryKey, self.patience, self.clock) = (recoveryKey, patience, clock)
         (self.random, self.progress) = (random, progress)
     }
@@ -100,14 +103,22 @@ package struct Rebuild: Sendable {
         try directory.requireEmpty()
         var findings = RebuildFindings()
         var stores = RebuildStores(random: random)
-        try await stores.openGiven(given)
+        try await stores.openGiven(given) { address in
+            guard let storeAccess else { throw CoordinatorSetupError.noCredentials(url: address.description) }
+            return S3StoreAccess.setup(storeAccess, spool: nil, random: random, clock: clock, patience: patience)
+        }
         let keys = try await CoordinatorKeys.find(in: stores.open, with: recoveryKey, &findings)
         let unfinished = try UnfinishedDirectory(for: directory)
         let now = clock.now()
         try keys.write(to: unfinished.directory)
-        let nodeStores = try NodeStoreAccess(
-            authority: keys.authority, directory: unfinished.directory, random: random, now: now, patience: patience)
-        try await stores.openNamed(keys, recoveryKey, nodes: nodeStores, &findings)
+        let reach = StoreReach(
+            random: random,
+            nodes: try NodeStoreAccess(
+                authority: keys.authority, directory: unfinished.directory, random: random, now: now,
+                patience: patience),
+            s3: try S3StoreAccess(
+                directory: unfinished.directory, random: random, clock: clock, patience: patience))
+        try await stores.openNamed(keys, recoveryKey, reach, storeAccess, &findings)
 
         try PrivateFile.write([], to: unfinished.directory.catalog)
         let catalog = try Catalog(path: unfinished.directory.catalog, names: .stored) { Coordinator.hash($0) }

@@ -32,28 +32,49 @@ struct RebuildStores {
     }
 
     /// - Parameter texts: as they are given: a folder, a URL, or `NAME=` before it.
-    mutating func openGiven(_ texts: [String]) async throws {
+    /// - Parameter s3: for those at S3 servers, which are only read until `openNamed`.
+    mutating func openGiven(_ texts: [String], _ s3: (S3Address) throws -> S3Store.Setup) async throws {
         var known: Set<StoreID> = []
         for (index, text) in texts.enumerated() {
             let parts = text.wholeMatch(of: #/(?:(?<name>[A-Za-z0-9][A-Za-z0-9._-]{0,62})=)?(?<place>.+)/#)
-            let path = try StoreURL.path(parts.map { String($0.output.place) } ?? text)
+            let place = try StorePlace(parts.map { String($0.output.place) } ?? text)
             let name = parts?.output.name.map(String.init) ?? ""
-            let store = try await FolderStore.open(
-                at: path, name: name.isEmpty ? Initialisation.storeName(index) : name, random: random)
+            let found = try await openFirst(place, name: name.isEmpty ? Initialisation.storeName(index) : name, s3)
             // Given twice, by whatever paths, it is one store.
-            guard known.insert(store.id).inserted else { continue }
-            planned.append(Planned(name: name, url: StoreURL.url(ofPath: path), store: store))
+            guard known.insert(found.id).inserted else { continue }
+            planned.append(Planned(name: name, url: place.url, store: found.store))
         }
         guard !planned.isEmpty else { throw CoordinatorSetupError.noStore }
     }
 
+    private func openFirst(
+        _ place: StorePlace, name: String, _ s3: (S3Address) throws -> S3Store.Setup
+    ) async throws -> (store: any Store, id: StoreID) {
+        switch place {
+        case .folder(let path):
+            let store = try await FolderStore.open(at: path, name: name, random: random)
+            return (store, store.id)
+        case .s3(let address):
+            let store = try await S3Store.open(at: address, name: name, try s3(address))
+            return (store, store.id)
+        // What it is reached with is in a store that must be read first.
+        case .node: throw CoordinatorSetupError.badStore(url: place.url)
+        }
+    }
+
     /// Reads the newest state of the fleet, and opens the other stores that it names; one of them may hold a newer one.
     ///
-    /// - Parameter nodes: opens stores on nodes.
+    /// - Parameter access: for the given stores at S3 servers.
     mutating func openNamed(
-        _ keys: CoordinatorKeys, _ recoveryKey: RecoveryKey, nodes: NodeStoreAccess,
+        _ keys: CoordinatorKeys, _ recoveryKey: RecoveryKey, _ reach: StoreReach, _ access: S3Access?,
         _ findings: inout RebuildFindings
     ) async throws {
+        for index in planned.indices {
+            guard let address = S3Address(planned[index].url), let access else { continue }
+            // From here on there is a folder for what is written.
+            try reach.s3.keep(access, for: address)
+            planned[index].store = try await reach.s3.open(address, name: planned[index].name)
+        }
         var met = RebuildFindings()
         for _ in 0..<Self.mostRounds {
             // The last round sees all stores, by their names.
@@ -63,7 +84,7 @@ struct RebuildStores {
             state = newest
             guard let newest else { break }
             for entry in newest.stores where entry.state != Catalog.StoreState.lost.rawValue {
-                await merge(entry, keys, nodes, &findings)
+                await merge(entry, keys, reach, &findings)
             }
         }
         findings.add(met)
@@ -71,7 +92,7 @@ struct RebuildStores {
     }
 
     private mutating func merge(
-        _ entry: FleetState.Store, _ keys: CoordinatorKeys, _ nodes: NodeStoreAccess,
+        _ entry: FleetState.Store, _ keys: CoordinatorKeys, _ reach: StoreReach,
         _ findings: inout RebuildFindings
     ) async {
         let node = entry.node.flatMap { NodeID($0) }
@@ -84,7 +105,7 @@ struct RebuildStores {
         }
         var plan = Planned(name: entry.name, url: entry.url, site: entry.site, node: node, state: state)
         do {
-            plan.store = try await open(entry, keys, nodes)
+            plan.store = try await open(entry, keys, reach)
         } catch {
             // What was not read must not be filled as if it were empty.
             plan.state = .draining
@@ -94,15 +115,10 @@ struct RebuildStores {
     }
 
     private func open(
-        _ entry: FleetState.Store, _ keys: CoordinatorKeys, _ nodes: NodeStoreAccess
+        _ entry: FleetState.Store, _ keys: CoordinatorKeys, _ reach: StoreReach
     ) async throws -> any Store {
-        let store: any Store
-        if let place = NodeStoreAddress(entry.url)?.place {
-            store = try nodes.open(place, name: entry.name)
-        } else {
-            store = try await FolderStore.open(
-                at: try StoreURL.path(entry.url), name: entry.name, random: random)
-        }
+        if let address = S3Address(entry.url), let access = entry.access { try reach.s3.keep(access, for: address) }
+        let store = try await reach.open(try StorePlace(entry.url), name: entry.name)
         let record = EpochRecord(receiptKey: keys.receiptKey, recoveryKeys: keys.recoveryKeys, random: random)
         guard try await record.highest(in: store, above: 0) > 0 else {
             throw StoreError.notAStore(path: entry.url, reason: "no coordinator of this fleet wrote into it")

@@ -52,14 +52,16 @@ extension Coordinator {
         }
         let (url, node) = try await resolved(storeURL: request.url, for: call.caller)
         let known = try await catalog.stores()
-        guard !known.contains(where: { $0.name == name || $0.url == url }) else {
+        let kept = try Self.place(url).url
+        guard !known.contains(where: { $0.name == name || $0.url == kept }) else {
             throw Refusal(
                 .conflict, "store_exists", "a store with that name or place was added before",
                 hint: "Choose another name, and an empty place.")
         }
         do {
             var proven: StoreCapabilities?
-            let made = try await founding.make(at: url, name: name) { store in
+            let access = try Self.access(request)
+            let made = try await founding.make(at: url, name: name, access) { store in
                 let capabilities = try await proving.measure(opening.wrap(store))
                 try capabilities.require(.replicas, of: name)
                 proven = capabilities
@@ -78,11 +80,35 @@ extension Coordinator {
         } catch let error as StoreCapabilityMissing {
             throw Refusal.invalid(error.summary, hint: error.hint)
         }
-        try await audit(call, "store add", "\(name) \(request.url)")
+        try await audit(call, "store add", "\(name) \(kept)")
         logger.notice("store added", metadata: ["store": "\(name)"])
         await keepChangeSoon()
         try await beginPlacementWalk()
         return try await listStores(call)
+    }
+
+    private static func place(_ url: String) throws -> StorePlace {
+        do {
+            return try StorePlace(url)
+        } catch {
+            throw Refusal.invalid(error.summary, hint: error.hint)
+        }
+    }
+
+    /// - Returns: nil where the request has none.
+    private static func access(_ request: Muster_V1_StoreAddRequest) throws -> S3Access? {
+        guard request.hasAccess else { return nil }
+        let given = request.access
+        guard
+            let credentials = S3Credentials(
+                accessKeyID: given.accessKeyID, secretAccessKey: given.secretAccessKey,
+                sessionToken: given.sessionToken.isEmpty ? nil : given.sessionToken)
+        else {
+            throw Refusal.invalid(
+                "the credentials are empty or hold characters that no header may hold",
+                hint: "Give an access key id and a secret access key.")
+        }
+        return S3Access(credentials: credentials, authority: given.authority.isEmpty ? nil : given.authority)
     }
 
     /// A store on a node is kept under the node's id, whichever way the node was named.
@@ -140,7 +166,7 @@ extension Coordinator {
     private var founding: StoreFounding {
         StoreFounding(
             authority: authority, receiptKey: receiptKey, recoveryKeys: recoveryKeys, epoch: epoch, clock: clock,
-            random: random, nodes: opening.nodes)
+            random: random, reach: opening.reach)
     }
 
     /// The snapshot's message, with the stores where it is still to be copied.

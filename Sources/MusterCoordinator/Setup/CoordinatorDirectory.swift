@@ -21,6 +21,8 @@ package struct CoordinatorDirectory: Sendable {
     var receiptKey: String { path + "/receipt-key" }
     package var recoveryKey: String { path + "/recovery-key.txt" }
     var store: String { path + "/store" }
+    /// Files with the credentials of stores.
+    var credentials: String { path + "/credentials" }
     /// Objects on their way to stores on other machines; a crash leaves nothing in it.
     var spool: String { path + "/spool" }
 

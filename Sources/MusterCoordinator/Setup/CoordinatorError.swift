@@ -9,6 +9,7 @@ package enum CoordinatorSetupError: ActionableError, Equatable {
     case badSettings(reason: String)
     case badAddress(text: String)
     case badStore(url: String)
+    case noCredentials(url: String)
     case noStore
 
     package var summary: String {
@@ -19,7 +20,8 @@ package enum CoordinatorSetupError: ActionableError, Equatable {
         case .fileFailed(let path, let reason): "file '\(path)' failed: \(reason)"
         case .badSettings(let reason): "coordinator.yaml is wrong: \(reason)"
         case .badAddress(let text): "'\(text)' is no address to listen on"
-        case .badStore(let url): "store '\(url)' is no folder"
+        case .badStore(let url): "'\(url)' is no place for a store"
+        case .noCredentials(let url): "the store \(url) needs credentials"
         case .noStore: "the catalog names no store"
         }
     }
@@ -32,7 +34,9 @@ package enum CoordinatorSetupError: ActionableError, Equatable {
         case .fileFailed: "Check that the disk is sound and that this user owns the coordinator's directory."
         case .badSettings: "Correct the file; keys: listen, admin_listen, advertise, names, limits."
         case .badAddress: "Write HOST:PORT, such as 127.0.0.1:7420 or [::1]:7420."
-        case .badStore: "Give a folder's absolute path or a file:// URL."
+        case .badStore:
+            "Give a folder's absolute path, a file:// URL, or s3://BUCKET/PREFIX?endpoint=https://HOST:PORT&region=REGION."
+        case .noCredentials: "Give --credentials FILE, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
         case .noStore: "Restore the catalog from its backup, or make a new coordinator."
         }
     }

@@ -4,7 +4,7 @@ package import MusterAPI
 import MusterCatalog
 import MusterFormat
 package import MusterModel
-import MusterStore
+package import MusterStore
 import X509
 
 /// Makes a new coordinator: authority, keys, first store, catalog, and the first admin.
@@ -13,6 +13,8 @@ package struct Initialisation: Sendable {
     package var settings: CoordinatorSettings
     /// Where the first stores are; none for a folder in the directory.
     package var stores: [String]
+    /// For those of them that are at S3 servers.
+    package var storeAccess: S3Access?
     /// Where the private recovery key goes; nil for a file in the directory. It must be taken offline.
     package var recoveryKeyFile: String?
 
@@ -21,9 +23,10 @@ package struct Initialisation: Sendable {
 
     package init(
         directory: CoordinatorDirectory, settings: CoordinatorSettings, stores: [String] = [],
-        recoveryKeyFile: String? = nil, clock: some WallClock, random: RandomSource
+        storeAccess: S3Access? = nil, recoveryKeyFile: String? = nil, clock: some WallClock, random: RandomSource
     ) {
-        (self.directory, self.settings, self.stores) = (directory, settings, stores)
+        (self.directory, self.settings) = (directory, settings)
+        (self.stores, self.storeAccess) = (stores, storeAccess)
         (self.recoveryKeyFile, self.clock, self.random) = (recoveryKeyFile, clock, random)
     }
 
@@ -51,11 +54,16 @@ package struct Initialisation: Sendable {
 
         let founding = StoreFounding(
             authority: authority, receiptKey: receiptKey, recoveryKeys: [recoveryKey.publicKey],
-            epoch: Coordinator.firstEpoch, clock: Moment(at: now), random: random)
+            epoch: Coordinator.firstEpoch, clock: Moment(at: now), random: random,
+            reach: StoreReach(
+                random: random,
+                nodes: try NodeStoreAccess(
+                    authority: authority, directory: directory, random: random, now: now, patience: Self.patience),
+                s3: try S3StoreAccess(directory: directory, random: random, clock: clock, patience: Self.patience)))
         var made: [(name: String, url: String)] = []
         for (index, text) in (stores.isEmpty ? [directory.store] : stores).enumerated() {
             let name = Self.storeName(index)
-            made.append((name, try await founding.make(at: text, name: name).url))
+            made.append((name, try await founding.make(at: text, name: name, storeAccess).url))
         }
         // SQLite gives -wal and -shm the mode of the file it finds, and an empty file is an empty database.
         try PrivateFile.write([], to: directory.catalog)
@@ -69,6 +77,9 @@ package struct Initialisation: Sendable {
         try PrivateFile.write(settings.yaml(), to: directory.settings)
         return Outcome(admin: admin, recoveryKeyFile: recoveryPath, storeURLs: made.map(\.url))
     }
+
+    /// How long a store's server may take to answer at all.
+    private static let patience = Duration.seconds(10)
 
     /// What a store is called that nobody gave a name.
     static func storeName(_ index: Int) -> String { index == 0 ? "main" : "store\(index + 1)" }
@@ -101,17 +112,4 @@ struct AdminIssue: Sendable {
             url: settings.url(port: settings.adminListen.port), authority: try authority.certificatePEM,
             certificate: issued.pem, privateKey: key.pemRepresentation)
     }
-}
-
-/// The two ways to write a folder store.
-enum StoreURL {
-    static func path(_ text: String) throws(CoordinatorSetupError) -> String {
-        if text.hasPrefix("/") { return text }
-        guard let url = URL(string: text), url.scheme == "file", url.path(percentEncoded: false).hasPrefix("/") else {
-            throw .badStore(url: text)
-        }
-        return url.path(percentEncoded: false)
-    }
-
-    static func url(ofPath path: String) -> String { URL(filePath: path).absoluteString }
 }

@@ -36,7 +36,7 @@ struct NodeStoreAccess: Sendable {
         settings.connectTimeout = patience
         return try NodeStore(
             name: name, place: place, tls: tls, spool: spool,
-            retry: NodeStore.Retry(
+            retry: StoreRetry(
                 random: random, clock: ContinuousClock(), stallTimeout: max(patience, .seconds(60))),
             settings: settings)
     }

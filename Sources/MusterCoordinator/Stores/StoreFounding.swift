@@ -11,26 +11,20 @@ struct StoreFounding: Sendable {
     let epoch: UInt64
     let clock: any WallClock
     let random: RandomSource
-    /// nil where no node has joined yet.
-    var nodes: NodeStoreAccess?
+    let reach: StoreReach
 
+    /// - Parameter access: for a store at an S3 server.
     /// - Parameter prove: looks at the new store before anything is kept in it, and throws where it will not do.
     /// - Returns: the store, and how it is to be written.
     func make(
-        at text: String, name: String, prove: (any Store) async throws -> Void = { _ in }
+        at text: String, name: String, _ access: S3Access? = nil,
+        prove: (any Store) async throws -> Void = { _ in }
     ) async throws -> (store: any Store, url: String) {
-        if let place = NodeStoreAddress(text)?.place, let nodes {
-            // Its server has made it; the epoch's name is free only where no other coordinator took it up.
-            let store = try nodes.open(place, name: name)
-            try await prove(store)
-            try await keepSecrets(in: store)
-            return (store, text)
-        }
-        let path = try StoreURL.path(text)
-        let store = try await FolderStore.create(at: path, name: name, random: random, clock: Moment(at: clock.now()))
+        let place = try StorePlace(text)
+        let store = try await reach.make(place, name: name, access, now: clock.now())
         try await prove(store)
         try await keepSecrets(in: store)
-        return (store, StoreURL.url(ofPath: path))
+        return (store, place.url)
     }
 
     private func keepSecrets(in store: any Store) async throws {

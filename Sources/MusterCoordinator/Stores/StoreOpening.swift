@@ -5,26 +5,15 @@ import MusterStore
 /// Connects stores as their addresses say; a store that is away is connected all the same, and opened when it is back.
 struct StoreOpening: Sendable {
     let clock: any WallClock
-    let random: RandomSource
     /// For tests: puts faults between the coordinator and its stores.
     let wrap: @Sendable (any Store) -> any Store
-    let nodes: NodeStoreAccess
+    let reach: StoreReach
 
     func connect(_ entry: Catalog.StoreEntry) throws -> OpenStore {
-        let opening = try opening(entry)
-        let connection = ReconnectingStore(name: entry.name, clock: clock) { [wrap] () throws(StoreError) in
-            wrap(try await opening())
+        let place = try StorePlace(entry.url)
+        let connection = ReconnectingStore(name: entry.name, clock: clock) { [reach, wrap] () throws(StoreError) in
+            wrap(try await reach.open(place, name: entry.name))
         }
         return OpenStore(entry: entry, store: connection)
-    }
-
-    private func opening(_ entry: Catalog.StoreEntry) throws -> ReconnectingStore.Opening {
-        if let place = NodeStoreAddress(entry.url)?.place {
-            return { [nodes] () throws(StoreError) in try nodes.open(place, name: entry.name) }
-        }
-        let path = try StoreURL.path(entry.url)
-        return { [random] () throws(StoreError) in
-            try await FolderStore.open(at: path, name: entry.name, random: random)
-        }
     }
 }

@@ -3,7 +3,7 @@ package import MusterModel
 import MusterTransfer
 
 extension NodeStore: ProbedStore {
-    package var signsURLs: Bool { false }
+    package func takesSignedPut(_ name: ObjectName, _ bytes: [UInt8]) async throws(StoreError) -> Bool? { nil }
 
     package func refusesWrongChecksum(_ name: ObjectName, _ bytes: [UInt8]) async throws(StoreError) -> Bool? {
         var request = connection.request(.put, name)

@@ -19,23 +19,6 @@ package final class NodeStore: Store {
         package init(host: String, port: Int, node: NodeID) { (self.host, self.port, self.node) = (host, port, node) }
     }
 
-    package struct Retry: Sendable {
-        let policy: RetryPolicy
-        let random: RandomSource
-        let clock: ContinuousClock
-        /// How long a request may stand still before it counts as failed.
-        let stallTimeout: Duration
-
-        package init(
-            policy: RetryPolicy = RetryPolicy(
-                maximumAttempts: 3, maximumDelay: .seconds(2), maximumTotal: .seconds(10)),
-            random: RandomSource, clock: ContinuousClock, stallTimeout: Duration = .seconds(60)
-        ) {
-            (self.policy, self.random, self.clock) = (policy, random, clock)
-            self.stallTimeout = stallTimeout
-        }
-    }
-
     package let name: String
     let connection: NodeStoreConnection
     let spool: SpoolFolder
@@ -45,7 +28,7 @@ package final class NodeStore: Store {
     /// - Parameter tls: the fleet's authority, and the coordinator's certificate for stores.
     /// - Parameter spool: an existing folder for objects on their way; a crash leaves nothing in it.
     package init(
-        name: String, place: Place, tls: TLSFiles, spool: String, retry: Retry,
+        name: String, place: Place, tls: TLSFiles, spool: String, retry: StoreRetry,
         settings: HTTPClient.Settings = HTTPClient.Settings()
     ) throws(StoreError) {
         self.name = name

@@ -1,6 +1,5 @@
 import MusterModel
 import MusterTransfer
-import Synchronization
 
 /// Sends requests to one node's store, again where that may help, and says what its answers mean.
 final class NodeStoreConnection: Sendable {
@@ -8,10 +7,10 @@ final class NodeStoreConnection: Sendable {
     private let base: String
     private let address: String
     private let http: HTTPClient
-    private let retry: NodeStore.Retry
+    private let retry: StoreRetry
 
     init(
-        store: String, place: NodeStore.Place, tls: TLSFiles, retry: NodeStore.Retry, settings: HTTPClient.Settings
+        store: String, place: NodeStore.Place, tls: TLSFiles, retry: StoreRetry, settings: HTTPClient.Settings
     ) throws(StoreError) {
         (self.store, self.retry) = (store, retry)
         base = "https://\(NodeStoreWire.hostName(of: place.node)):\(place.port)"
@@ -103,21 +102,4 @@ final class NodeStoreConnection: Sendable {
 
     /// A failure of the disk (500) is not one that passes: the caller has other stores.
     private static func isPassing(_ status: Int) -> Bool { [408, 429, 502, 503, 504].contains(status) }
-}
-
-/// Counts how often one request was sent: from the second time on, an earlier one may have done what was asked.
-final class Attempts: Sendable {
-    private struct State {
-        var count = 0
-        var bodyCount = 0
-    }
-
-    private let state = Mutex(State())
-
-    var mayHaveSucceeded: Bool { state.withLock { $0.count > 1 || $0.bodyCount > 1 } }
-
-    func begin() { state.withLock { $0.count += 1 } }
-
-    /// libcurl sends a request again by itself where a kept connection breaks: its body is read from the start then.
-    func beginBody() { state.withLock { $0.bodyCount += 1 } }
 }

@@ -2,8 +2,10 @@ package import MusterModel
 
 /// What a probe asks of a store beside what every store does; a store that is none of these is not asked.
 package protocol ProbedStore: Store {
-    /// Whether it hands out signed URLs for puts.
-    var signsURLs: Bool { get }
+    /// Puts bytes under a signed URL, as somebody without our credentials would.
+    ///
+    /// - Returns: whether the store took them; nil where it hands out no such URLs.
+    func takesSignedPut(_ name: ObjectName, _ bytes: [UInt8]) async throws(StoreError) -> Bool?
 
     /// Sends bytes together with a checksum that is not theirs; under a signed URL, where it hands these out.
     ///

@@ -81,6 +81,20 @@ extension StoreProbe {
         return "a body with a wrong checksum was refused"
     }
 
+    func trySignedURL() async throws(ProbeFailure) -> String {
+        guard let asked = store as? any ProbedStore else { throw .absent("stores of this kind have none") }
+        let (name, bytes) = (run.newName(), run.random.bytes(5000))
+        guard
+            let takes = try await self.asked({ () throws(StoreError) in try await asked.takesSignedPut(name, bytes) })
+        else { throw .absent("stores of this kind have none") }
+        try require(takes) { "a put under a signed URL was refused" }
+        try await requireHolds(name, bytes)
+        let other = run.random.bytes(4000)
+        let again = try await self.asked { () throws(StoreError) in try await asked.takesSignedPut(name, other) }
+        try require(again == false) { "a second put under a signed URL replaced an object" }
+        return "a put under a signed URL was taken, once"
+    }
+
     func tryListing() async throws(ProbeFailure) -> String {
         let (name, bytes) = (run.newName(), run.random.bytes(777))
         try await asked { () throws(StoreError) in try await store.put(name, bytes) }

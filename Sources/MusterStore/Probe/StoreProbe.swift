@@ -46,7 +46,6 @@ package struct StoreProbe: Sendable {
             for (capability, trial) in trials { findings.append(try await outcome(of: capability, trial)) }
             findings.append(try await clockFinding())
             findings.append(try await lockFinding())
-            findings.append(signingFinding)
             let pace = try await pace()
             // Last: it also shows that what was deleted above stays away.
             let deletion = try await outcome(of: .deletion, tryDeletion)
@@ -64,7 +63,7 @@ package struct StoreProbe: Sendable {
     private var trials: [(StoreCapabilities.Capability, Trial)] {
         [
             (.readAfterWrite, tryReadAfterWrite), (.createOnly, tryCreateOnly), (.rangeReads, tryRanges),
-            (.checksumRefusal, tryChecksum), (.listing, tryListing),
+            (.checksumRefusal, tryChecksum), (.signedURLs, trySignedURL), (.listing, tryListing),
         ]
     }
 
@@ -104,12 +103,6 @@ package struct StoreProbe: Sendable {
         return locks
             ? Finding(.objectLock, .held, "objects can be locked")
             : Finding(.objectLock, .absent, "it is not switched on")
-    }
-
-    private var signingFinding: Finding {
-        (store as? any ProbedStore)?.signsURLs == true
-            ? Finding(.signedURLs, .held, "the store takes them")
-            : Finding(.signedURLs, .absent, "stores of this kind have none")
     }
 
     /// As S3 and signed URLs take it: a request that is a quarter of an hour off is refused.

@@ -32,8 +32,12 @@ struct CoordinatorInit: AsyncParsableCommand {
     @Option(help: "The host name that agents and admins are told to use. Default: that of --listen.")
     var advertise: String?
 
-    @Option(help: "A first store: a folder or a file:// URL; may be given again. Default: a folder in the directory.")
+    @Option(
+        help: "A first store: a folder, a file:// or s3:// URL; may be given again. Default: a folder in the directory."
+    )
     var store: [String] = []
+
+    @OptionGroup var s3: S3Options
 
     @Option(help: "Where to write the private recovery key. Default: recovery-key.txt in the directory.")
     var recoveryKeyFile: String?
@@ -48,6 +52,7 @@ struct CoordinatorInit: AsyncParsableCommand {
         settings.advertise = advertise
         let outcome = try await Initialisation(
             directory: CoordinatorDirectory(path: dir), settings: settings, stores: store,
+            storeAccess: try s3.access(),
             recoveryKeyFile: recoveryKeyFile, clock: Surroundings.clock, random: Surroundings.random
         ).run()
         try reserved.write(outcome.admin)

@@ -18,8 +18,11 @@ struct CoordinatorRebuild: AsyncParsableCommand {
     @Option(help: "The new coordinator's directory; must be empty or not exist.")
     var dir: String
 
-    @Option(help: "A store of the fleet: a folder, a file:// URL, or NAME= before one; give every store there is.")
+    @Option(
+        help: "A store of the fleet: a folder, a file:// or s3:// URL, or NAME= before one; give every store there is.")
     var store: [String]
+
+    @OptionGroup var s3: S3Options
 
     @Option(help: "The fleet's recovery key.")
     var recoveryKey: String
@@ -50,7 +53,8 @@ struct CoordinatorRebuild: AsyncParsableCommand {
         let outcome = try await Rebuild(
             directory: CoordinatorDirectory(path: dir),
             address: Rebuild.Address(listen: listen, adminListen: adminListen, advertise: advertise),
-            stores: store, recoveryKey: key, clock: Surroundings.clock, random: Surroundings.random
+            stores: store, storeAccess: try s3.access(), recoveryKey: key, clock: Surroundings.clock,
+            random: Surroundings.random
         ) { line.update($0.text) }.run()
         line.finish()
         // The directory is there only now.

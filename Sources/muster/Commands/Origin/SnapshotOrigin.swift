@@ -28,8 +28,10 @@ struct PackUsers {
 }
 
 struct StoreOptions: ParsableArguments {
-    @Option(help: "Read this store itself, without any coordinator: a folder or a file:// URL.")
+    @Option(help: "Read this store itself, without any coordinator: a folder, a file:// or an s3:// URL.")
     var store: String?
+
+    @OptionGroup var s3: S3Options
 }
 
 struct CoordinatorOrigin: SnapshotOrigin {

@@ -5,7 +5,7 @@ import MusterFormat
 import MusterModel
 import MusterStore
 
-/// One folder store read by itself, for the day when there is no coordinator. Nothing in it is changed.
+/// One store read by itself, for the day when there is no coordinator. Nothing in it is changed.
 ///
 /// Names come from what the nodes signed: the database's from the manifest, the node's from its key record.
 struct StoreOrigin: SnapshotOrigin {
@@ -17,16 +17,15 @@ struct StoreOrigin: SnapshotOrigin {
         var signingKey: VerifyingKey?
     }
 
-    private let store: FolderStore
+    private let store: any Store
     private let listing: StoreSource
     /// A bad copy may lie beside the good one that was made in its place.
     private let receipts: [SnapshotID: [ObjectName]]
     private let nodes: [NodeID: Node]
 
-    /// - Parameter text: a folder's path or a file:// URL.
-    init(_ text: String) async throws {
-        let path = try Self.path(text)
-        store = try await FolderStore.open(at: path, name: path, random: Surroundings.random, access: .readOnly)
+    /// - Parameter text: a folder's path, a file:// or an s3:// URL.
+    init(_ text: String, _ s3: S3Options) async throws {
+        store = try await Self.open(text, s3)
         listing = try await StoreSource(store)
         var receipts: [SnapshotID: [ObjectName]] = [:]
         try await Self.each(store, .receipts) { name, item in
@@ -36,7 +35,19 @@ struct StoreOrigin: SnapshotOrigin {
         nodes = try await Self.nodes(in: store)
     }
 
-    private static func nodes(in store: FolderStore) async throws -> [NodeID: Node] {
+    private static func open(_ text: String, _ s3: S3Options) async throws -> any Store {
+        if text.hasPrefix("s3:") {
+            guard let address = S3Address(text) else { throw StoreNotReadable(url: text) }
+            let setup = S3Store.Setup(
+                access: try s3.required(for: text), spool: nil,
+                retry: StoreRetry(random: Surroundings.random, clock: ContinuousClock()), clock: Surroundings.clock)
+            return try await S3Store.open(at: address, name: text, setup)
+        }
+        let path = try path(text)
+        return try await FolderStore.open(at: path, name: path, random: Surroundings.random, access: .readOnly)
+    }
+
+    private static func nodes(in store: any Store) async throws -> [NodeID: Node] {
         var records: [NodeID: [Node]] = [:]
         try await each(store, .nodes) { name, item in
             guard case .nodeKeys(let node, let epoch, _) = item else { return }
@@ -65,7 +76,7 @@ struct StoreOrigin: SnapshotOrigin {
     }
 
     private static func each(
-        _ store: FolderStore, _ prefix: ObjectPrefix, _ body: (ObjectName, StoredItem) -> Void
+        _ store: any Store, _ prefix: ObjectPrefix, _ body: (ObjectName, StoredItem) -> Void
     ) async throws {
         let cursor = try await store.list(prefix)
         while true {
@@ -229,7 +240,9 @@ extension KeyRecord {
 private struct StoreNotReadable: ActionableError {
     let url: String
     var summary: String { "'\(url)' is no store that can be read" }
-    var hint: String { "Give a folder's path or a file:// URL." }
+    var hint: String {
+        "Give a folder's path, a file:// URL, or s3://BUCKET/PREFIX?endpoint=https://HOST:PORT&region=REGION."
+    }
     var isTransient: Bool { false }
 }
 

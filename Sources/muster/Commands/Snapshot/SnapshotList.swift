@@ -39,7 +39,7 @@ struct SnapshotList: AsyncParsableCommand {
     }
 
     func run() async throws {
-        if let store = stores.store { return try await listStore(try await StoreOrigin(store)) }
+        if let store = stores.store { return try await listStore(try await StoreOrigin(store, stores.s3)) }
         var filter = SnapshotFilter()
         (filter.node, filter.database, filter.since) = (node ?? "", database ?? "", since ?? "")
         filter.label = label.map { "\($0.key)=\($0.value)" } ?? ""

@@ -48,7 +48,7 @@ struct Doctor: AsyncParsableCommand {
             for store in status.stores {
                 findings.append(
                     store.state == "ok"
-                        ? DoctorFinding(.ok, "store \(store.name)", "\(Quantity.bytes(store.freeBytes)) free")
+                        ? DoctorFinding(.ok, "store \(store.name)", "\(StoreRow.room(store.freeBytes)) free")
                         : DoctorFinding(.failed, "store \(store.name)", store.state, hint: "Look at the store's disk."))
             }
             findings += status.alarms.map {

@@ -94,9 +94,12 @@ struct StoreRow: Row {
 
     var cells: [String] {
         [
-            name, state, site, placement, String(wantedCopies), String(badReplicas), Quantity.bytes(freeBytes), url,
+            name, state, site, placement, String(wantedCopies), String(badReplicas), Self.room(freeBytes), url,
         ]
     }
+
+    /// A store that cannot say how much is left has no figure.
+    static func room(_ freeBytes: UInt64) -> String { freeBytes == .max ? "any" : Quantity.bytes(freeBytes) }
 }
 
 struct AlarmRow: Row {

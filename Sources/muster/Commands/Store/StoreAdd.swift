@@ -1,12 +1,15 @@
 import ArgumentParser
 import MusterAPI
+import MusterStore
 
 struct StoreAdd: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "add", abstract: "Add a store; what belongs there is copied to it by itself.",
         discussion: """
-            The place must be empty: a folder of the coordinator's machine, or node://HOST:PORT/NODE where
-            'muster store serve' runs. It is probed first, and refused if it cannot keep replicas.
+            The place must be empty: a folder of the coordinator's machine, node://HOST:PORT/NODE where
+            'muster store serve' runs, or s3://BUCKET/PREFIX?endpoint=https://HOST:PORT&region=REGION in a bucket that
+            is there (&style=virtual where the bucket is part of the host's name; without an endpoint it is Amazon's).
+            It is probed first, and refused if it cannot keep replicas.
             """)
 
     @Argument(help: "Where the store is, as the coordinator sees it.")
@@ -18,11 +21,20 @@ struct StoreAdd: AsyncParsableCommand {
     @Option(help: "Its failure domain: replicas are spread over sites. Default: one of its own.")
     var site: String = ""
 
+    @OptionGroup var s3: S3Options
+
     @OptionGroup var admin: AdminOptions
 
     func run() async throws {
         var request = Muster_V1_StoreAddRequest()
         (request.name, request.url, request.site) = (name, url, site)
+        if url.hasPrefix("s3:") {
+            let access = try s3.required(for: url)
+            request.access.accessKeyID = access.credentials.accessKeyID
+            request.access.secretAccessKey = access.credentials.secretAccessKey
+            request.access.sessionToken = access.credentials.sessionToken ?? ""
+            request.access.authority = access.authority ?? ""
+        }
         try admin.format.show(try await admin.coordinator().add(store: request).stores.map(StoreRow.init))
     }
 }

@@ -1,0 +1,17 @@
+import MusterTransfer
+
+/// What a server that speaks S3 is reached with.
+package struct S3Access: Codable, Hashable, Sendable {
+    package let credentials: S3Credentials
+    /// Who must certify it, in PEM; nil for whom this machine trusts. Not looked at over plain loopback.
+    package let authority: String?
+
+    package init(credentials: S3Credentials, authority: String? = nil) {
+        (self.credentials, self.authority) = (credentials, authority)
+    }
+
+    /// Where Debian's package ca-certificates has whom this machine trusts.
+    private static let systemAuthorities = "/etc/ssl/certs/ca-certificates.crt"
+
+    var tls: TLSFiles { TLSFiles(authority: authority ?? Self.systemAuthorities) }
+}

@@ -1,0 +1,310 @@
+import Foundation
+import MusterModel
+import MusterTestSupport
+import MusterTransfer
+import Testing
+
+@testable import MusterStore
+
+/// Against real servers: SeaweedFS, which promises all that replicas need, and rclone, which does not.
+@Suite("A store at an S3 server", .timeLimit(.minutes(10)))
+struct S3StoreTests {
+    @Test("SeaweedFS passes the claims of every store", arguments: StoreConformance.claims)
+    func seaweed(claim: StoreConformance) async throws {
+        let rig = try S3Rig(try S3Server.seaweed.get())
+        try await claim.check(try await rig.create(), random: .seeded(1))
+        #expect(try FileManager.default.contentsOfDirectory(atPath: rig.spool.path).isEmpty)
+    }
+
+    /// rclone lets a second put replace an object.
+    @Test("rclone passes those that need no create-only put", arguments: StoreConformance.claims)
+    func rclone(claim: StoreConformance) async throws {
+        let rig = try S3Rig(try S3Server.rclone.get())
+        let store = try await rig.create()
+        let needCreateOnly = [
+            "an object is written once", "of 32 writers of one name exactly one wins",
+            "a prepared object is not there before its commit, nor after an abort",
+        ]
+        if needCreateOnly.contains(claim.description) {
+            await #expect(throws: ConformanceFailure.self) { try await claim.check(store, random: .seeded(1)) }
+        } else {
+            try await claim.check(store, random: .seeded(1))
+        }
+        #expect(try FileManager.default.contentsOfDirectory(atPath: rig.spool.path).isEmpty)
+    }
+
+    @Test func theProbeTellsTheTwoApart() async throws {
+        func probe(_ server: S3Server) async throws -> StoreCapabilities {
+            let ticks = ContinuousClock()
+            let start = ticks.now
+            let rig = try S3Rig(server)
+            let store = try await rig.create()
+            defer { withExtendedLifetime(rig) {} }
+            return try await StoreProbe(store, random: .seeded(2), clock: RealClock()) { start.duration(to: ticks.now) }
+                .measure()
+        }
+        let seaweed = try await probe(try S3Server.seaweed.get())
+        for feature in StoreFeature.allCases { #expect(seaweed.obstacles(to: feature) == [], "\(feature)") }
+        #expect(seaweed.finding(.objectLock)?.outcome == .absent)
+        let rclone = try await probe(try S3Server.rclone.get())
+        #expect(rclone.broken.map(\.capability) == [.createOnly, .checksumRefusal, .signedURLs])
+        #expect(throws: StoreCapabilityMissing.self) { try rclone.require(.replicas, of: "rclone") }
+    }
+
+    @Test func aLargeObjectIsPutInParts() async throws {
+        let rig = try S3Rig(try S3Server.seaweed.get())
+        rig.partBytes = 5 << 20
+        let store = try await rig.create()
+        let (name, bytes) = (try rig.name(1), RandomSource.seeded(3).bytes((12 << 20) + 1))
+        try await store.put(name, bytes)
+        #expect(try await store.byteCount(of: name) == UInt64(bytes.count))
+        #expect(try await store.read(name, maximumBytes: bytes.count) == bytes)
+        let range: Range<UInt64> = (5 << 20) - 7..<(10 << 20) + 7
+        #expect(try await store.read(name, range: range) == Array(bytes[Int(range.lowerBound)..<Int(range.upperBound)]))
+        await #expect(throws: StoreError.alreadyExists(store: store.name, object: name)) {
+            try await store.put(name, [UInt8](repeating: 0, count: 6 << 20))
+        }
+        #expect(try await store.read(name, maximumBytes: bytes.count) == bytes)
+    }
+
+    @Test func theBucketMayBeAPartOfTheHostsName() async throws {
+        let rig = try S3Rig(try S3Server.seaweed.get(), style: .virtual)
+        let (store, name) = (try await rig.create(), try rig.name(1))
+        try await store.put(name, [1, 2, 3])
+        #expect(try await store.read(name, range: 1..<3) == [2, 3])
+        #expect(try await store.objects(.packs, maximumCount: 10).map(\.name) == [name])
+    }
+
+    @Test func onlyAServerThatTheAuthorityCertifiedIsTrusted() async throws {
+        let folder = try TemporaryDirectory()
+        let (certificate, key) = (folder.file("certificate.pem"), folder.file("key.pem"))
+        let made = try ChildProcess.run(
+            "openssl",
+            ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+                + ["-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate])
+        try #require(made.status == 0, "\(made.output)")
+        let server = try S3Server(.rclone, tls: (certificate, key))
+        let rig = try S3Rig(server, authority: try String(contentsOfFile: certificate, encoding: .utf8))
+        let (store, name) = (try await rig.create(), try rig.name(1))
+        try await store.put(name, [7])
+        #expect(try await store.read(name, maximumBytes: 1) == [7])
+        let error = await #expect(throws: StoreError.self) { _ = try await S3Rig(server).create() }
+        #expect(error?.meansAbsence == true)
+        #expect(error?.summary.contains("certificate") == true, "\(String(describing: error))")
+    }
+
+    // MARK: - What servers refuse
+
+    @Test func wrongCredentialsAreSaidToBe() async throws {
+        let rig = try S3Rig(try S3Server.seaweed.get())
+        _ = try await rig.create()
+        rig.credentials = try #require(S3Credentials(accessKeyID: "muster-test", secretAccessKey: "wrong"))
+        let error = await #expect(throws: StoreError.self) { _ = try await rig.open() }
+        #expect(error?.meansAbsence == true)
+        #expect(error?.summary.contains("SignatureDoesNotMatch") == true, "\(String(describing: error))")
+        #expect(error?.summary.contains("wrong") == false)
+    }
+
+    @Test func aClockThatIsOffIsSaidToBe() async throws {
+        let rig = try S3Rig(try S3Server.seaweed.get())
+        _ = try await rig.create()
+        rig.clock = ManualClock(at: Timestamp(microseconds: 1_369_353_600_000_000))
+        let error = await #expect(throws: StoreError.self) { _ = try await rig.open() }
+        #expect(error?.meansAbsence == true, "\(String(describing: error))")
+    }
+
+    @Test func aBucketThatIsNotThereIsSaidNotToBe() async throws {
+        let server = try S3Server.rclone.get()
+        let address = try S3Server.address("x", endpoint: "http://127.0.0.1:\(server.port)", bucket: "nothing")
+        let rig = try S3Rig(server, at: address)
+        for attempt in [rig.create, rig.open] {
+            let error = await #expect(throws: StoreError.self) { _ = try await attempt() }
+            #expect(error?.summary.contains("no bucket 'nothing'") == true, "\(String(describing: error))")
+        }
+    }
+
+    @Test func aPlaceThatIsTakenIsRefused() async throws {
+        let rig = try S3Rig(try S3Server.seaweed.get())
+        let store = try await rig.create()
+        await #expect(throws: StoreError.alreadyExists(store: "s3", object: .format)) { _ = try await rig.create() }
+        #expect(try await rig.open().id == store.id)
+        let other = try S3Rig(try S3Server.seaweed.get())
+        await #expect(throws: StoreError.self) { _ = try await other.open() }
+    }
+
+    // MARK: - What goes wrong on the way
+
+    @Test func whatAServerDoesLaterIsAskedAgain() async throws {
+        let rig = try S3Rig(try S3Server.seaweed.get())
+        _ = try await rig.create()
+        let proxy = try FaultyProxy(before: try S3Server.seaweed.get(), ["503", "503", "pass", "500", "pass"])
+        let (store, name) = (try rig.behind(proxy), try rig.name(1))
+        try await store.put(name, [1, 2, 3])
+        #expect(try await store.read(name, maximumBytes: 3) == [1, 2, 3])
+        #expect(try proxy.log() == ["PUT 503", "PUT 503", "PUT pass", "GET 500", "GET pass"])
+    }
+
+    @Test func aPutWhoseAnswerWasLostFindsItsOwnObject() async throws {
+        let rig = try S3Rig(try S3Server.seaweed.get())
+        _ = try await rig.create()
+        let proxy = try FaultyProxy(before: try S3Server.seaweed.get(), ["lose"])
+        let (store, name) = (try rig.behind(proxy), try rig.name(1))
+        try await store.put(name, [1, 2, 3])
+        #expect(try await store.read(name, maximumBytes: 3) == [1, 2, 3])
+        #expect(try proxy.log().prefix(2) == ["PUT lose", "PUT pass"])
+    }
+
+    @Test func aPutWhoseAnswerWasLostIsNotFooledByAnotherObject() async throws {
+        let rig = try S3Rig(try S3Server.seaweed.get())
+        let (direct, name) = (try await rig.create(), try rig.name(1))
+        try await direct.put(name, [9, 9, 9])
+        let proxy = try FaultyProxy(before: try S3Server.seaweed.get(), ["lose"])
+        let store = try rig.behind(proxy)
+        await #expect(throws: StoreError.alreadyExists(store: "s3", object: name)) {
+            try await store.put(name, [1, 2, 3])
+        }
+        #expect(try await direct.read(name, maximumBytes: 3) == [9, 9, 9])
+    }
+
+    @Test func aServerThatOnlySaysLaterIsAway() async throws {
+        let rig = try S3Rig(try S3Server.seaweed.get())
+        let proxy = try FaultyProxy(
+            before: try S3Server.seaweed.get(), Array(repeating: "503", count: 10))
+        let error = await #expect(throws: StoreError.self) {
+            try await rig.behind(proxy).put(rig.name(1), [1])
+        }
+        #expect(error?.meansAbsence == true)
+        #expect(error?.summary.contains("SlowDown") == true, "\(String(describing: error))")
+    }
+
+    @Test func anAnswerThatIsNoneIsNotBelieved() async throws {
+        let rig = try S3Rig(try S3Server.seaweed.get())
+        _ = try await rig.create()
+        let proxy = try FaultyProxy(before: try S3Server.seaweed.get(), ["garbage", "garbage"])
+        let store = try rig.behind(proxy)
+        await #expect(throws: StoreError.self) { _ = try await store.objects(.all, maximumCount: 10) }
+        await #expect(throws: StoreError.self) { _ = try await store.read(rig.name(1), range: 0..<1) }
+    }
+}
+
+private struct RealClock: WallClock {
+    func now() -> Timestamp { Timestamp(microseconds: Int64(Date().timeIntervalSince1970 * 1_000_000)) }
+}
+
+/// A place of a test's own in a bucket.
+private final class S3Rig {
+    private static let random = RandomSource.seeded(4)
+
+    let spool: TemporaryDirectory
+    private let address: S3Address
+    private let authority: String?
+    var credentials: S3Credentials
+    var clock: any WallClock = RealClock()
+    var partBytes = S3Store.partBytes
+
+    init(
+        _ server: S3Server, style: S3Address.Style = .path, authority: String? = nil, at address: S3Address? = nil
+    ) throws {
+        spool = try TemporaryDirectory()
+        self.authority = authority
+        credentials = try server.credentials()
+        self.address = try address ?? server.address("test-\(UUID().uuidString)", style: style)
+    }
+
+    private var setup: S3Store.Setup {
+        var settings = HTTPClient.Settings()
+        // A machine that runs all tests at once may keep the server from a handshake for long.
+        settings.connectTimeout = .seconds(100)
+        return S3Store.Setup(
+            access: S3Access(credentials: credentials, authority: authority), spool: spool.path,
+            retry: StoreRetry(
+                policy: RetryPolicy(maximumAttempts: 4, firstDelay: .milliseconds(1)), random: Self.random,
+                clock: ContinuousClock()),
+            clock: clock, settings: settings, partBytes: partBytes)
+    }
+
+    func create() async throws -> S3Store {
+        try await S3Store.create(at: address, name: "s3", setup, random: Self.random, now: clock.now())
+    }
+
+    func open() async throws -> S3Store { try await S3Store.open(at: address, name: "s3", setup) }
+
+    /// The same place, reached through a proxy; not looked at yet.
+    func behind(_ proxy: FaultyProxy) throws -> S3Store {
+        let address = try S3Server.address(address.prefix, endpoint: "http://127.0.0.1:\(proxy.port)")
+        let connection = try S3Connection(
+            store: "s3", address: address, access: S3Access(credentials: credentials), retry: setup.retry,
+            clock: clock, settings: setup.settings)
+        return S3Store(
+            name: "s3", id: StoreID(from: Self.random), connection: connection,
+            spool: try SpoolFolder(path: spool.path, storeName: "s3", random: Self.random), partBytes: partBytes)
+    }
+
+    func name(_ seed: UInt64) throws -> ObjectName {
+        let random = RandomSource.seeded(seed)
+        return .pack(try #require(PackID(bytes: random.bytes(32))), Generation(from: random))
+    }
+}
+
+/// Stands before a server and does something else with the first requests.
+private final class FaultyProxy {
+    let port: Int
+    private let process: ChildProcess
+    private let folder: TemporaryDirectory
+
+    /// - Parameter faults: for each of the first requests `pass`, a status, `lose` (the answer) or `garbage`.
+    init(before server: S3Server, _ faults: [String]) throws {
+        folder = try TemporaryDirectory()
+        process = try ChildProcess(
+            "python3", ["-c", Self.program, "\(server.port)", folder.file("log")] + faults, output: .reader)
+        let line = try process.readLine(within: .seconds(240)) ?? ""
+        port = try #require(Int(line), "the proxy said '\(line)'")
+    }
+
+    /// What came and what was done with it.
+    func log() throws -> [String] {
+        try String(contentsOfFile: folder.file("log"), encoding: .utf8).split(separator: "\n").map(String.init)
+    }
+
+    private static let program = """
+        import http.client, http.server, sys
+        upstream, log, faults = int(sys.argv[1]), open(sys.argv[2], "a", buffering=1), sys.argv[3:]
+        class Proxy(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            def serve(self):
+                fault = faults.pop(0) if faults else "pass"
+                log.write(f"{self.command} {fault}\\n")
+                body = self.rfile.read(int(self.headers.get("content-length", 0)))
+                if fault.isdigit():
+                    return self.answer(int(fault), {}, b"<Error><Code>SlowDown</Code><Message>later</Message></Error>")
+                if fault == "garbage":
+                    return self.answer(200, {}, b"<html>hello</html>")
+                there = http.client.HTTPConnection("127.0.0.1", upstream)
+                there.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+                for name, value in self.headers.items():
+                    there.putheader(name, value)
+                there.endheaders(body)
+                answer = there.getresponse()
+                content = answer.read()
+                if fault == "lose":
+                    self.close_connection = True
+                    return
+                headers = {k: v for k, v in answer.headers.items() if k.lower() not in ("date", "connection", "server")}
+                self.answer(answer.status, headers, content)
+            def answer(self, status, headers, content):
+                self.send_response(status)
+                for name, value in headers.items():
+                    if name.lower() not in ("content-length", "transfer-encoding"):
+                        self.send_header(name, value)
+                length = headers.get("Content-Length", len(content)) if self.command == "HEAD" else len(content)
+                self.send_header("content-length", str(length))
+                self.end_headers()
+                if self.command != "HEAD":
+                    self.wfile.write(content)
+            do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = serve
+            def log_message(self, *arguments): pass
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
+        print(server.server_address[1], flush=True)
+        server.serve_forever()
+        """
+}
