@@ -19,6 +19,9 @@ struct Rig: Sendable {
     let admin: AdminContext
     let place: CoordinatorDirectory
 
+    /// gc runs when it is told to: by itself it would run whenever half a minute of real time is over, beside a test
+    /// that moved the clock on.
+    ///
     /// - Parameter stores: so many folders in the rig's directory, `store1` and on; none for the coordinator's own.
     init(stores count: Int = 0, placement: String = "") async throws {
         directory = try TemporaryDirectory()
@@ -31,10 +34,9 @@ struct Rig: Sendable {
             stores: (1..<count + 1).map { [directory] in directory.file("store\($0)") }, clock: clock, random: .system
         ).run()
         admin = outcome.admin
-        if !placement.isEmpty {
-            let text = try String(contentsOfFile: place.settings, encoding: .utf8)
-            try PrivateFile.write(text + "placement: {\(placement)}\n", to: place.settings)
-        }
+        var text = try String(contentsOfFile: place.settings, encoding: .utf8) + "gc_every: never\n"
+        if !placement.isEmpty { text += "placement: {\(placement)}\n" }
+        try PrivateFile.write(text, to: place.settings)
     }
 
     private init(_ other: Rig, admin: AdminContext, place: CoordinatorDirectory) {
