@@ -280,10 +280,10 @@ extension Catalog {
         // The newest one counts.
         try database.run(
             "UPDATE alarm SET cleared_at = ? WHERE database = ? AND kind = ? AND cleared_at IS NULL",
-            [commit.receivedAt.microseconds, commit.database.blob, Alarm.replaced])
+            [commit.receivedAt.microseconds, commit.database.blob, AlarmKind.replaced.rawValue])
         try raise(
             Alarm(
-                kind: Alarm.replaced, node: commit.node, database: commit.database,
+                kind: .replaced, node: commit.node, database: commit.database,
                 summary: "the file of database '\(commit.databaseName)' was replaced: a new lineage began",
                 hint: "If nobody restored or replaced it, find out what did; the snapshots of before are kept.",
                 since: commit.receivedAt),
@@ -293,7 +293,7 @@ extension Catalog {
     static func raiseFork(_ commit: Commit, in database: GRDB.Database) throws {
         try raise(
             Alarm(
-                kind: "fork", node: commit.node, database: commit.database,
+                kind: .fork, node: commit.node, database: commit.database,
                 summary: "database '\(commit.databaseName)' has two histories: a lineage forked from "
                     + commit.forkedFrom,
                 hint: "Look for a second agent with this node's keys (a cloned machine); both histories are kept "

@@ -23,6 +23,12 @@ extension Catalog {
         package var unprotectedSince: Timestamp?
         package var capture = ""
         package var intervalMilliseconds: Int64 = 0
+        /// Its own objective; 0 where it has none.
+        package var freshnessMilliseconds: Int64 = 0
+        /// The release of SQLite that wrote the source last; 0 where it is not known.
+        package var writerVersion: UInt32 = 0
+        /// Another one after each change of the schema, and says nothing else; empty where it is not known.
+        package var schemaMark: [UInt8] = []
         package var reportedAt: Timestamp?
         /// Of those that are not marked.
         package var snapshotCount = 0
@@ -122,6 +128,8 @@ extension Catalog {
         database.unprotectedSince = row.optionalTime("unprotected_since")
         database.capture = row["capture"]
         database.intervalMilliseconds = row["interval_milliseconds"]
+        database.freshnessMilliseconds = row["freshness_milliseconds"]
+        database.writerVersion = UInt32(truncatingIfNeeded: row["writer_version"] as Int64)
         database.reportedAt = row.optionalTime("reported_at")
         database.snapshotCount = row["snapshot_count"]
         database.expiredCount = row["expired_count"]

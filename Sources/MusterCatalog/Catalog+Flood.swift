@@ -43,7 +43,7 @@ extension Catalog {
             let name: String = row["name"]
             try Self.raise(
                 Alarm(
-                    kind: "flood", node: try row.identifier("node"), database: id,
+                    kind: .flood, node: try row.identifier("node"), database: id,
                     summary: "database '\(name)' got \(flood.count) snapshots or more within \(flood.window.text), "
                         + "where its schedule is one each \(flood.interval.text)",
                     hint: "Find out who takes them; nothing of the database is given up until "

@@ -21,6 +21,8 @@ extension Catalog {
         package var agentVersion: String
         /// The node's clock minus ours.
         package var clockOffset: Duration?
+        /// Where the agent keeps its state; nil where it did not say.
+        package var freeBytes: UInt64?
         package var certificateExpiresAt: Timestamp?
         package var databaseCount: Int
         package var snapshotCount: Int
@@ -203,6 +205,8 @@ extension Catalog {
         node.reportedAt = row.optionalTime("reported_at")
         let offset: Int64? = row["clock_offset"]
         node.clockOffset = offset.map { .microseconds($0) }
+        let freeBytes: Int64? = row["free_bytes"]
+        node.freeBytes = freeBytes.map { UInt64(bitPattern: $0) }
         node.certificateExpiresAt = row.optionalTime("not_after")
         node.databaseCount = row["database_count"]
         let snapshots: Double = row["snapshot_count"]

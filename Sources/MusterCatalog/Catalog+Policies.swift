@@ -36,7 +36,7 @@ extension Catalog {
     }
 
     /// Alarms while which nothing of a database expires.
-    package static let freezingAlarms = ["flood", "size", "entropy", "fork"]
+    package static let freezingAlarms = AlarmKind.freezing.map(\.rawValue)
 
     /// A schedule that a node reports and that is shorter than those before counts only after so long.
     static let scheduleTrust = Duration.seconds(7 * 86_400)

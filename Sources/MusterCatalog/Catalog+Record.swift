@@ -5,10 +5,7 @@ package import MusterModel
 /// What happened: alarms that stand, and the audit.
 extension Catalog {
     package struct Alarm: Hashable, Sendable {
-        /// The kind of an alarm that tells of a moment, not of a state: it need not be cleared.
-        package static let replaced = "replaced"
-
-        package var kind: String
+        package var kind: AlarmKind
         package var node: NodeID?
         package var database: DatabaseID?
         package var summary: String
@@ -16,7 +13,7 @@ extension Catalog {
         package var since: Timestamp
 
         package init(
-            kind: String, node: NodeID?, database: DatabaseID?, summary: String, hint: String, since: Timestamp
+            kind: AlarmKind, node: NodeID?, database: DatabaseID?, summary: String, hint: String, since: Timestamp
         ) {
             (self.kind, self.node, self.database) = (kind, node, database)
             (self.summary, self.hint, self.since) = (summary, hint, since)
@@ -41,19 +38,23 @@ extension Catalog {
 
     /// Alarms that nobody cleared, newest first.
     ///
-    /// - Parameter newsSince: files that were replaced before are no news any more.
-    package func alarms(newsSince: Timestamp) async throws(CatalogError) -> [Alarm] {
+    /// What was news for its time is none any more.
+    package func alarms(now: Timestamp) async throws(CatalogError) -> [Alarm] {
         try await read { database in
-            try Row.fetchAll(
+            let arguments = AlarmKind.news.flatMap { kind, age -> [any DatabaseValueConvertible] in
+                [kind.rawValue, (now - age).microseconds]
+            }
+            return try Row.fetchAll(
                 database,
                 sql: """
-                    SELECT * FROM alarm WHERE cleared_at IS NULL AND (kind <> ? OR since >= ?)
-                    ORDER BY kind = ?, number DESC LIMIT 10000
-                    """, arguments: [Alarm.replaced, newsSince.microseconds, Alarm.replaced]
+                    SELECT * FROM alarm WHERE cleared_at IS NULL
+                        \(AlarmKind.news.map { _ in "AND (kind <> ? OR since >= ?)" }.joined(separator: " "))
+                    ORDER BY number DESC LIMIT 10000
+                    """, arguments: StatementArguments(arguments)
             )
             .map { row in
                 Alarm(
-                    kind: row["kind"], node: try row.optionalIdentifier("node"),
+                    kind: try row.word("kind"), node: try row.optionalIdentifier("node"),
                     database: try row.optionalIdentifier("database"), summary: row["summary"], hint: row["hint"],
                     since: row.time("since"))
             }
@@ -63,13 +64,13 @@ extension Catalog {
     /// Clears the alarms of one kind that stand for a database.
     ///
     /// - Returns: how many.
-    package func clearAlarms(_ kind: String, of id: DatabaseID, now: Timestamp) async throws(CatalogError) -> Int {
+    package func clearAlarms(_ kind: AlarmKind, of id: DatabaseID, now: Timestamp) async throws(CatalogError) -> Int {
         try await write { database in
             try database.run(
                 "UPDATE alarm SET cleared_at = ? WHERE database = ? AND kind = ? AND cleared_at IS NULL",
-                [now.microseconds, id.blob, kind])
+                [now.microseconds, id.blob, kind.rawValue])
             let count = database.changesCount
-            if count > 0, kind == "flood" { try Self.acceptSchedule(of: id, in: database) }
+            if count > 0, kind == .flood { try Self.acceptSchedule(of: id, in: database) }
             return count
         }
     }
@@ -144,13 +145,13 @@ extension Catalog {
         if let id = alarm.database {
             try database.execute(
                 sql: "UPDATE alarm SET summary = ?, hint = ? WHERE database = ? AND kind = ? AND cleared_at IS NULL",
-                arguments: [alarm.summary, alarm.hint, id.blob, alarm.kind])
+                arguments: [alarm.summary, alarm.hint, id.blob, alarm.kind.rawValue])
             guard database.changesCount == 0 else { return }
         }
         try database.execute(
             sql: "INSERT INTO alarm(kind, node, database, summary, hint, since) VALUES (?, ?, ?, ?, ?, ?)",
             arguments: [
-                alarm.kind, alarm.node?.blob, alarm.database?.blob, alarm.summary, alarm.hint,
+                alarm.kind.rawValue, alarm.node?.blob, alarm.database?.blob, alarm.summary, alarm.hint,
                 alarm.since.microseconds,
             ])
     }

@@ -89,7 +89,7 @@ extension Catalog {
         _ kind: Replication.Kind, _ subject: Int64, in store: Int64, now: Timestamp, _ database: GRDB.Database
     ) throws {
         try database.run(
-            "INSERT INTO replication(store, kind, subject, due_at) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            "INSERT INTO replication(store, kind, subject, due_at, wanted_at) VALUES (?1, ?2, ?3, ?4, ?4) ON CONFLICT DO NOTHING",
             [store, kind.rawValue, subject, now.microseconds])
     }
 

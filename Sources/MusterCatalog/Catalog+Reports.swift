@@ -1,3 +1,4 @@
+import Foundation
 import GRDB
 package import MusterModel
 
@@ -8,6 +9,8 @@ extension Catalog {
         /// The node's clock minus ours.
         package var clockOffset: Duration
         package var databases: [Database]
+        /// On the disk of the agent's state; nil where it did not say.
+        package var freeBytes: UInt64?
         /// Only with a delta.
         package var removed: [DatabaseID]
         /// True: what is not in `databases` and was reported before is protected no longer.
@@ -45,9 +48,14 @@ extension Catalog {
         try await write { database in
             try database.run(
                 """
-                UPDATE node SET last_contact_at = ?1, reported_at = ?1, agent_version = ?2, clock_offset = ?3
+                UPDATE node SET last_contact_at = ?1, reported_at = ?1, agent_version = ?2, clock_offset = ?3,
+                    free_bytes = ?5
                 WHERE id = ?4
-                """, [now.microseconds, report.agentVersion, report.clockOffset.microseconds, node.blob])
+                """,
+                [
+                    now.microseconds, report.agentVersion, report.clockOffset.microseconds, node.blob,
+                    report.freeBytes.map { Int64(clamping: $0) },
+                ])
             for id in report.removed {
                 try database.run(
                     "UPDATE database SET state = ? WHERE id = ? AND node = ?", [Self.removedState, id.blob, node.blob])
@@ -75,22 +83,49 @@ extension Catalog {
         _ entry: Database, of node: NodeID, now: Timestamp, in database: GRDB.Database
     ) throws -> Bool {
         guard try claim(entry.id, named: entry.name, by: node, in: database) else { return false }
+        try tellOfSchema(entry, of: node, now: now, in: database)
         let unprotectedSince = entry.unprotectedSince?.microseconds
         try database.run(
             """
             UPDATE database SET name = ?, path = ?, schedule = ?, state = ?, error_summary = ?, error_hint = ?,
                 attempted_at = ?, changed = ?, change_counter = ?, receipt_change_counter = ?,
                 unprotected_since = CASE WHEN unprotected_since < ? THEN unprotected_since ELSE ? END,
-                capture = ?, reported_at = ?, \(Self.slotInterval)
+                capture = ?, reported_at = ?, freshness_milliseconds = ?, writer_version = ?,
+                \(Self.slotInterval)
             WHERE id = ?
             """,
             [
                 entry.name, entry.path, entry.schedule, entry.state, entry.errorSummary, entry.errorHint,
                 entry.attemptedAt?.microseconds, entry.hasChanged, Int64(bitPattern: entry.changeCounter),
                 Int64(bitPattern: entry.receiptChangeCounter), unprotectedSince, unprotectedSince, entry.capture,
-                now.microseconds, entry.intervalMilliseconds, entry.intervalMilliseconds, entry.intervalMilliseconds,
+                now.microseconds, entry.freshnessMilliseconds, Int64(entry.writerVersion),
+                entry.intervalMilliseconds, entry.intervalMilliseconds, entry.intervalMilliseconds,
                 now.microseconds, entry.id.blob,
             ])
         return true
+    }
+
+    /// A mark tells nothing but whether it is the one from before; one that is not known changes nothing.
+    private static func tellOfSchema(
+        _ entry: Database, of node: NodeID, now: Timestamp, in database: GRDB.Database
+    ) throws {
+        guard !entry.schemaMark.isEmpty else { return }
+        let known: Data? = try database.value("SELECT schema_mark FROM database WHERE id = ?", [entry.id.blob])
+        let mark = Data(entry.schemaMark)
+        guard known != mark else { return }
+        try database.run("UPDATE database SET schema_mark = ? WHERE id = ?", [mark, entry.id.blob])
+        guard known != nil else { return }
+        // Each change is news anew.
+        try database.run(
+            "UPDATE alarm SET cleared_at = ? WHERE database = ? AND kind = ? AND cleared_at IS NULL",
+            [now.microseconds, entry.id.blob, AlarmKind.schema.rawValue])
+        try raise(
+            Alarm(
+                kind: .schema, node: node, database: entry.id,
+                summary: "the schema of database '\(entry.name)' has changed",
+                hint: "After a migration that is as it should be: 'muster alarm clear schema', or it ends in a week. "
+                    + "If nobody changed it, 'muster snapshot diff' shows what did.",
+                since: now),
+            in: database)
     }
 }

@@ -80,6 +80,16 @@ extension Catalog {
         }
     }
 
+    /// Since when the copy is wanted that has been missing for the longest.
+    package func oldestWant(inStore number: Int64) async throws(CatalogError) -> Timestamp? {
+        try await read { database in
+            let since: Int64? = try database.value(Self.oldestWantQuery, [number])
+            return since.map(Timestamp.init(microseconds:))
+        }
+    }
+
+    static let oldestWantQuery = "SELECT min(wanted_at) FROM replication WHERE store = ?"
+
     static let standingQuery = """
         SELECT (SELECT count(*) FROM (SELECT 1 FROM pack_replica WHERE store = ?1 AND state <> 'present' LIMIT ?2))
             + (SELECT count(*) FROM (SELECT 1 FROM manifest_replica WHERE store = ?1

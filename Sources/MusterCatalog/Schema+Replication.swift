@@ -23,10 +23,12 @@ extension Schema {
             kind TEXT NOT NULL CHECK (kind IN ('keys', 'pack', 'snapshot')),
             subject INTEGER NOT NULL,
             due_at INTEGER NOT NULL,
+            wanted_at INTEGER NOT NULL,
             attempts INTEGER NOT NULL DEFAULT 0,
             reason TEXT NOT NULL DEFAULT '',
             UNIQUE (store, kind, subject)) STRICT;
         CREATE INDEX replication_due ON replication(store, kind, due_at);
+        CREATE INDEX replication_by_age ON replication(store, wanted_at);
         CREATE INDEX replication_failing ON replication(store) WHERE reason <> '';
 
         CREATE TABLE discarded_object(

@@ -34,7 +34,8 @@ enum Schema {
             last_contact_at INTEGER,
             reported_at INTEGER,
             agent_version TEXT NOT NULL,
-            clock_offset INTEGER) STRICT;
+            clock_offset INTEGER,
+            free_bytes INTEGER) STRICT;
 
         CREATE TABLE certificate(
             fingerprint BLOB NOT NULL PRIMARY KEY CHECK (length(fingerprint) = 32),
@@ -81,6 +82,9 @@ enum Schema {
             interval_milliseconds INTEGER NOT NULL DEFAULT 0,
             slot_interval_milliseconds INTEGER NOT NULL DEFAULT 0,
             interval_shortened_at INTEGER,
+            freshness_milliseconds INTEGER NOT NULL DEFAULT 0,
+            writer_version INTEGER NOT NULL DEFAULT 0,
+            schema_mark BLOB,
             reported_at INTEGER,
             snapshot_count INTEGER NOT NULL DEFAULT 0,
             expired_count INTEGER NOT NULL DEFAULT 0,

@@ -42,6 +42,8 @@ struct Coordinator: Sendable {
     let random: RandomSource
     let logger: Logger
     let startedAt: Timestamp
+    /// When the listeners' certificate runs out.
+    let serverCertificateEnd: Timestamp?
     let opening: StoreOpening
 
     let callers: CallerLookup
@@ -85,13 +87,14 @@ struct Coordinator: Sendable {
         catalog: Catalog, stores: StoreSet, authority: Authority, receiptKey: SigningKey,
         recoveryKeys: [RecoveryPublicKey], epoch: UInt64, settings: CoordinatorSettings, clock: any WallClock,
         random: RandomSource, logger: Logger, opening: StoreOpening, settingsText: String, catalogCopy: String,
-        rebuiltAt: Timestamp?
+        rebuiltAt: Timestamp?, serverCertificateEnd: Timestamp? = nil
     ) {
         (self.catalog, self.stores, self.authority) = (catalog, stores, authority)
         (self.receiptKey, self.recoveryKeys, self.settings) = (receiptKey, recoveryKeys, settings)
         (self.epoch, self.settingsText, self.catalogCopy) = (epoch, settingsText, catalogCopy)
         (self.clock, self.random, self.logger) = (clock, random, logger)
         startedAt = clock.now()
+        self.serverCertificateEnd = serverCertificateEnd
         self.opening = opening
         callers = CallerLookup(catalog: catalog, clock: clock, rebuiltAt: rebuiltAt)
         copyPace = CopyPace(bytesPerSecond: settings.replicationMiBPerSecond << 20, clock: clock)

@@ -70,7 +70,8 @@ package struct CoordinatorService: Service {
             epoch: try await Self.number(PinnedSetting.epoch, in: catalog).map { UInt64($0) } ?? Coordinator.firstEpoch,
             settings: settings, clock: clock, random: random, logger: logger, opening: opening,
             settingsText: settingsText, catalogCopy: directory.catalogCopy,
-            rebuiltAt: try await Self.number(PinnedSetting.rebuiltAt, in: catalog).map(Timestamp.init(microseconds:)))
+            rebuiltAt: try await Self.number(PinnedSetting.rebuiltAt, in: catalog).map(Timestamp.init(microseconds:)),
+            serverCertificateEnd: server.notAfter)
         if try await coordinator.mayWrite() {
             try await coordinator.completeReceipts()
             await coordinator.keepChangeSoon()

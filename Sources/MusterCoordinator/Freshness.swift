@@ -7,8 +7,7 @@ import MusterModel
 /// In all other cases it is the age of the newest receipt's capture. So an agent that is stuck, dead or cut off
 /// never looks healthy: what it last said gets old.
 struct Freshness {
-    /// How long after its first unprotected change a database may go without a receipt: so often its interval, and the
-    /// tolerance.
+    /// Without an objective a database may go without a receipt for so often its interval.
     private static let intervals = 3
 
     private let database: Catalog.Database
@@ -26,6 +25,12 @@ struct Freshness {
         return max(reported, whole.at)
     }
 
+    /// How long its changes may go without a receipt.
+    private var objective: Duration {
+        database.freshnessMilliseconds > 0
+            ? .milliseconds(database.freshnessMilliseconds) : node.objective ?? database.interval * Self.intervals
+    }
+
     /// nil where there is no snapshot.
     var recoveryPoint: Duration? {
         guard let received = database.newestReceivedAt, let created = database.newestCreatedAt else { return nil }
@@ -37,7 +42,7 @@ struct Freshness {
     /// Since when, where its changes are without a receipt for longer than its schedule explains.
     var stuckSince: Timestamp? {
         guard isProtected, database.capture != "paused", let since = database.unprotectedSince else { return nil }
-        let patience = database.interval * Self.intervals + node.tolerance
+        let patience = objective + node.tolerance
         return now + node.clockOffset - since > patience ? since : nil
     }
 
@@ -64,6 +69,8 @@ struct NodeSilence {
     let clockOffset: Duration
     /// For what may be late without a reason to worry.
     let tolerance: Duration
+    /// The fleet's, for databases that have none of their own; nil for what their schedules explain.
+    let objective: Duration?
     private let node: Catalog.Node
     private let startedAt: Timestamp
     private let now: Timestamp
@@ -71,9 +78,9 @@ struct NodeSilence {
     /// - Parameter startedAt: of this coordinator, before which nobody could reach it.
     init(
         _ node: Catalog.Node, _ standing: ReportBook.Standing?, startedAt: Timestamp, tolerance: Duration,
-        now: Timestamp
+        objective: Duration? = nil, now: Timestamp
     ) {
-        self.tolerance = tolerance
+        (self.tolerance, self.objective) = (tolerance, objective)
         (self.node, self.standing, self.startedAt, self.now) = (node, standing, startedAt, now)
         clockOffset = node.clockOffset ?? .zero
     }

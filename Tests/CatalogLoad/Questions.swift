@@ -42,7 +42,7 @@ struct Questions {
         try await ask("all databases") { try await catalog.databases().count }
         try await ask("all nodes") { try await catalog.nodes().count }
         try await ask("totals") { try await catalog.totals().snapshots }
-        try await ask("alarms") { try await catalog.alarms(newsSince: now).count }
+        try await ask("alarms") { try await catalog.alarms(now: now).count }
         try await ask("damaged databases") { try await catalog.damagedDatabases().count }
         try await ask("failed snapshots") { try await catalog.failedSnapshots(limit: 100).count }
         try await ask("lost packs") { try await catalog.lostPacks(limit: 100).count }

@@ -33,7 +33,8 @@ extension EndToEnd {
                 try await eventually("a healthy fleet") {
                     let ages = try await fleet.json("status")["databases"].list.map(\.["rpo_seconds"])
                     guard ages == [.number(0)] else { return false }
-                    return try await check().status == 0
+                    let outcome = try await check()
+                    return outcome.status == 0 && outcome.output.hasPrefix("MUSTER OK: 1 nodes, 1 databases, no alarm")
                 }
             }
 
@@ -54,6 +55,8 @@ extension EndToEnd {
                 #expect(outcome.status == 1)
                 #expect(outcome.output.split(separator: "\n").count == 1, "\(outcome.output)")
                 #expect(outcome.output.contains("berlin"), "\(outcome.output)")
+                let figures = #/^MUSTER (CRITICAL|WARNING): \d.* \| nodes=1 databases=1 .* rpo_max=\d+s\n*$/#
+                #expect(outcome.output.contains(figures), "\(outcome.output)")
                 #expect(try await fleet.run("status").status == 0, "only --check tells by its exit status")
             }
 

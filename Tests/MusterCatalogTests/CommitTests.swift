@@ -118,7 +118,7 @@ struct CommitTests {
         var branch = try fixture.commit(node, database: trunk.database)
         branch.forkedFrom = "the trunk"
         for commit in [trunk, branch] { #expect(try await fixture.catalog.commit(commit) == .committed) }
-        #expect(try await fixture.catalog.alarms(newsSince: Timestamp(microseconds: 0)).map(\.kind) == ["fork"])
+        #expect(try await fixture.catalog.alarms(now: Timestamp(microseconds: 0)).map(\.kind) == [.fork])
         let database = try #require(try await fixture.catalog.database(trunk.database))
         #expect(database.isForked && database.lineageCount == 2 && database.snapshotCount == 2)
     }

@@ -135,8 +135,8 @@ struct RetentionTests {
         #expect(try await history.live() == [3])
     }
 
-    @Test(arguments: Catalog.freezingAlarms)
-    mutating func anAlarmFreezesItsDatabaseUntilItIsCleared(kind: String) async throws {
+    @Test(arguments: AlarmKind.freezing)
+    mutating func anAlarmFreezesItsDatabaseUntilItIsCleared(kind: AlarmKind) async throws {
         try await grow(4)
         try await history.setPolicy(.fleet, ["keep-last": "1"])
         let verdict = try await history.verdict()
@@ -148,7 +148,7 @@ struct RetentionTests {
         }
         #expect(try await history.mark(verdict) == 0)
         let frozen = try await history.verdict()
-        #expect(frozen.alarm == kind && frozen.decisions.allSatisfy { $0.isKept })
+        #expect(frozen.alarm == kind.rawValue && frozen.decisions.allSatisfy { $0.isKept })
         #expect(try await history.apply() == 0)
         #expect(try await forget(0) == .frozen)
         #expect(try await fixture.catalog.clearAlarms(kind, of: database, now: now) == 1)
@@ -259,7 +259,7 @@ struct RetentionTests {
         let later = try await history.verdict()
         #expect(later.alarm == "flood" && later.flood == nil, "the alarm stands when the flood is over")
         #expect(
-            try await fixture.catalog.clearAlarms("flood", of: history.database, now: fixture.clock.now()) == 1)
+            try await fixture.catalog.clearAlarms(.flood, of: history.database, now: fixture.clock.now()) == 1)
         #expect(try await history.apply() == 35, "the schedule is each second now, and each counts")
     }
 

@@ -122,7 +122,7 @@ struct VerdictTests {
             branch.forkedFrom = "fork \(number)"
             #expect(try await fixture.catalog.commit(branch) == .committed)
         }
-        let alarms = try await fixture.catalog.alarms(newsSince: Timestamp(microseconds: 0))
+        let alarms = try await fixture.catalog.alarms(now: Timestamp(microseconds: 0))
         #expect(alarms.count == 1 && alarms.first?.summary.hasSuffix("fork 3") == true)
     }
 

@@ -285,55 +285,121 @@ package nonisolated struct Muster_V1_ReportRequest: Sendable {
   /// The longest time until the next report, changes or not.
   package var periodMilliseconds: UInt64 = 0
 
+  /// On the disk of the agent's state directory; 0 where it is not known.
+  package var freeBytes: UInt64 = 0
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
 }
 
-package nonisolated struct Muster_V1_DatabaseReport: Sendable {
+package nonisolated struct Muster_V1_DatabaseReport: @unchecked Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
-  package var databaseID: String = String()
+  package var databaseID: String {
+    get {_storage._databaseID}
+    set {_uniqueStorage()._databaseID = newValue}
+  }
 
-  package var name: String = String()
+  package var name: String {
+    get {_storage._name}
+    set {_uniqueStorage()._name = newValue}
+  }
 
-  package var path: String = String()
+  package var path: String {
+    get {_storage._path}
+    set {_uniqueStorage()._path = newValue}
+  }
 
   /// For example "every 5m".
-  package var schedule: String = String()
+  package var schedule: String {
+    get {_storage._schedule}
+    set {_uniqueStorage()._schedule = newValue}
+  }
 
   /// "ok", "waiting", "failing" or "unsupported".
-  package var state: String = String()
+  package var state: String {
+    get {_storage._state}
+    set {_uniqueStorage()._state = newValue}
+  }
 
-  package var errorSummary: String = String()
+  package var errorSummary: String {
+    get {_storage._errorSummary}
+    set {_uniqueStorage()._errorSummary = newValue}
+  }
 
-  package var errorHint: String = String()
+  package var errorHint: String {
+    get {_storage._errorHint}
+    set {_uniqueStorage()._errorHint = newValue}
+  }
 
-  package var attemptedAt: String = String()
+  package var attemptedAt: String {
+    get {_storage._attemptedAt}
+    set {_uniqueStorage()._attemptedAt = newValue}
+  }
 
   /// True if the source changed after the newest receipt's capture, and where that is not known.
-  package var changedSinceReceipt: Bool = false
+  package var changedSinceReceipt: Bool {
+    get {_storage._changedSinceReceipt}
+    set {_uniqueStorage()._changedSinceReceipt = newValue}
+  }
 
   /// A number that is another one after every change of the source, and the one of the state that the newest
   /// receipt covers. Only whether they are equal counts; 0 where it is not known.
-  package var changeCounter: UInt64 = 0
+  package var changeCounter: UInt64 {
+    get {_storage._changeCounter}
+    set {_uniqueStorage()._changeCounter = newValue}
+  }
 
-  package var receiptChangeCounter: UInt64 = 0
+  package var receiptChangeCounter: UInt64 {
+    get {_storage._receiptChangeCounter}
+    set {_uniqueStorage()._receiptChangeCounter = newValue}
+  }
 
   /// By the node's clock: since when the source has changes that no receipt covers; "" if it has none.
-  package var unprotectedSince: String = String()
+  package var unprotectedSince: String {
+    get {_storage._unprotectedSince}
+    set {_uniqueStorage()._unprotectedSince = newValue}
+  }
 
   /// How changes are seen: "followed", "scanned", "pinned", "parked" or "paused"; "" where it is not known yet.
-  package var capture: String = String()
+  package var capture: String {
+    get {_storage._capture}
+    set {_uniqueStorage()._capture = newValue}
+  }
 
   /// The longest time between two snapshots that the schedule wants while the source changes.
-  package var intervalMilliseconds: UInt64 = 0
+  package var intervalMilliseconds: UInt64 {
+    get {_storage._intervalMilliseconds}
+    set {_uniqueStorage()._intervalMilliseconds = newValue}
+  }
+
+  /// The release of SQLite that wrote the source last, as its header says (3051003 for 3.51.3); 0 where it is not known.
+  package var writerVersion: UInt32 {
+    get {_storage._writerVersion}
+    set {_uniqueStorage()._writerVersion = newValue}
+  }
+
+  /// 16 bytes of HMAC-SHA256 under a key of the scope over the hash of the newest snapshot's schema: another one after
+  /// each change of the schema, and nothing else can be told from it. Empty where it is not known.
+  package var schemaMark: Data {
+    get {_storage._schemaMark}
+    set {_uniqueStorage()._schemaMark = newValue}
+  }
+
+  /// How long its changes may go without a receipt; 0 where the database has no objective of its own.
+  package var freshnessMilliseconds: UInt64 {
+    get {_storage._freshnessMilliseconds}
+    set {_uniqueStorage()._freshnessMilliseconds = newValue}
+  }
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
+
+  fileprivate var _storage = _StorageClass.defaultInstance
 }
 
 package nonisolated struct Muster_V1_ReportResponse: Sendable {
@@ -1423,13 +1489,13 @@ package nonisolated struct Muster_V1_SnapshotOutcome: Sendable {
   package init() {}
 }
 
-/// POST /v1/alarms/clear: a person has looked at it. Only alarms that retention waits for can be cleared.
+/// POST /v1/alarms/clear: a person has looked at it. Only alarms that retention waits for can be cleared, and news.
 package nonisolated struct Muster_V1_AlarmClearRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
-  /// "fork", "flood", "size" or "entropy".
+  /// "fork", "flood", "size", "entropy", "replaced" or "schema".
   package var kind: String = String()
 
   package var node: String = String()
@@ -1789,7 +1855,7 @@ package nonisolated struct Muster_V1_Alarm: Sendable {
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
-  /// "fork", "flood", "failing", "silent", "stuck", "damaged", "clock".
+  /// One of those in the runbook's table of alarms.
   package var kind: String = String()
 
   package var node: String = String()
@@ -1801,6 +1867,14 @@ package nonisolated struct Muster_V1_Alarm: Sendable {
   package var hint: String = String()
 
   package var since: String = String()
+
+  /// "critical", "warning" or "info".
+  package var severity: String = String()
+
+  package var store: String = String()
+
+  /// Of a kind that has too many to tell one by one: how many more this one stands for; 0 otherwise.
+  package var more: UInt64 = 0
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -2297,7 +2371,7 @@ nonisolated extension Muster_V1_CommitResponse: SwiftProtobuf.Message, SwiftProt
 
 nonisolated extension Muster_V1_ReportRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".ReportRequest"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}agent_version\0\u{1}clock\0\u{1}databases\0\u{3}is_delta\0\u{1}removed\0\u{1}life\0\u{3}report_number\0\u{3}period_milliseconds\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}agent_version\0\u{1}clock\0\u{1}databases\0\u{3}is_delta\0\u{1}removed\0\u{1}life\0\u{3}report_number\0\u{3}period_milliseconds\0\u{3}free_bytes\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2313,6 +2387,7 @@ nonisolated extension Muster_V1_ReportRequest: SwiftProtobuf.Message, SwiftProto
       case 6: try { try decoder.decodeSingularStringField(value: &self.life) }()
       case 7: try { try decoder.decodeSingularUInt64Field(value: &self.reportNumber) }()
       case 8: try { try decoder.decodeSingularUInt64Field(value: &self.periodMilliseconds) }()
+      case 9: try { try decoder.decodeSingularUInt64Field(value: &self.freeBytes) }()
       default: break
       }
     }
@@ -2343,6 +2418,9 @@ nonisolated extension Muster_V1_ReportRequest: SwiftProtobuf.Message, SwiftProto
     if self.periodMilliseconds != 0 {
       try visitor.visitSingularUInt64Field(value: self.periodMilliseconds, fieldNumber: 8)
     }
+    if self.freeBytes != 0 {
+      try visitor.visitSingularUInt64Field(value: self.freeBytes, fieldNumber: 9)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -2355,6 +2433,7 @@ nonisolated extension Muster_V1_ReportRequest: SwiftProtobuf.Message, SwiftProto
     if lhs.life != rhs.life {return false}
     if lhs.reportNumber != rhs.reportNumber {return false}
     if lhs.periodMilliseconds != rhs.periodMilliseconds {return false}
+    if lhs.freeBytes != rhs.freeBytes {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -2362,94 +2441,177 @@ nonisolated extension Muster_V1_ReportRequest: SwiftProtobuf.Message, SwiftProto
 
 nonisolated extension Muster_V1_DatabaseReport: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".DatabaseReport"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}database_id\0\u{1}name\0\u{1}path\0\u{1}schedule\0\u{1}state\0\u{3}error_summary\0\u{3}error_hint\0\u{3}attempted_at\0\u{3}changed_since_receipt\0\u{3}change_counter\0\u{3}receipt_change_counter\0\u{3}unprotected_since\0\u{1}capture\0\u{3}interval_milliseconds\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}database_id\0\u{1}name\0\u{1}path\0\u{1}schedule\0\u{1}state\0\u{3}error_summary\0\u{3}error_hint\0\u{3}attempted_at\0\u{3}changed_since_receipt\0\u{3}change_counter\0\u{3}receipt_change_counter\0\u{3}unprotected_since\0\u{1}capture\0\u{3}interval_milliseconds\0\u{3}writer_version\0\u{3}schema_mark\0\u{3}freshness_milliseconds\0")
+
+  fileprivate class _StorageClass {
+    var _databaseID: String = String()
+    var _name: String = String()
+    var _path: String = String()
+    var _schedule: String = String()
+    var _state: String = String()
+    var _errorSummary: String = String()
+    var _errorHint: String = String()
+    var _attemptedAt: String = String()
+    var _changedSinceReceipt: Bool = false
+    var _changeCounter: UInt64 = 0
+    var _receiptChangeCounter: UInt64 = 0
+    var _unprotectedSince: String = String()
+    var _capture: String = String()
+    var _intervalMilliseconds: UInt64 = 0
+    var _writerVersion: UInt32 = 0
+    var _schemaMark: Data = Data()
+    var _freshnessMilliseconds: UInt64 = 0
+
+      // This property is used as the initial default value for new instances of the type.
+      // The type itself is protecting the reference to its storage via CoW semantics.
+      // This will force a copy to be made of this reference when the first mutation occurs;
+      // hence, it is safe to mark this as `nonisolated(unsafe)`.
+      static nonisolated(unsafe) let defaultInstance = _StorageClass()
+
+    private init() {}
+
+    init(copying source: _StorageClass) {
+      _databaseID = source._databaseID
+      _name = source._name
+      _path = source._path
+      _schedule = source._schedule
+      _state = source._state
+      _errorSummary = source._errorSummary
+      _errorHint = source._errorHint
+      _attemptedAt = source._attemptedAt
+      _changedSinceReceipt = source._changedSinceReceipt
+      _changeCounter = source._changeCounter
+      _receiptChangeCounter = source._receiptChangeCounter
+      _unprotectedSince = source._unprotectedSince
+      _capture = source._capture
+      _intervalMilliseconds = source._intervalMilliseconds
+      _writerVersion = source._writerVersion
+      _schemaMark = source._schemaMark
+      _freshnessMilliseconds = source._freshnessMilliseconds
+    }
+  }
+
+  fileprivate mutating func _uniqueStorage() -> _StorageClass {
+    if !isKnownUniquelyReferenced(&_storage) {
+      _storage = _StorageClass(copying: _storage)
+    }
+    return _storage
+  }
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
-    while let fieldNumber = try decoder.nextFieldNumber() {
-      // The use of inline closures is to circumvent an issue where the compiler
-      // allocates stack space for every case branch when no optimizations are
-      // enabled. https://github.com/apple/swift-protobuf/issues/1034
-      switch fieldNumber {
-      case 1: try { try decoder.decodeSingularStringField(value: &self.databaseID) }()
-      case 2: try { try decoder.decodeSingularStringField(value: &self.name) }()
-      case 3: try { try decoder.decodeSingularStringField(value: &self.path) }()
-      case 4: try { try decoder.decodeSingularStringField(value: &self.schedule) }()
-      case 5: try { try decoder.decodeSingularStringField(value: &self.state) }()
-      case 6: try { try decoder.decodeSingularStringField(value: &self.errorSummary) }()
-      case 7: try { try decoder.decodeSingularStringField(value: &self.errorHint) }()
-      case 8: try { try decoder.decodeSingularStringField(value: &self.attemptedAt) }()
-      case 9: try { try decoder.decodeSingularBoolField(value: &self.changedSinceReceipt) }()
-      case 10: try { try decoder.decodeSingularUInt64Field(value: &self.changeCounter) }()
-      case 11: try { try decoder.decodeSingularUInt64Field(value: &self.receiptChangeCounter) }()
-      case 12: try { try decoder.decodeSingularStringField(value: &self.unprotectedSince) }()
-      case 13: try { try decoder.decodeSingularStringField(value: &self.capture) }()
-      case 14: try { try decoder.decodeSingularUInt64Field(value: &self.intervalMilliseconds) }()
-      default: break
+    _ = _uniqueStorage()
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      while let fieldNumber = try decoder.nextFieldNumber() {
+        // The use of inline closures is to circumvent an issue where the compiler
+        // allocates stack space for every case branch when no optimizations are
+        // enabled. https://github.com/apple/swift-protobuf/issues/1034
+        switch fieldNumber {
+        case 1: try { try decoder.decodeSingularStringField(value: &_storage._databaseID) }()
+        case 2: try { try decoder.decodeSingularStringField(value: &_storage._name) }()
+        case 3: try { try decoder.decodeSingularStringField(value: &_storage._path) }()
+        case 4: try { try decoder.decodeSingularStringField(value: &_storage._schedule) }()
+        case 5: try { try decoder.decodeSingularStringField(value: &_storage._state) }()
+        case 6: try { try decoder.decodeSingularStringField(value: &_storage._errorSummary) }()
+        case 7: try { try decoder.decodeSingularStringField(value: &_storage._errorHint) }()
+        case 8: try { try decoder.decodeSingularStringField(value: &_storage._attemptedAt) }()
+        case 9: try { try decoder.decodeSingularBoolField(value: &_storage._changedSinceReceipt) }()
+        case 10: try { try decoder.decodeSingularUInt64Field(value: &_storage._changeCounter) }()
+        case 11: try { try decoder.decodeSingularUInt64Field(value: &_storage._receiptChangeCounter) }()
+        case 12: try { try decoder.decodeSingularStringField(value: &_storage._unprotectedSince) }()
+        case 13: try { try decoder.decodeSingularStringField(value: &_storage._capture) }()
+        case 14: try { try decoder.decodeSingularUInt64Field(value: &_storage._intervalMilliseconds) }()
+        case 15: try { try decoder.decodeSingularUInt32Field(value: &_storage._writerVersion) }()
+        case 16: try { try decoder.decodeSingularBytesField(value: &_storage._schemaMark) }()
+        case 17: try { try decoder.decodeSingularUInt64Field(value: &_storage._freshnessMilliseconds) }()
+        default: break
+        }
       }
     }
   }
 
   package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
-    if !self.databaseID.isEmpty {
-      try visitor.visitSingularStringField(value: self.databaseID, fieldNumber: 1)
-    }
-    if !self.name.isEmpty {
-      try visitor.visitSingularStringField(value: self.name, fieldNumber: 2)
-    }
-    if !self.path.isEmpty {
-      try visitor.visitSingularStringField(value: self.path, fieldNumber: 3)
-    }
-    if !self.schedule.isEmpty {
-      try visitor.visitSingularStringField(value: self.schedule, fieldNumber: 4)
-    }
-    if !self.state.isEmpty {
-      try visitor.visitSingularStringField(value: self.state, fieldNumber: 5)
-    }
-    if !self.errorSummary.isEmpty {
-      try visitor.visitSingularStringField(value: self.errorSummary, fieldNumber: 6)
-    }
-    if !self.errorHint.isEmpty {
-      try visitor.visitSingularStringField(value: self.errorHint, fieldNumber: 7)
-    }
-    if !self.attemptedAt.isEmpty {
-      try visitor.visitSingularStringField(value: self.attemptedAt, fieldNumber: 8)
-    }
-    if self.changedSinceReceipt != false {
-      try visitor.visitSingularBoolField(value: self.changedSinceReceipt, fieldNumber: 9)
-    }
-    if self.changeCounter != 0 {
-      try visitor.visitSingularUInt64Field(value: self.changeCounter, fieldNumber: 10)
-    }
-    if self.receiptChangeCounter != 0 {
-      try visitor.visitSingularUInt64Field(value: self.receiptChangeCounter, fieldNumber: 11)
-    }
-    if !self.unprotectedSince.isEmpty {
-      try visitor.visitSingularStringField(value: self.unprotectedSince, fieldNumber: 12)
-    }
-    if !self.capture.isEmpty {
-      try visitor.visitSingularStringField(value: self.capture, fieldNumber: 13)
-    }
-    if self.intervalMilliseconds != 0 {
-      try visitor.visitSingularUInt64Field(value: self.intervalMilliseconds, fieldNumber: 14)
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      if !_storage._databaseID.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._databaseID, fieldNumber: 1)
+      }
+      if !_storage._name.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._name, fieldNumber: 2)
+      }
+      if !_storage._path.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._path, fieldNumber: 3)
+      }
+      if !_storage._schedule.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._schedule, fieldNumber: 4)
+      }
+      if !_storage._state.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._state, fieldNumber: 5)
+      }
+      if !_storage._errorSummary.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._errorSummary, fieldNumber: 6)
+      }
+      if !_storage._errorHint.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._errorHint, fieldNumber: 7)
+      }
+      if !_storage._attemptedAt.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._attemptedAt, fieldNumber: 8)
+      }
+      if _storage._changedSinceReceipt != false {
+        try visitor.visitSingularBoolField(value: _storage._changedSinceReceipt, fieldNumber: 9)
+      }
+      if _storage._changeCounter != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._changeCounter, fieldNumber: 10)
+      }
+      if _storage._receiptChangeCounter != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._receiptChangeCounter, fieldNumber: 11)
+      }
+      if !_storage._unprotectedSince.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._unprotectedSince, fieldNumber: 12)
+      }
+      if !_storage._capture.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._capture, fieldNumber: 13)
+      }
+      if _storage._intervalMilliseconds != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._intervalMilliseconds, fieldNumber: 14)
+      }
+      if _storage._writerVersion != 0 {
+        try visitor.visitSingularUInt32Field(value: _storage._writerVersion, fieldNumber: 15)
+      }
+      if !_storage._schemaMark.isEmpty {
+        try visitor.visitSingularBytesField(value: _storage._schemaMark, fieldNumber: 16)
+      }
+      if _storage._freshnessMilliseconds != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._freshnessMilliseconds, fieldNumber: 17)
+      }
     }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Muster_V1_DatabaseReport, rhs: Muster_V1_DatabaseReport) -> Bool {
-    if lhs.databaseID != rhs.databaseID {return false}
-    if lhs.name != rhs.name {return false}
-    if lhs.path != rhs.path {return false}
-    if lhs.schedule != rhs.schedule {return false}
-    if lhs.state != rhs.state {return false}
-    if lhs.errorSummary != rhs.errorSummary {return false}
-    if lhs.errorHint != rhs.errorHint {return false}
-    if lhs.attemptedAt != rhs.attemptedAt {return false}
-    if lhs.changedSinceReceipt != rhs.changedSinceReceipt {return false}
-    if lhs.changeCounter != rhs.changeCounter {return false}
-    if lhs.receiptChangeCounter != rhs.receiptChangeCounter {return false}
-    if lhs.unprotectedSince != rhs.unprotectedSince {return false}
-    if lhs.capture != rhs.capture {return false}
-    if lhs.intervalMilliseconds != rhs.intervalMilliseconds {return false}
+    if lhs._storage !== rhs._storage {
+      let storagesAreEqual: Bool = withExtendedLifetime((lhs._storage, rhs._storage)) { (_args: (_StorageClass, _StorageClass)) in
+        let _storage = _args.0
+        let rhs_storage = _args.1
+        if _storage._databaseID != rhs_storage._databaseID {return false}
+        if _storage._name != rhs_storage._name {return false}
+        if _storage._path != rhs_storage._path {return false}
+        if _storage._schedule != rhs_storage._schedule {return false}
+        if _storage._state != rhs_storage._state {return false}
+        if _storage._errorSummary != rhs_storage._errorSummary {return false}
+        if _storage._errorHint != rhs_storage._errorHint {return false}
+        if _storage._attemptedAt != rhs_storage._attemptedAt {return false}
+        if _storage._changedSinceReceipt != rhs_storage._changedSinceReceipt {return false}
+        if _storage._changeCounter != rhs_storage._changeCounter {return false}
+        if _storage._receiptChangeCounter != rhs_storage._receiptChangeCounter {return false}
+        if _storage._unprotectedSince != rhs_storage._unprotectedSince {return false}
+        if _storage._capture != rhs_storage._capture {return false}
+        if _storage._intervalMilliseconds != rhs_storage._intervalMilliseconds {return false}
+        if _storage._writerVersion != rhs_storage._writerVersion {return false}
+        if _storage._schemaMark != rhs_storage._schemaMark {return false}
+        if _storage._freshnessMilliseconds != rhs_storage._freshnessMilliseconds {return false}
+        return true
+      }
+      if !storagesAreEqual {return false}
+    }
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -5400,7 +5562,7 @@ nonisolated extension Muster_V1_StoreChangeRequest: SwiftProtobuf.Message, Swift
 
 nonisolated extension Muster_V1_Alarm: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Alarm"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}kind\0\u{1}node\0\u{1}database\0\u{1}summary\0\u{1}hint\0\u{1}since\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}kind\0\u{1}node\0\u{1}database\0\u{1}summary\0\u{1}hint\0\u{1}since\0\u{1}severity\0\u{1}store\0\u{1}more\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -5414,6 +5576,9 @@ nonisolated extension Muster_V1_Alarm: SwiftProtobuf.Message, SwiftProtobuf._Mes
       case 4: try { try decoder.decodeSingularStringField(value: &self.summary) }()
       case 5: try { try decoder.decodeSingularStringField(value: &self.hint) }()
       case 6: try { try decoder.decodeSingularStringField(value: &self.since) }()
+      case 7: try { try decoder.decodeSingularStringField(value: &self.severity) }()
+      case 8: try { try decoder.decodeSingularStringField(value: &self.store) }()
+      case 9: try { try decoder.decodeSingularUInt64Field(value: &self.more) }()
       default: break
       }
     }
@@ -5438,6 +5603,15 @@ nonisolated extension Muster_V1_Alarm: SwiftProtobuf.Message, SwiftProtobuf._Mes
     if !self.since.isEmpty {
       try visitor.visitSingularStringField(value: self.since, fieldNumber: 6)
     }
+    if !self.severity.isEmpty {
+      try visitor.visitSingularStringField(value: self.severity, fieldNumber: 7)
+    }
+    if !self.store.isEmpty {
+      try visitor.visitSingularStringField(value: self.store, fieldNumber: 8)
+    }
+    if self.more != 0 {
+      try visitor.visitSingularUInt64Field(value: self.more, fieldNumber: 9)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -5448,6 +5622,9 @@ nonisolated extension Muster_V1_Alarm: SwiftProtobuf.Message, SwiftProtobuf._Mes
     if lhs.summary != rhs.summary {return false}
     if lhs.hint != rhs.hint {return false}
     if lhs.since != rhs.since {return false}
+    if lhs.severity != rhs.severity {return false}
+    if lhs.store != rhs.store {return false}
+    if lhs.more != rhs.more {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -28,6 +28,7 @@ package struct Authority: Sendable {
     package var certificatePEM: String {
         get throws { try certificate.serializeAsPEM().pemString }
     }
+    var notAfter: Timestamp { Timestamp(certificate.notValidAfter) }
     var keyPEM: String { key.pemRepresentation }
     /// What is sealed to the recovery key.
     var keyBytes: [UInt8] { Array(key.rawRepresentation) }

@@ -27,5 +27,5 @@ struct NodeClaim: Sendable {
 }
 
 extension Timestamp {
-    fileprivate init(_ date: Date) { self.init(microseconds: Int64(date.timeIntervalSince1970 * 1_000_000)) }
+    init(_ date: Date) { self.init(microseconds: Int64(date.timeIntervalSince1970 * 1_000_000)) }
 }

@@ -13,6 +13,9 @@ struct ServerIdentity: Sendable {
     let certificatePEM: String
     let keyPEM: String
 
+    /// nil where the certificate cannot be read, and so no listener starts with it.
+    var notAfter: Timestamp? { (try? Certificate(pemEncoded: certificatePEM)).map { Timestamp($0.notValidAfter) } }
+
     /// Reads the pair in the directory, or makes a new one where it runs out, or names changed.
     static func current(
         in directory: CoordinatorDirectory, settings: CoordinatorSettings, authority: Authority,

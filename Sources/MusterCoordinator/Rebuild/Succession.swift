@@ -86,24 +86,25 @@ extension Coordinator {
     }
 
     /// Alarms of a coordinator that was succeeded, or that was rebuilt without all of its stores.
-    func successionAlarms() async throws -> [Catalog.Alarm] {
+    func successionAlarms() async throws -> [FleetAlarm] {
         let unscanned = try await unscannedStores().map { name in
-            Catalog.Alarm(
-                kind: "unscanned", node: nil, database: nil,
-                summary: "store '\(name)' did not answer when this coordinator was rebuilt: what is in it is not known",
+            FleetAlarm(
+                .unscanned,
+                "store '\(name)' did not answer when this coordinator was rebuilt: what is in it is not known",
                 hint: "Bring it back and rebuild once more with all stores, or give it up with "
                     + "'muster store place \(name) lost'.",
-                since: startedAt)
+                since: startedAt
+            ).of(store: name)
         }
         return unscanned + (successionAlarm.map { [$0] } ?? [])
     }
 
     /// The alarm of a coordinator that was succeeded.
-    private var successionAlarm: Catalog.Alarm? {
+    private var successionAlarm: FleetAlarm? {
         guard let successor = succession.successor else { return nil }
-        return Catalog.Alarm(
-            kind: "superseded", node: nil, database: nil,
-            summary: "a coordinator of epoch \(successor) has taken over the stores: this one, of epoch \(epoch), "
+        return FleetAlarm(
+            .superseded,
+            "a coordinator of epoch \(successor) has taken over the stores: this one, of epoch \(epoch), "
                 + "only reads",
             hint: "Stop this one, and let its address lead to the coordinator that was rebuilt.",
             since: succession.since ?? startedAt)

@@ -36,11 +36,11 @@ extension Coordinator {
     }
 
     /// What a person should know of the last run.
-    func collectionAlarms() async throws -> [Catalog.Alarm] {
+    func collectionAlarms() async throws -> [FleetAlarm] {
         guard let run = try await lastCollectionRun(), !run.stopped.isEmpty else { return [] }
         return [
-            Catalog.Alarm(
-                kind: "gc", node: nil, database: nil, summary: "gc stopped itself: \(run.stopped)",
+            FleetAlarm(
+                .gc, "gc stopped itself: \(run.stopped)",
                 hint: "Look at 'muster retention show' and 'muster gc run --dry-run'; if that much is meant to go, "
                     + "'muster gc run --even-if-much'.",
                 since: Timestamp(run.startedAt) ?? startedAt)

@@ -62,12 +62,11 @@ extension Coordinator {
 
     func clearAlarms(_ call: Call) async throws -> Response {
         let request: Muster_V1_AlarmClearRequest = try await call.message()
-        guard Catalog.freezingAlarms.contains(request.kind) else {
+        guard let kind = AlarmKind(rawValue: request.kind), AlarmKind.clearable.contains(kind) else {
+            let clearable = AlarmKind.clearable.map(\.rawValue).joined(separator: ", ")
             throw Refusal.invalid(
                 "alarm '\(request.kind.prefix(40))' cannot be cleared",
-                hint:
-                    "Only \(Catalog.freezingAlarms.joined(separator: ", ")) wait for a person; others end by themselves."
-            )
+                hint: "Only \(clearable) can be; others end with their cause.")
         }
         let node = request.node.isEmpty ? nil : try await node(request.node, for: call.caller).id
         let found = try await databases(named: request.database, of: node)
@@ -77,7 +76,7 @@ extension Coordinator {
                 "\(found.count) databases have the name '\(request.database)'", hint: "Name the node too, or the id.")
         }
         var answer = Muster_V1_AlarmCleared()
-        answer.count = UInt32(try await catalog.clearAlarms(request.kind, of: database.id, now: clock.now()))
+        answer.count = UInt32(try await catalog.clearAlarms(kind, of: database.id, now: clock.now()))
         guard answer.count > 0 else {
             throw Refusal.notFound("alarm '\(request.kind)' of database '\(database.name)'")
         }

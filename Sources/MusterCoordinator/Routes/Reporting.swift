@@ -10,6 +10,8 @@ extension Coordinator {
     private static let states: Set<String> = ["ok", "waiting", "failing", "unsupported", "paused"]
     private static let captures: Set<String> = ["", "followed", "scanned", "pinned", "parked", "paused"]
     private static let longestInterval: Int64 = 31 * 86_400_000
+    private static let longestObjective: Int64 = 366 * 86_400_000
+    private static let schemaMarkBytes = 16
     private static let periods: ClosedRange<Int64> = 1000...600_000
     private static let usualPeriod: Int64 = 30_000
 
@@ -42,6 +44,7 @@ extension Coordinator {
         var report = Catalog.Report(
             agentVersion: request.agentVersion.cut(64), clockOffset: nodeClock - now,
             databases: try request.databases.map { try Self.database($0, of: node) }, isWhole: !request.isDelta)
+        report.freeBytes = request.freeBytes > 0 ? request.freeBytes : nil
         report.removed = try request.removed.map { text in
             guard let id = DatabaseID(text) else { throw Refusal.malformed("'removed' holds no id of a database") }
             return id
@@ -93,6 +96,12 @@ extension Coordinator {
         database.unprotectedSince = Timestamp(report.unprotectedSince)
         database.capture = report.capture
         database.intervalMilliseconds = Int64(clamping: report.intervalMilliseconds).clamped(to: 0...longestInterval)
+        database.freshnessMilliseconds = Int64(clamping: report.freshnessMilliseconds).clamped(to: 0...longestObjective)
+        database.writerVersion = report.writerVersion
+        guard [0, schemaMarkBytes].contains(report.schemaMark.count) else {
+            throw Refusal.malformed("a schema mark has \(schemaMarkBytes) bytes")
+        }
+        database.schemaMark = [UInt8](report.schemaMark)
         return database
     }
 }

@@ -63,6 +63,9 @@ package struct CoordinatorSettings: Hashable, Sendable {
     /// How often the catalog is backed up into the stores; nil for never.
     package var catalogBackupEvery: Duration? = .seconds(3600)
     package var scrub = Scrub()
+    /// How long a database may go with changes and without a receipt; nil for what its schedule explains.
+    package var freshness: Duration?
+    package var alarms = Alarms()
     /// How often gc gives up what no snapshot needs; nil for never, but by a person.
     package var collectionEvery: Duration? = .seconds(3600)
     /// How long what gc condemned stays before it is given up.
@@ -137,6 +140,8 @@ package struct CoordinatorSettings: Hashable, Sendable {
                     throw .badSettings(reason: "'gc_grace_seconds' must be a number from 0 to 31536000")
                 }
                 collectionGrace = .seconds(seconds)
+            case "freshness": freshness = try Self.span(value, "freshness")
+            case "alarms": alarms = try Alarms(value)
             case "retention_every": retentionEvery = try Self.period(value, "retention_every")
             default: throw .badSettings(reason: "unknown key '\(key.string ?? "?")'")
             }
@@ -149,7 +154,7 @@ package struct CoordinatorSettings: Hashable, Sendable {
         (advertise, names, limits) = (settings.advertise, settings.names, settings.limits)
         (placement, replicationMiBPerSecond) = (settings.placement, settings.replicationMiBPerSecond)
         (retentionEvery, catalogBackupEvery) = (settings.retentionEvery, settings.catalogBackupEvery)
-        scrub = settings.scrub
+        (scrub, freshness, alarms) = (settings.scrub, settings.freshness, settings.alarms)
         (collectionEvery, collectionGrace) = (settings.collectionEvery, settings.collectionGrace)
     }
 

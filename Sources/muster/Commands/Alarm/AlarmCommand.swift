@@ -3,8 +3,23 @@ import MusterAPI
 
 struct AlarmCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "alarm", abstract: "Clear alarms that wait for a person.",
-        discussion: "'muster status' shows the alarms that stand.", subcommands: [AlarmClear.self])
+        commandName: "alarm", abstract: "List alarms, and clear those that wait for a person.",
+        subcommands: [AlarmList.self, AlarmClear.self])
+}
+
+struct AlarmList: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "list", abstract: "List the alarms that stand, the worst first.",
+        discussion: """
+            Of each kind at most 50 are listed one by one; one more row says how many others there are. Exit status: 0,
+            whether there are any or not; 'muster status --check' tells by its exit status.
+            """)
+
+    @OptionGroup var admin: AdminOptions
+
+    func run() async throws {
+        try admin.format.show(try await admin.coordinator().status().alarms.map(AlarmRow.init))
+    }
 }
 
 struct AlarmClear: AsyncParsableCommand {
@@ -13,9 +28,11 @@ struct AlarmClear: AsyncParsableCommand {
         discussion: """
             While a fork, flood, size or entropy alarm stands, nothing of its database is given up. Clear it only when
             its cause is found: from then on the policies decide about both branches of a fork.
+
+            What is only news (replaced, schema) can be cleared too, and ends by itself after a while.
             """)
 
-    @Argument(help: "fork, flood, size or entropy.")
+    @Argument(help: "fork, flood, size, entropy, replaced or schema.")
     var kind: String
 
     @Option(help: "The database, by name or id.")

@@ -76,27 +76,16 @@ struct NodeExamination {
                     .warning, what, "its writers wait while a snapshot reads it",
                     hint: "Let the application set PRAGMA journal_mode=WAL if it can."))
         }
-        if let version = inventory.lastWriterVersion, Self.hasWALResetBug(version), inventory.journalMode == "wal" {
+        if let version = inventory.lastWriterVersion.map(SQLiteRelease.init), version.hasWALResetBug,
+            inventory.journalMode == "wal"
+        {
             findings.append(
                 DoctorFinding(
                     .warning, what,
-                    "last written by SQLite \(Self.text(ofVersion: version)), which can corrupt a WAL database",
+                    "last written by SQLite \(version), which can corrupt a WAL database",
                     hint: "Update the application's SQLite to 3.51.3 or later (sqlite.org/wal.html, the WAL-reset bug)."
                 ))
         }
         return findings
-    }
-
-    /// 3.7.0 to 3.51.2, but for the fixed 3.44.6 and 3.50.7 (sqlite.org/wal.html#walresetbug).
-    static func hasWALResetBug(_ version: UInt32) -> Bool {
-        switch version {
-        case 3_044_006..<3_045_000, 3_050_007..<3_051_000: false
-        case 3_007_000...3_051_002: true
-        default: false
-        }
-    }
-
-    private static func text(ofVersion version: UInt32) -> String {
-        "\(version / 1_000_000).\(version / 1000 % 1000).\(version % 1000)"
     }
 }

@@ -8,9 +8,11 @@ struct StatusCommand: AsyncParsableCommand {
             RPO is what would be lost if a node were lost now: 0 only where its agent says so in a recent report, else
             the age of the newest snapshot that has a receipt.
 
-            With --check it prints one line, as a monitor wants it, unless JSON is asked for.
+            With --check it prints one line, as a monitor wants it, unless JSON is asked for: the state, what is wrong
+            first, and after '|' figures in the form that Nagios plugins use.
 
-            Exit status: 0; with --check 1 if there is an alarm, or a store that is not well.
+            Exit status: 0; with --check 1 if an alarm stands that is critical or a warning. Monitors that tell the
+            two apart by 1 and 2 can go by the first word after MUSTER.
             """)
 
     @Flag(help: "Exit with 1 if there is anything to look at.")
@@ -32,10 +34,10 @@ struct StatusCommand: AsyncParsableCommand {
         let alarms = status.alarms.map(AlarmRow.init)
         let stores = status.stores.map(StoreRow.init)
         let databases = status.databases.map(DatabaseRow.init)
+        let summary = StatusSummary(status)
         if check, admin.format == .table {
-            let troubles = troubles(alarms, stores)
-            Console.result(line(troubles, status))
-            if !troubles.isEmpty { throw Outcome.failed }
+            Console.result(summary.line)
+            if summary.fails { throw Outcome.failed }
             return
         }
         try admin.format.show(
@@ -51,23 +53,7 @@ struct StatusCommand: AsyncParsableCommand {
         if admin.format == .table {
             try showTables(databases: databases, stores: stores, alarms: alarms)
         }
-        if check, !troubles(alarms, stores).isEmpty { throw Outcome.failed }
-    }
-
-    private func troubles(_ alarms: [AlarmRow], _ stores: [StoreRow]) -> [String] {
-        stores.filter { $0.state != "ok" }.map { "store \($0.name): \($0.state)" }
-            + alarms.map { alarm in
-                "\(alarm.kind) \([alarm.node, alarm.database].filter { !$0.isEmpty }.joined(separator: "/")): \(alarm.summary)"
-            }
-    }
-
-    /// Whatever is in it, it stays one line.
-    private func line(_ troubles: [String], _ status: Muster_V1_Status) -> String {
-        guard let first = troubles.first else {
-            return "ok: \(status.nodeCount) nodes, \(status.databaseCount) databases, no alarms"
-        }
-        let line = troubles.count == 1 ? first : "\(troubles.count) alarms, the first: \(first)"
-        return line.split(whereSeparator: \.isNewline).joined(separator: " ")
+        if check, summary.fails { throw Outcome.failed }
     }
 
     private func showTables(databases: [DatabaseRow], stores: [StoreRow], alarms: [AlarmRow]) throws {
@@ -100,16 +86,4 @@ struct StoreRow: Row {
 
     /// A store that cannot say how much is left has no figure.
     static func room(_ freeBytes: UInt64) -> String { freeBytes == .max ? "any" : Quantity.bytes(freeBytes) }
-}
-
-struct AlarmRow: Row {
-    static let columns = ["alarm", "node", "database", "what", "hint"]
-    let kind, node, database, summary, hint, since: String
-
-    init(_ alarm: Muster_V1_Alarm) {
-        (kind, node, database) = (alarm.kind, alarm.node, alarm.database)
-        (summary, hint, since) = (alarm.summary, alarm.hint, alarm.since)
-    }
-
-    var cells: [String] { [kind, node, database, summary, hint] }
 }

@@ -1,0 +1,92 @@
+import MusterCatalog
+import MusterModel
+
+/// What is wrong with nodes, and with certificates.
+extension Coordinator {
+    private static let clockTolerance = Duration.seconds(300)
+    /// A node's certificate is renewed at half its life; a quarter later somebody should look why it was not.
+    private static let nodeCertificateMargin = Authority.nodeLifetime / 4
+    /// The server's is replaced at the next start.
+    private static let serverCertificateMargin = Duration.seconds(60 * 86_400)
+    private static let authorityMargin = Duration.seconds(365 * 86_400)
+    private static let lastDays = Duration.seconds(7 * 86_400)
+
+    func alarms(of node: Catalog.Node, in scene: FleetScene) -> [FleetAlarm] {
+        var alarms: [FleetAlarm] = []
+        if let since = scene.silences[node.id]?.since {
+            alarms.append(
+                FleetAlarm(
+                    .silent, "node '\(node.name)' has not reported since \(since)",
+                    hint: "Check that its agent runs and reaches the coordinator.", since: since))
+        } else if let end = node.certificateExpiresAt, end - scene.now < Self.nodeCertificateMargin {
+            // A silent node renews when it is back.
+            alarms.append(
+                FleetAlarm(
+                    .certificate, severity: Self.severity(of: end, now: scene.now),
+                    "the certificate of node '\(node.name)' runs out at \(end) and was not renewed",
+                    hint: "Look at the log of its agent: it renews by itself at half the certificate's life."))
+        }
+        if let offset = node.clockOffset, abs(offset.microseconds) > Self.clockTolerance.microseconds {
+            alarms.append(
+                FleetAlarm(
+                    .clock, "the clock of node '\(node.name)' is \(Int(offset.inSeconds)) seconds off",
+                    hint: "Set the node's clock; capture times are wrong, receipt times are not."))
+        }
+        if let free = node.freeBytes, let severity = settings.alarms.severity(ofFreeBytes: free) {
+            alarms.append(
+                FleetAlarm(
+                    .disk, severity: severity,
+                    "the state directory of node '\(node.name)' has \(free.mebibytes) MiB left",
+                    hint: "Make room on the node, or make 'cache_bytes' in its agent.yaml smaller."))
+        }
+        return alarms.map { $0.of(node) }
+    }
+
+    /// Those of the coordinator itself.
+    func ownCertificateAlarms(now: Timestamp) -> [FleetAlarm] {
+        var alarms: [FleetAlarm] = []
+        if let end = serverCertificateEnd, end - now < Self.serverCertificateMargin {
+            alarms.append(
+                FleetAlarm(
+                    .certificate, severity: Self.severity(of: end, now: now),
+                    "the coordinator's certificate runs out at \(end)",
+                    hint: "Restart the coordinator: it makes a new one when it starts."
+                ).of(store: "server"))
+        }
+        let end = authority.notAfter
+        if end - now < Self.authorityMargin {
+            alarms.append(
+                FleetAlarm(
+                    .certificate, severity: Self.severity(of: end, now: now),
+                    "the fleet's certificate authority runs out at \(end)",
+                    hint: "Plan a rebuild of the coordinator with a new authority, and let the nodes join it."
+                ).of(store: "authority"))
+        }
+        return alarms
+    }
+
+    private static func severity(of end: Timestamp, now: Timestamp) -> AlarmSeverity {
+        end - now < lastDays ? .critical : .warning
+    }
+
+    /// One for each node, not one for each database: an old library is in all programs of a machine.
+    static func writerAlarms(in scene: FleetScene) -> [FleetAlarm] {
+        var hits: [NodeID: (count: Int, release: SQLiteRelease)] = [:]
+        for database in scene.databases where database.state != Catalog.removedState {
+            let release = SQLiteRelease(database.writerVersion)
+            guard release.hasWALResetBug else { continue }
+            let hit = hits[database.node] ?? (0, release)
+            hits[database.node] = (hit.count + 1, min(hit.release, release))
+        }
+        return scene.nodes.filter { $0.state == .active }.compactMap { node -> FleetAlarm? in
+            guard let hit = hits[node.id] else { return nil }
+            return FleetAlarm(
+                .walReset,
+                "\(hit.count) database\(hit.count == 1 ? "" : "s") of node '\(node.name)' "
+                    + "\(hit.count == 1 ? "was" : "were") last written by SQLite \(hit.release)"
+                    + "\(hit.count == 1 ? "" : " or another release") with the WAL-reset bug",
+                hint: "Update the application's SQLite to 3.51.3 or later (sqlite.org/wal.html, the WAL-reset bug)."
+            ).of(node)
+        }
+    }
+}

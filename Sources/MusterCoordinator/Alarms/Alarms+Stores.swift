@@ -1,0 +1,66 @@
+import MusterAPI
+import MusterCatalog
+import MusterModel
+import MusterStore
+
+/// What is wrong with the stores, and with the disk of the coordinator itself.
+extension Coordinator {
+    func storeAlarms(_ stores: [Muster_V1_StoreStatus], now: Timestamp) async throws -> [FleetAlarm] {
+        var alarms = stores.flatMap { storeAlarms($0) }
+        for store in self.stores.all {
+            guard let since = try await catalog.oldestWant(inStore: store.number),
+                now - since > settings.alarms.debtAfter
+            else { continue }
+            let count = stores.first { $0.name == store.name }?.wantedCopies ?? 1
+            alarms.append(
+                FleetAlarm(
+                    .debt,
+                    "store '\(store.name)' lacks \(count) cop\(count == 1 ? "y" : "ies"), the oldest since \(since)",
+                    hint: "Look at 'muster store list' for what is in the way; copies go on by themselves.",
+                    since: since
+                ).of(store: store.name))
+        }
+        if let free = await ownFreeBytes(), let severity = settings.alarms.severity(ofFreeBytes: free) {
+            alarms.append(
+                FleetAlarm(
+                    .disk, severity: severity, "the coordinator's directory has \(free.mebibytes) MiB left",
+                    hint: "Make room: without any no snapshot is acknowledged."))
+        }
+        return alarms
+    }
+
+    private func storeAlarms(_ store: Muster_V1_StoreStatus) -> [FleetAlarm] {
+        guard store.state == "ok" else {
+            return [
+                FleetAlarm(
+                    .store, "store '\(store.name)' is not well: \(store.state)",
+                    hint: "Bring it back, or replace it: 'muster store list' shows what it keeps."
+                ).of(store: store.name)
+            ]
+        }
+        guard let severity = settings.alarms.severity(ofFreeBytes: store.freeBytes) else { return [] }
+        return [
+            FleetAlarm(
+                .disk, severity: severity, "store '\(store.name)' has \(store.freeBytes.mebibytes) MiB left",
+                hint: "Make room, shorten the retention, or add a store with 'muster store add'."
+            ).of(store: store.name)
+        ]
+    }
+
+    /// Of the directory that holds the catalog; nil where the kernel does not tell.
+    func ownFreeBytes() async -> UInt64? {
+        // A disk that cannot be asked shows itself in every write to the catalog.
+        try? await hashing.run { [catalogCopy] in try FreeSpace.bytes(besideFile: catalogCopy) }
+    }
+}
+
+extension CoordinatorSettings.Alarms {
+    func severity(ofFreeBytes free: UInt64) -> AlarmSeverity? {
+        let least = UInt64(diskFreeMiB) << 20
+        return free >= least ? nil : free >= least / 4 ? .warning : .critical
+    }
+}
+
+extension UInt64 {
+    var mebibytes: UInt64 { self >> 20 }
+}

@@ -1,0 +1,197 @@
+import Foundation
+import MusterAPI
+import MusterCatalog
+import MusterFormat
+import MusterModel
+import MusterTestSupport
+import Testing
+
+@testable import MusterCoordinator
+
+@Suite("Alarms")
+struct AlarmTests {
+    private static func alarms(_ server: Server) async throws -> [Muster_V1_Alarm] {
+        let status: Muster_V1_Status = try await server.asAdmin.get(.admin, "/v1/status")
+        return status.alarms
+    }
+
+    private static func kinds(_ server: Server) async throws -> [String] { try await alarms(server).map(\.kind) }
+
+    private static func report(
+        _ node: TestNode, _ server: Server, freeBytes: UInt64 = 0,
+        _ change: (inout Muster_V1_DatabaseReport) -> Void = { _ in }
+    ) async throws {
+        var database = Muster_V1_DatabaseReport()
+        (database.databaseID, database.name, database.state) = (node.database.description, "app", "ok")
+        database.intervalMilliseconds = 1000
+        change(&database)
+        var request = Muster_V1_ReportRequest()
+        (request.clock, request.databases) = (server.rig.clock.now().description, [database])
+        request.freeBytes = freeBytes
+        let _: Muster_V1_ReportResponse = try await server.peer(node).post(.agent, "/v1/report", request)
+    }
+
+    @Test func tenThousandTroublesMakeAShortList() {
+        let alarms = (0..<10_000).map { index in
+            var database = Catalog.Database(
+                id: DatabaseID(from: .seeded(UInt64(index))), node: NodeID(from: .seeded(1)), nodeName: "alpha",
+                name: "db\(index)")
+            database.path = "/"
+            return FleetAlarm(
+                .failing, "no \(index)", hint: "Look.", since: Timestamp(microseconds: Int64(10_000 - index))
+            ).of(database)
+        }
+        let news = FleetAlarm(.walReset, "old", hint: "Update.")
+        let bounded = FleetAlarm.bounded([news] + alarms)
+        #expect(bounded.count == FleetAlarm.mostOfAKind + 2)
+        #expect(bounded[0].database == "db9999", "the oldest first")
+        let sum = bounded[FleetAlarm.mostOfAKind]
+        #expect(sum.more == 9950 && sum.summary.hasPrefix("and 9,950 more") && sum.severity == .critical)
+        #expect(bounded.last == news, "what is worse comes first")
+        #expect(FleetAlarm.counts(bounded) == [.failing: 10_000, .walReset: 1])
+        #expect(Set(bounded.map(\.key)).count == bounded.count)
+    }
+
+    @Test func anObjectiveOfItsOwnCountsBeforeTheFleets() async throws {
+        let rig = try await Rig()
+        try rig.addSettings("freshness: 5m\n")
+        try await rig.serve { server in
+            let node = try await server.makeNode()
+            let begin = server.rig.clock.now()
+            func late(objective: UInt64) async throws -> [String] {
+                try await Self.report(node, server) {
+                    $0.unprotectedSince = begin.description
+                    $0.freshnessMilliseconds = objective
+                }
+                return try await Self.kinds(server)
+            }
+            // Both wait for the tolerance of a minute besides.
+            server.rig.clock.advance(by: .seconds(4 * 60))
+            #expect(try await late(objective: 0).isEmpty, "the schedule alone would explain 3 seconds")
+            #expect(try await late(objective: 60_000) == ["stuck"])
+            server.rig.clock.advance(by: .seconds(3 * 60))
+            #expect(try await late(objective: 0) == ["stuck"])
+            #expect(try await late(objective: 3_600_000).isEmpty)
+        }
+    }
+
+    @Test func aChangedSchemaIsNewsForAWeek() async throws {
+        try await Rig.serve { server in
+            let node = try await server.makeNode()
+            func kinds(mark: UInt8?) async throws -> [String] {
+                try await Self.report(node, server) {
+                    $0.schemaMark = mark.map { .init(repeating: $0, count: 16) } ?? .init()
+                }
+                return try await Self.kinds(server)
+            }
+            #expect(try await kinds(mark: 1).isEmpty, "the first one is no change")
+            #expect(try await kinds(mark: nil).isEmpty)
+            #expect(try await kinds(mark: 1).isEmpty)
+            #expect(try await kinds(mark: 2) == ["schema"])
+            let alarm = try #require(try await Self.alarms(server).first)
+            #expect(alarm.severity == "info" && alarm.database == "app" && alarm.node == "alpha")
+            server.rig.clock.advance(by: .seconds(8 * 86_400))
+            #expect(try await kinds(mark: 2).isEmpty)
+            #expect(try await kinds(mark: 3) == ["schema"])
+            var clear = Muster_V1_AlarmClearRequest()
+            (clear.kind, clear.database) = ("schema", "app")
+            let cleared: Muster_V1_AlarmCleared = try await server.asAdmin.post(.admin, "/v1/alarms/clear", clear)
+            #expect(cleared.count == 1)
+            #expect(try await kinds(mark: 3).isEmpty)
+        }
+    }
+
+    @Test func anOldLibraryIsToldOncePerNode() async throws {
+        try await Rig.serve { server in
+            let (alpha, beta) = (try await server.makeNode("alpha"), try await server.makeNode("beta"))
+            try await Self.report(alpha, server) { $0.writerVersion = 3_045_001 }
+            try await Self.report(beta, server) { $0.writerVersion = 3_051_003 }
+            let alarms = try await Self.alarms(server)
+            #expect(alarms.map(\.kind) == ["wal_reset"] && alarms.map(\.node) == ["alpha"])
+            #expect(alarms.map(\.severity) == ["info"] && alarms[0].summary.contains("SQLite 3.45.1"))
+        }
+    }
+
+    @Test(arguments: [
+        (3_006_023 as UInt32, false), (3_007_000, true), (3_044_005, true), (3_044_006, false), (3_045_000, true),
+        (3_050_006, true), (3_050_007, false), (3_051_002, true), (3_051_003, false), (0, false),
+    ])
+    func theReleasesWithTheBugAreThoseThatSQLiteNames(number: UInt32, hasBug: Bool) {
+        #expect(SQLiteRelease(number).hasWALResetBug == hasBug)
+    }
+
+    @Test func roomThatRunsOutIsAWarningAndThenCritical() async throws {
+        let rig = try await Rig()
+        // More than any disk has: the coordinator's own and its store's are short too.
+        try rig.addSettings("alarms: {disk_free_mib: 1073741824}\n")
+        try await rig.serve { server in
+            let node = try await server.makeNode()
+            try await Self.report(node, server, freeBytes: 300 << 40)
+            let alarms = try await Self.alarms(server)
+            #expect(alarms.map(\.kind) == ["disk", "disk", "disk"])
+            #expect(Dictionary(grouping: alarms, by: \.severity).mapValues(\.count) == ["critical": 2, "warning": 1])
+            #expect(Set(alarms.map { "\($0.node)\($0.store)" }) == ["", "alpha", "main"])
+        }
+    }
+
+    @Test func aNodesCertificateThatIsNotRenewedIsTold() async throws {
+        try await Rig.serve { server in
+            let node = try await server.makeNode()
+            server.rig.clock.advance(by: .seconds(20 * 86_400))
+            try await Self.report(node, server)
+            #expect(try await Self.kinds(server).isEmpty)
+            server.rig.clock.advance(by: .seconds(3 * 86_400))
+            try await Self.report(node, server)
+            let alarms = try await Self.alarms(server)
+            #expect(alarms.map(\.kind) == ["certificate"] && alarms.map(\.severity) == ["warning"])
+            server.rig.clock.advance(by: .seconds(86_400))
+            try await Self.report(node, server)
+            #expect(try await Self.alarms(server).map(\.severity) == ["critical"])
+        }
+    }
+
+    @Test func theCoordinatorsOwnCertificateIsToldInTime() async throws {
+        try await Rig.serve { server in
+            let coordinator = server.service.coordinator
+            let now = server.rig.clock.now()
+            #expect(coordinator.ownCertificateAlarms(now: now).isEmpty)
+            #expect(coordinator.ownCertificateAlarms(now: now + .seconds(310 * 86_400)).map(\.store) == ["server"])
+            let late = coordinator.ownCertificateAlarms(now: now + .seconds(3400 * 86_400))
+            #expect(late.map(\.store) == ["server", "authority"] && late.map(\.severity) == [.critical, .warning])
+        }
+    }
+
+    @Test func aStoreThatIsNotWellIsAnAlarmAndCopiesThatWaitAreADebt() async throws {
+        let rig = try await Rig(stores: 2)
+        try await rig.serve { server in
+            let node = try await server.makeNode()
+            try Self.move(rig.folder(2) + "/format.json", rig.folder(2) + "/format-away.json")
+            try Data().write(to: URL(filePath: rig.folder(2) + "/manifests"))
+            let snapshot = try node.makeSnapshot()
+            #expect(try await server.peer(node).commit(snapshot.manifest, packs: [snapshot.pack.bytes]).status == 200)
+            #expect(try await Self.kinds(server) == ["store"])
+            server.rig.clock.advance(by: .seconds(7 * 3600))
+            try await Self.report(node, server)
+            let alarms = try await Self.alarms(server)
+            #expect(alarms.map(\.kind) == ["store", "debt"] && alarms.map(\.store) == ["store2", "store2"])
+            #expect(alarms.last?.summary.contains("lacks 1 copy") == true, "\(alarms)")
+            try Self.move(rig.folder(2) + "/format-away.json", rig.folder(2) + "/format.json")
+            try FileManager.default.removeItem(atPath: rig.folder(2) + "/manifests")
+            try await ReplicationTests.settle(server)
+            try await Self.report(node, server)
+            #expect(try await Self.kinds(server).isEmpty)
+        }
+    }
+
+    private static func move(_ path: String, _ target: String) throws {
+        try FileManager.default.moveItem(atPath: path, toPath: target)
+    }
+}
+
+extension Rig {
+    /// Adds lines to `coordinator.yaml`, for the next server.
+    func addSettings(_ lines: String) throws {
+        let text = try String(contentsOfFile: place.settings, encoding: .utf8)
+        try PrivateFile.write(text + lines, to: place.settings)
+    }
+}
