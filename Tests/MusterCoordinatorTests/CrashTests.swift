@@ -43,8 +43,10 @@ struct CrashTests {
             }
             if isLast ? isDone : await life.isAlive { try await body() }
             if isLast { await life.end() }
-            guard await life.isAlive else { throw .failed(store: name, object: "", operation: "live", code: EIO) }
+            guard await life.isAlive else { throw ended }
         }
+
+        private var ended: StoreError { .failed(store: name, object: "", operation: "live", code: EIO) }
 
         func put(_ name: ObjectName, _ bytes: [UInt8]) async throws(StoreError) {
             let step: Step? =
@@ -53,7 +55,10 @@ struct CrashTests {
                 case .manifest: .manifestNamed
                 default: nil
                 }
-            guard let step else { return try await store.put(name, bytes) }
+            guard let step else {
+                guard await life.isAlive else { throw ended }
+                return try await store.put(name, bytes)
+            }
             try await take(step) { () async throws(StoreError) in try await store.put(name, bytes) }
         }
 

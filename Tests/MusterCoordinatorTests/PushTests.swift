@@ -183,8 +183,11 @@ struct PushTests {
         let rig = try await Rig()
         // Commits of objects: the key record, the pack, the manifest, the receipt.
         let error = StoreError.failed(store: "main", object: "", operation: "write", code: EIO)
-        let fault = FaultyStore.Fault.failCommit(6, error, isApplied: isApplied)
-        let (node, snapshot) = try await rig.serve(wrapStore: { FaultyStore($0, faults: [fault]) }) { server in
+        // After it nothing gets there in this life, however long it lasts: the coordinator tries again by itself.
+        let faults =
+            [FaultyStore.Fault.failCommit(6, error, isApplied: isApplied)]
+            + (7..<1000).map { .failCommit($0, error, isApplied: false) }
+        let (node, snapshot) = try await rig.serve(wrapStore: { FaultyStore($0, faults: faults) }) { server in
             let node = try await server.makeNode()
             let snapshot = try node.makeSnapshot()
             let answer = try await server.peer(node).commit(snapshot.manifest, packs: [snapshot.pack.bytes])
