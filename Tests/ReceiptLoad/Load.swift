@@ -25,7 +25,7 @@ struct Load {
 }
 
 /// One node with everything that it is going to send.
-private struct Lane {
+struct Lane {
     private let client: CoordinatorClient
     private let receiptKey: VerifyingKey
     private let requests: [Muster_V1_CommitRequest]
@@ -76,7 +76,7 @@ private struct Lane {
         return latencies
     }
 
-    private static func receiptKey(_ directory: AgentDirectory) throws -> VerifyingKey {
+    static func receiptKey(_ directory: AgentDirectory) throws -> VerifyingKey {
         let text = try String(contentsOfFile: directory.path + "/receipt.pub", encoding: .utf8)
         guard let key = Hex.decode(text.prefix { $0 != "\n" }).flatMap({ VerifyingKey(bytes: $0) }) else {
             throw WrongReceipt()

@@ -11,15 +11,22 @@ struct SnapshotHistory {
     private let identity: NodeIdentity
     private let sealer: ChunkSealer
     private let geometry: DatabaseGeometry
-    private let database = DatabaseID(from: .system)
+    private let database: DatabaseID
+    private let name: String
     private let lineage = LineageID(from: .system)
     private var references: [ManifestReference] = []
     private var needs: [Set<PackID>] = []
     private var packs: [PackID] = []
 
     init(identity: NodeIdentity) {
-        self.identity = identity
-        sealer = ChunkSealer(keys: identity.keys)
+        self.init(
+            identity: identity, sealer: ChunkSealer(keys: identity.keys), database: DatabaseID(from: .system),
+            name: "load")
+    }
+
+    /// - Parameter sealer: of the identity's keys; the histories of one node can share one.
+    init(identity: NodeIdentity, sealer: ChunkSealer, database: DatabaseID, name: String) {
+        (self.identity, self.sealer, self.database, self.name) = (identity, sealer, database, name)
         guard let geometry = DatabaseGeometry(pageSize: 4096, pagesPerExtent: 16, pageCount: 262_144) else {
             preconditionFailure("this is a database")
         }
@@ -34,7 +41,7 @@ struct SnapshotHistory {
         let after = before.union([pack.id]).subtracting(dropped)
         let base = sequence == 0 ? nil : Int(ManifestChain.baseSequence(of: UInt64(sequence), lastFull: 0))
         let part = ManifestPublicPart(
-            snapshot: SnapshotID(from: .system), node: identity.node, database: database, databaseName: "load",
+            snapshot: SnapshotID(from: .system), node: identity.node, database: database, databaseName: name,
             lineage: lineage, sequence: UInt64(sequence), parent: references.last, base: base.map { references[$0] },
             scope: identity.scope, keyEpoch: identity.keyEpoch,
             capturedBegin: Timestamp(microseconds: Int64(sequence) * 1_000_000),
