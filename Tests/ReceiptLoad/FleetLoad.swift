@@ -61,9 +61,8 @@ struct FleetLoad: Sendable {
         for node in nodes { node.client.shutdown() }
         print("reports: \(outcome.reports.milliseconds.count), \(outcome.reports)")
         print("long polls: \(outcome.polls), jobs: \(outcome.jobs)")
-        print(
-            "commits: \(outcome.commits.milliseconds.count), "
-                + String(format: "%.0f/s, ", Double(outcome.commits.milliseconds.count) / elapsed) + "\(outcome.commits)")
+        let count = outcome.commits.milliseconds.count
+        print("commits: \(count), \(Int((Double(count) / elapsed).rounded()))/s, \(outcome.commits)")
         print("refused or failed and tried again later: \(outcome.failures)")
     }
 
