@@ -59,7 +59,7 @@ package struct CoordinatorClient: Sendable {
     /// The bytes of a stored object, or of a range of it.
     func bytes(_ path: String, range: Range<UInt64>? = nil, limit: Int) async throws(CoordinatorError) -> [UInt8] {
         // The bytes are what they are; it is a refusal that is wanted as a message.
-        var headers = ["accept": Self.protobuf]
+        var headers = ["accept": Self.protobuf, ProtocolVersion.headerName: Self.version]
         if let range { headers["range"] = "bytes=\(range.lowerBound)-\(range.upperBound - 1)" }
         // A refusal says why in a body of its own, which may be longer than the bytes that were asked for.
         let request = HTTPRequest(
@@ -76,7 +76,7 @@ package struct CoordinatorClient: Sendable {
         _ path: String, _ bytes: [UInt8], onBytesSent: (@Sendable (Int) -> Void)?
     ) async throws(CoordinatorError) -> Answer {
         let request = HTTPRequest(
-            .put, base + path, headers: ["accept": Self.protobuf, "content-type": "application/octet-stream"],
+            .put, base + path, headers: Self.headers.merging(["content-type": "application/octet-stream"]) { $1 },
             body: .bytes(bytes), timeout: nil, stallTimeout: .seconds(60), maximumSendBytesPerSecond: uploadLimit,
             onBytesSent: onBytesSent)
         return try await decoded(path, retried(request))
@@ -86,7 +86,10 @@ package struct CoordinatorClient: Sendable {
 
     private static let refusalLimit = 64 << 10
     private static let protobuf = "application/x-protobuf"
-    private static let headers = ["accept": protobuf, "content-type": protobuf]
+    private static let version = ProtocolVersion.current.description
+    private static let headers = [
+        "accept": protobuf, "content-type": protobuf, ProtocolVersion.headerName: version,
+    ]
 
     private func retried(_ request: HTTPRequest) async throws(CoordinatorError) -> HTTPResponse {
         do {

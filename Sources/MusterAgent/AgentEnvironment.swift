@@ -12,6 +12,8 @@ package struct AgentEnvironment: Sendable {
     /// Cores of the machine.
     package let cores: Int
     package let version: String
+    /// Stands for the machine; "" where nothing does. Only its hash leaves.
+    package let machine: String
     /// Called at named moments, so that a test can end the process there; does nothing in production.
     package let reach: @Sendable (CrashPoint) -> Void
     /// Gives memory that nobody uses back to the system; may block for some milliseconds.
@@ -20,11 +22,12 @@ package struct AgentEnvironment: Sendable {
     package init(
         clock: any WallClock, monotonic: @escaping @Sendable () -> Duration,
         sleep: @escaping @Sendable (Duration) async throws -> Void, random: RandomSource, logger: Logger, cores: Int,
-        version: String, reach: @escaping @Sendable (CrashPoint) -> Void = { _ in },
+        version: String, machine: String = "", reach: @escaping @Sendable (CrashPoint) -> Void = { _ in },
         trimMemory: @escaping @Sendable () -> Void = {}
     ) {
         (self.clock, self.monotonic, self.sleep, self.random) = (clock, monotonic, sleep, random)
         (self.logger, self.cores, self.version, self.reach) = (logger, cores, version, reach)
+        self.machine = machine
         self.trimMemory = trimMemory
     }
 }

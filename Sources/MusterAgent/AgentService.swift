@@ -134,6 +134,7 @@ struct AgentCrew: Sendable {
         let state = try AgentState(path: directory.stateFile)
         coordinator = try Self.client(directory: directory, configuration: configuration, environment: environment)
 
+        let machine = Self.hashed(environment.machine, of: identity.node)
         let lanes = configuration.cores > 0 ? configuration.cores : environment.cores
         let cache = try PackCache(folder: directory.packCache, quotaBytes: configuration.cacheBytes)
         let pipeline = SnapshotPipeline(
@@ -163,7 +164,7 @@ struct AgentCrew: Sendable {
         let looks = BlockingPool(label: "muster-looks", width: 1)
         reporter = Reporter(
             board: board, state: state, sessions: sessions, coordinator: coordinator, files: looks,
-            period: configuration.reportEvery, environment: environment)
+            period: configuration.reportEvery, machine: machine, environment: environment)
         let snapshots = Snapshots(
             board: board, taker: taker, sessions: sessions, state: state, turnstile: Turnstile(room: Snapshots.room),
             reporter: reporter, files: files, environment: environment)
@@ -174,7 +175,7 @@ struct AgentCrew: Sendable {
             environment: environment)
         jobs = JobLoop(
             board: board, snapshots: snapshots, verification: verifier, offer: offer, coordinator: coordinator,
-            environment: environment)
+            machine: machine, environment: environment)
         renewal = Renewal(
             directory: directory, identity: identity, url: configuration.coordinatorURL, environment: environment)
     }
@@ -202,6 +203,13 @@ struct AgentCrew: Sendable {
         coordinator.shutdown()
     }
 
+    /// With the node's id, so that nobody can tell from it which nodes share a machine.
+    private static func hashed(_ machine: String, of node: NodeID) -> String {
+        guard !machine.isEmpty else { return "" }
+        return SHA256Hasher.hash(Array("muster/1/machine\0\(node)\0\(machine)".utf8), as: Digest<MachineKind>.self)
+            .description
+    }
+
     private static func client(
         directory: AgentDirectory, configuration: AgentConfiguration, environment: AgentEnvironment
     ) throws -> CoordinatorClient {
@@ -218,3 +226,5 @@ struct AgentCrew: Sendable {
                 ? max(1, configuration.uploadLimitBytes / SealingSettings.packsInFlight) : nil)
     }
 }
+
+private enum MachineKind {}

@@ -32,7 +32,7 @@ extension Catalog {
             let row = try Row.fetchOne(
                 database,
                 sql: """
-                    SELECT c.*, c.revoked_at IS NOT NULL OR n.state = 'revoked' AS is_revoked
+                    SELECT c.*, c.revoked_at IS NOT NULL OR n.state <> 'active' AS is_revoked
                     FROM certificate c LEFT JOIN node n ON n.id = c.node WHERE c.fingerprint = ?
                     """,
                 arguments: [fingerprint.blob])
@@ -70,16 +70,6 @@ extension Catalog {
             try database.execute(
                 sql: "UPDATE certificate SET revoked_at = ? WHERE fingerprint = ? AND revoked_at IS NULL",
                 arguments: [now.microseconds, fingerprint.blob])
-        }
-    }
-
-    /// Every certificate of the node stops counting, and it can renew no more.
-    package func revoke(_ node: NodeID, at now: Timestamp) async throws(CatalogError) {
-        try await write { database in
-            try database.execute(sql: "UPDATE node SET state = 'revoked' WHERE id = ?", arguments: [node.blob])
-            try database.execute(
-                sql: "UPDATE certificate SET revoked_at = ? WHERE node = ? AND revoked_at IS NULL",
-                arguments: [now.microseconds, node.blob])
         }
     }
 

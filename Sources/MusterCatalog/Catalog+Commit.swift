@@ -99,6 +99,8 @@ extension Catalog {
         case inconsistent(String)
         /// The database or lineage belongs to somebody else, or the snapshot id is taken.
         case notOwned
+        /// The node was retired or revoked meanwhile.
+        case nodeEnded
     }
 
     package struct Preview: Sendable {

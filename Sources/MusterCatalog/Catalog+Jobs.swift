@@ -146,7 +146,7 @@ extension Catalog {
     }
 
     /// Brings a closed verify job's outcome into its run.
-    private static func conclude(
+    static func conclude(
         _ job: Job, _ findings: [Failing], now: Timestamp, in database: GRDB.Database
     ) throws {
         guard job.kind == .verify, let run = job.run, let snapshot = job.snapshot else { return }

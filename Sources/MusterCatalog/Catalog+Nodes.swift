@@ -5,7 +5,13 @@ package import MusterModel
 /// Nodes, and the tokens that let them in.
 extension Catalog {
     package struct Node: Hashable, Sendable {
-        package enum State: String, Sendable { case active, revoked }
+        package enum State: String, Sendable {
+            case active
+            /// It left the fleet: its history stays, and its name is free.
+            case retired
+            /// Its keys are not trusted any more.
+            case revoked
+        }
 
         package var id: NodeID
         package var name: String
@@ -15,6 +21,8 @@ extension Catalog {
         /// Full store name of the node's key record.
         package var keyObject: String
         package var state: State
+        /// When it was retired or revoked.
+        package var endedAt: Timestamp?
         package var joinedAt: Timestamp
         package var lastContactAt: Timestamp?
         package var reportedAt: Timestamp?
@@ -64,7 +72,7 @@ extension Catalog {
         case nameTaken
     }
 
-    /// - Returns: false where an active node has that name.
+    /// - Returns: false where a node that is not retired has that name.
     package func invite(
         secretHash: [UInt8], nodeName: String, now: Timestamp, expiresAt: Timestamp
     ) async throws(CatalogError) -> Bool {
@@ -137,16 +145,20 @@ extension Catalog {
         }
     }
 
+    /// The node that has the name now, else the one that was the last to have it.
     package func node(named name: String) async throws(CatalogError) -> Node? {
         try await read { database in
-            try database.list(Self.nodeQuery + " WHERE n.name = ?", [name], Self.node).first
+            try database.list(
+                Self.nodeQuery + " WHERE n.name = ? ORDER BY n.state = 'retired', n.joined_at DESC LIMIT 1", [name],
+                Self.node
+            ).first
         }
     }
 
-    /// All nodes by name.
+    /// All nodes by name; of one name the one that has it last.
     package func nodes() async throws(CatalogError) -> [Node] {
         try await read { database in
-            try database.list(Self.nodeQuery + " ORDER BY n.name", [], Self.node)
+            try database.list(Self.nodeQuery + " ORDER BY n.name, n.state <> 'retired', n.joined_at", [], Self.node)
         }
     }
 
@@ -172,7 +184,8 @@ extension Catalog {
     }
 
     private static func isTaken(_ name: String, in database: GRDB.Database) throws -> Bool {
-        try Row.fetchOne(database, sql: "SELECT 1 FROM node WHERE name = ?", arguments: [name]) != nil
+        try Row.fetchOne(database, sql: "SELECT 1 FROM node WHERE name = ? AND state <> 'retired'", arguments: [name])
+            != nil
     }
 
     private static func tokenState(
@@ -201,6 +214,7 @@ extension Catalog {
             signingKey: row.byteArray("signing_key"), keyObject: row["key_object"], joinedAt: row.time("joined_at"),
             agentVersion: row["agent_version"])
         node.state = try row.word("state")
+        node.endedAt = row.optionalTime("ended_at")
         node.lastContactAt = row.optionalTime("last_contact_at")
         node.reportedAt = row.optionalTime("reported_at")
         let offset: Int64? = row["clock_offset"]

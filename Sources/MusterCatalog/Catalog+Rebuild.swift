@@ -43,12 +43,12 @@ extension Catalog {
         try await write { database in
             try database.run(
                 """
-                INSERT INTO node(id, name, scope, signing_key, key_object, state, joined_at, agent_version)
-                VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+                INSERT INTO node(id, name, scope, signing_key, key_object, state, ended_at, joined_at, agent_version)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
                 """,
                 [
                     node.id.blob, node.name, node.scope.blob, Data(node.signingKey), node.keyObject,
-                    node.state.rawValue, node.joinedAt.microseconds, node.agentVersion,
+                    node.state.rawValue, node.endedAt?.microseconds, node.joinedAt.microseconds, node.agentVersion,
                 ])
         }
     }

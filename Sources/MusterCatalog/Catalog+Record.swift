@@ -80,7 +80,7 @@ extension Catalog {
             let row = try Row.fetchOne(
                 database,
                 sql: """
-                    SELECT (SELECT count(*) FROM node) AS nodes, count(*) AS databases,
+                    SELECT (SELECT count(*) FROM node WHERE state = 'active') AS nodes, count(*) AS databases,
                         coalesce(sum(snapshot_count), 0) AS snapshots, coalesce(sum(stored_bytes), 0) AS stored_bytes
                     FROM database
                     """)

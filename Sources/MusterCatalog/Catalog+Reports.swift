@@ -40,12 +40,15 @@ extension Catalog {
             let part = rest.prefix(Self.databasesAtOnce)
             rest = rest.dropFirst(part.count)
             foreign += try await write { database in
+                guard try Self.isActive(node, in: database) else { return [] }
                 let foreign = try part.filter { try !Self.upsert($0, of: node, now: now, in: database) }.map(\.id)
                 try Self.checkCount(of: node, in: database)
                 return foreign
             }
         }
         try await write { database in
+            // One that ended while its report was read: nothing that it says is news.
+            guard try Self.isActive(node, in: database) else { return }
             try database.run(
                 """
                 UPDATE node SET last_contact_at = ?1, reported_at = ?1, agent_version = ?2, clock_offset = ?3,

@@ -63,6 +63,7 @@ struct CommitCheck {
         if let receipt = try database.row(Self.receiptQuery, [commit.manifestHash.blob]) {
             return .refused(.repeated(receipt: receipt.byteArray("bytes"), isStored: receipt["stored"]))
         }
+        guard try isActive() else { return .refused(.nodeEnded) }
         guard try isOwned() else { return .refused(.notOwned) }
         let standing = try Self.head(of: commit.lineage, in: database)
         guard follows(standing?.head) else { return .refused(.stale(head: standing?.head)) }
@@ -81,6 +82,10 @@ struct CommitCheck {
                 lineage: lineage, sequence: UInt64(sequence), snapshot: try row.identifier("head_snapshot"),
                 manifestHash: try row.digest("head_manifest")),
             livePacks: row["live_packs"])
+    }
+
+    private func isActive() throws -> Bool {
+        try database.value("SELECT state <> 'active' FROM node WHERE id = ?", [commit.node.blob]) != true
     }
 
     private func isOwned() throws -> Bool {

@@ -25,17 +25,20 @@ enum Schema {
         CREATE TABLE node(
             number INTEGER PRIMARY KEY,
             id BLOB NOT NULL UNIQUE CHECK (length(id) = 16),
-            name TEXT NOT NULL UNIQUE,
+            name TEXT NOT NULL,
             scope BLOB NOT NULL UNIQUE CHECK (length(scope) = 16),
             signing_key BLOB NOT NULL CHECK (length(signing_key) = 32),
             key_object TEXT NOT NULL,
-            state TEXT NOT NULL CHECK (state IN ('active', 'revoked')),
+            state TEXT NOT NULL CHECK (state IN ('active', 'retired', 'revoked')),
+            ended_at INTEGER,
             joined_at INTEGER NOT NULL,
             last_contact_at INTEGER,
             reported_at INTEGER,
             agent_version TEXT NOT NULL,
             clock_offset INTEGER,
             free_bytes INTEGER) STRICT;
+        CREATE INDEX node_by_name ON node(name);
+        CREATE UNIQUE INDEX node_name_in_use ON node(name) WHERE state <> 'retired';
 
         CREATE TABLE certificate(
             fingerprint BLOB NOT NULL PRIMARY KEY CHECK (length(fingerprint) = 32),

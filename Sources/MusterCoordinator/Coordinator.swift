@@ -60,6 +60,8 @@ struct Coordinator: Sendable {
     let copyPace: CopyPace
     let contacts = ContactBook()
     let lives = LifeBook()
+    let twins = TwinBook()
+    let connections = NodeConnections()
     let reports = ReportBook()
     let load: NodeLoad<NodeID>
     let uploads: Gate
@@ -128,6 +130,11 @@ struct Coordinator: Sendable {
         case .invite: try await invite(call)
         case .listNodes: try await listNodes(call)
         case .showNode: try await showNode(call)
+        case .retireNode: try await endNode(call, as: .retired)
+        case .revokeNode: try await endNode(call, as: .revoked)
+        case .listPeople: try await listPeople(call)
+        case .addPerson: try await addPerson(call)
+        case .revokePerson: try await revokePerson(call)
         case .listDatabases: try await listDatabases(call)
         case .createSnapshots: try await createSnapshots(call)
         case .showJob: try await showJob(call)

@@ -22,6 +22,8 @@ extension EasyHandle {
         try set(CURLOPT_NETRC, 0)
         try set(CURLOPT_FOLLOWLOCATION, false)
         try set(CURLOPT_CONNECTTIMEOUT_MS, settings.connectTimeout.milliseconds)
+        // A connection keeps the certificate that it began with: one that polls all the time would outlive it.
+        try set(CURLOPT_MAXLIFETIME_CONN, 3600)
         try set(CURLOPT_TCP_KEEPALIVE, true)
         try set(CURLOPT_TCP_KEEPIDLE, 30)
         try set(CURLOPT_TCP_KEEPINTVL, 15)

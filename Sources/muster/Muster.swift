@@ -25,7 +25,8 @@ struct Muster: AsyncParsableCommand {
             """,
         version: MusterVersion.text,
         subcommands: [
-            CoordinatorCommand.self, NodeCommand.self, AgentCommand.self, DatabaseCommand.self, SnapshotCommand.self,
+            CoordinatorCommand.self, NodeCommand.self, PersonCommand.self, AgentCommand.self, DatabaseCommand.self,
+            SnapshotCommand.self,
             StoreCommand.self, VerifyCommand.self, Restore.self, RetentionCommand.self, CollectionCommand.self,
             AlarmCommand.self,
             StatusCommand.self, Doctor.self,

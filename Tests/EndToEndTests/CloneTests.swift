@@ -42,6 +42,38 @@ extension EndToEnd {
             #expect(try await fleet.json("database", "list").list.map(\.["lineage_count"].number) == [2])
         }
 
+        @Test func twoThatRunAtTheSameTimeAreToldApart() async throws {
+            let fleet = try await Fleet()
+            let original = try await Node(fleet, "berlin")
+            let configuration = original.directory + "/agent.yaml"
+            let text = try String(contentsOfFile: configuration, encoding: .utf8)
+            // Every second, so that their turns come soon.
+            try ("report_every: 1s\n" + text).write(toFile: configuration, atomically: true, encoding: .utf8)
+            let copy = fleet.path("copy")
+            try FileManager.default.copyItem(atPath: original.directory, toPath: copy)
+            try original.start()
+            let clone = Node(fleet, original.name, joinedIn: copy)
+            try clone.start()
+            func twins() async throws -> [JSON] {
+                try await fleet.json("status")["alarms"].list.filter { $0["kind"].text == "twins" }
+            }
+            try await eventually("an alarm that names both") { try await !twins().isEmpty }
+            let alarm = try #require(try await twins().first)
+            #expect(alarm["node"].text == "berlin" && alarm["database"].text.isEmpty)
+            #expect(alarm["summary"].text.contains("127.0.0.1"), "\(alarm["summary"].text)")
+            try await clone.stop()
+            try await fleet.succeed("alarm", "clear", "twins", "--node", "berlin")
+            try await original.stop()
+            // One that is started again is no twin of itself.
+            try original.start()
+            let before = try await fleet.json("node", "show", "berlin")["node"]["last_contact_at"]
+            try await eventually("a sign of life") {
+                try await fleet.json("node", "show", "berlin")["node"]["last_contact_at"] != before
+            }
+            #expect(try await twins().isEmpty)
+            try await original.stop()
+        }
+
         private func id(_ snapshot: JSON) -> String { snapshot["id"].text }
 
         /// Runs the node's agent for one snapshot.

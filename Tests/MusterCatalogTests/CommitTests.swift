@@ -63,6 +63,27 @@ struct CommitTests {
         #expect(try await !fixture.catalog.hasPack(pack, in: node.scope))
     }
 
+    @Test(arguments: [true, false]) func aNodeThatEndedMeanwhileCommitsNothing(isRetired: Bool) async throws {
+        let fixture = try await Fixture()
+        let node = try await fixture.makeNode()
+        let first = try fixture.commit(node)
+        #expect(try await fixture.catalog.commit(first) == .committed)
+        let now = fixture.clock.now()
+        let outcome =
+            isRetired
+            ? try await fixture.catalog.retire(node.id, at: now) : try await fixture.catalog.revoke(node.id, at: now)
+        guard case .ended(closedJobs: 0, lostStores: [])? = outcome else { throw Unexpected("\(outcome as Any)") }
+        #expect(try await fixture.catalog.commit(try fixture.commit(node, after: first)) == .nodeEnded)
+        // What was promised before stays promised.
+        guard case .repeated = try await fixture.catalog.commit(first) else { throw Unexpected("no receipt") }
+        #expect(try await fixture.catalog.databases(of: node.id).map(\.state) == [Catalog.removedState])
+    }
+
+    private struct Unexpected: Error {
+        let text: String
+        init(_ text: String) { self.text = text }
+    }
+
     @Test func nobodyCommitsToAnothersDatabaseOrLineage() async throws {
         let fixture = try await Fixture()
         let (alpha, beta) = (try await fixture.makeNode("alpha"), try await fixture.makeNode("beta"))

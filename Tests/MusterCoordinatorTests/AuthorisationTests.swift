@@ -30,6 +30,13 @@ struct AuthorisationTests {
         "GET /v1/packs/*": [.agent: [.node], .admin: [.operator, .admin]],
         "GET /v1/nodes/*/keys": [.agent: [.node], .admin: [.operator, .admin]],
         "POST /v1/tokens": [.admin: [.admin]],
+        "POST /v1/nodes/*/retire": [.admin: [.admin]],
+        "POST /v1/nodes/*/revoke": [.admin: [.admin]],
+        "GET /v1/people": [.admin: [.admin]],
+        "POST /v1/people": [.admin: [.admin]],
+        "POST /v1/people/*/revoke": [.admin: [.admin]],
+        "DELETE /v1/nodes/*": [:],
+        "DELETE /v1/people/*": [:],
         "GET /v1/retention": [.admin: [.viewer, .operator, .admin]],
         "POST /v1/retention/preview": [.admin: [.viewer, .operator, .admin]],
         "POST /v1/retention": [.admin: [.admin]],
@@ -84,6 +91,55 @@ struct AuthorisationTests {
         }
         #expect(Set(RouteRule.all.map(\.route)) == Set(Route.allCases))
         #expect(RouteRule.all.count == Self.wanted.values.reduce(0) { $0 + $1.count })
+    }
+
+    /// The other half of the matrix: what was good once and is good no longer is nobody's on every route.
+    @Test func aCertificateThatEndedIsRefusedOnEveryRoute() async throws {
+        try await Rig.serve { server in
+            let coordinator = server.service.coordinator
+            var ended: [(String, Peer)] = []
+            let (retired, revoked) = (try await server.makeNode("gone"), try await server.makeNode("stolen"))
+            let renewed = try await server.makeNode("renewed")
+            try await coordinator.catalog.retire(retired.id, at: server.rig.clock.now())
+            try await coordinator.catalog.revoke(revoked.id, at: server.rig.clock.now())
+            let old = try coordinator.authority.issueNode(
+                request: renewed.request, node: renewed.id, random: .system, now: server.rig.clock.now())
+            try await coordinator.catalog.add(
+                Catalog.Certificate(
+                    fingerprint: old.fingerprint, role: .node, node: renewed.id, subject: "", issuedAt: old.notAfter,
+                    notAfter: server.rig.clock.now()))
+            ended += [
+                ("retired node", server.peer(retired)), ("revoked node", server.peer(revoked)),
+                (
+                    "expired node",
+                    Peer(server: server, identity: .init(certificate: old.pem, key: renewed.tlsKey.pemRepresentation))
+                ),
+            ]
+            for role in [Role.viewer, .operator, .admin] {
+                for isRevoked in [true, false] {
+                    let (peer, issued) = try Self.peer(server, of: coordinator.authority, role.rawValue)
+                    try await coordinator.catalog.add(
+                        Catalog.Certificate(
+                            fingerprint: issued.fingerprint, role: role, node: nil, subject: "\(role) \(isRevoked)",
+                            issuedAt: server.rig.clock.now(),
+                            notAfter: isRevoked ? issued.notAfter : server.rig.clock.now()))
+                    if isRevoked {
+                        try await coordinator.catalog.revoke(issued.fingerprint, at: server.rig.clock.now())
+                    }
+                    ended.append(("\(isRevoked ? "revoked" : "expired") \(role)", peer))
+                }
+            }
+            for (state, peer) in ended {
+                for rule in RouteRule.all {
+                    let path = rule.path.replacing("*", with: String(repeating: "0", count: 64))
+                    let method = try #require(HTTPRequest.Method(rawValue: "\(rule.method)"))
+                    let answer = try await peer.send(rule.plane, method, path, method == .get ? nil : [])
+                    #expect(
+                        answer.status == 401 && answer.code == "unknown_certificate",
+                        "\(state), \(rule.plane) plane, \(rule.method) \(rule.path)")
+                }
+            }
+        }
     }
 
     @Test func aCertificateOfAnotherAuthorityEndsTheHandshake() async throws {

@@ -11,6 +11,10 @@
 /// What travels between agents, admins and the coordinator. Bodies are protobuf,
 /// or JSON with these field names, by Content-Type and Accept.
 /// Ids are lowercase hex strings; times are RFC 3339 in UTC; sizes are bytes.
+///
+/// Both sides name the protocol they speak in the header "muster-protocol", as in "1.0". Who is asked refuses another
+/// major number with 400 "protocol" and takes every minor one: unknown fields are skipped, a job of an unknown kind is
+/// answered as failed, unknown words for states are shown as they are. A request without the header is of 1.0.
 
 #if canImport(FoundationEssentials)
 package import FoundationEssentials
@@ -288,6 +292,9 @@ package nonisolated struct Muster_V1_ReportRequest: Sendable {
   /// On the disk of the agent's state directory; 0 where it is not known.
   package var freeBytes: UInt64 = 0
 
+  /// As in WorkRequest.
+  package var machine: String = String()
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -428,6 +435,12 @@ package nonisolated struct Muster_V1_WorkRequest: Sendable {
 
   /// Drawn at each start of the agent: jobs handed to an earlier life are handed out again.
   package var bootID: String = String()
+
+  package var agentVersion: String = String()
+
+  /// Hex digits that are the same for all agents of this node on one machine, and tell nothing else of the machine; ""
+  /// where that is not known.
+  package var machine: String = String()
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -824,7 +837,7 @@ package nonisolated struct Muster_V1_Node: Sendable {
 
   package var name: String = String()
 
-  /// "invited", "active" or "revoked".
+  /// "invited", "active", "retired" or "revoked".
   package var state: String = String()
 
   package var joinedAt: String = String()
@@ -847,6 +860,134 @@ package nonisolated struct Muster_V1_Node: Sendable {
   package var scopeID: String = String()
 
   package var databases: [Muster_V1_Database] = []
+
+  /// Names of the stores that it keeps for the fleet; as the databases only where one node is shown.
+  package var stores: [String] = []
+
+  /// When it was retired or revoked.
+  package var endedAt: String = String()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+/// POST /v1/nodes/{name or id}/retire, POST /v1/nodes/{name or id}/revoke. Both end the node's certificates for good;
+/// its snapshots stay. 409 "keeps_stores": one that is to retire keeps stores that were not given up.
+package nonisolated struct Muster_V1_NodeEndRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Muster_V1_NodeEnded: @unchecked Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var node: Muster_V1_Node {
+    get {_storage._node ?? Muster_V1_Node()}
+    set {_uniqueStorage()._node = newValue}
+  }
+  /// Returns true if `node` has been explicitly set.
+  package var hasNode: Bool {_storage._node != nil}
+  /// Clears the value of `node`. Subsequent reads from it will return its default value.
+  package mutating func clearNode() {_uniqueStorage()._node = nil}
+
+  package var closedJobs: UInt32 {
+    get {_storage._closedJobs}
+    set {_uniqueStorage()._closedJobs = newValue}
+  }
+
+  /// Names of stores on the node that were given up.
+  package var lostStores: [String] {
+    get {_storage._lostStores}
+    set {_uniqueStorage()._lostStores = newValue}
+  }
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _storage = _StorageClass.defaultInstance
+}
+
+/// POST /v1/people
+package nonisolated struct Muster_V1_PersonRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// 1 to 63 letters, digits, dots, dashes and underscores; it stands in the audit.
+  package var name: String = String()
+
+  /// "viewer", "operator" or "admin".
+  package var role: String = String()
+
+  /// PKCS #10, PEM: the key stays with the person.
+  package var certificateRequest: String = String()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Muster_V1_PersonAdded: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var person: Muster_V1_Person {
+    get {_person ?? Muster_V1_Person()}
+    set {_person = newValue}
+  }
+  /// Returns true if `person` has been explicitly set.
+  package var hasPerson: Bool {self._person != nil}
+  /// Clears the value of `person`. Subsequent reads from it will return its default value.
+  package mutating func clearPerson() {self._person = nil}
+
+  package var certificate: String = String()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _person: Muster_V1_Person? = nil
+}
+
+/// GET /v1/people; POST /v1/people/{name}/revoke answers with what is there then.
+package nonisolated struct Muster_V1_PersonList: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var people: [Muster_V1_Person] = []
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+/// One certificate for the admin plane.
+package nonisolated struct Muster_V1_Person: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var name: String = String()
+
+  package var role: String = String()
+
+  package var issuedAt: String = String()
+
+  package var expiresAt: String = String()
+
+  /// "" where it was not revoked.
+  package var revokedAt: String = String()
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -1495,7 +1636,7 @@ package nonisolated struct Muster_V1_AlarmClearRequest: Sendable {
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
-  /// "fork", "flood", "size", "entropy", "replaced" or "schema".
+  /// "fork", "flood", "size", "entropy", "replaced" or "schema"; "twins" is of a node and has no database.
   package var kind: String = String()
 
   package var node: String = String()
@@ -2371,7 +2512,7 @@ nonisolated extension Muster_V1_CommitResponse: SwiftProtobuf.Message, SwiftProt
 
 nonisolated extension Muster_V1_ReportRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".ReportRequest"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}agent_version\0\u{1}clock\0\u{1}databases\0\u{3}is_delta\0\u{1}removed\0\u{1}life\0\u{3}report_number\0\u{3}period_milliseconds\0\u{3}free_bytes\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}agent_version\0\u{1}clock\0\u{1}databases\0\u{3}is_delta\0\u{1}removed\0\u{1}life\0\u{3}report_number\0\u{3}period_milliseconds\0\u{3}free_bytes\0\u{1}machine\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2388,6 +2529,7 @@ nonisolated extension Muster_V1_ReportRequest: SwiftProtobuf.Message, SwiftProto
       case 7: try { try decoder.decodeSingularUInt64Field(value: &self.reportNumber) }()
       case 8: try { try decoder.decodeSingularUInt64Field(value: &self.periodMilliseconds) }()
       case 9: try { try decoder.decodeSingularUInt64Field(value: &self.freeBytes) }()
+      case 10: try { try decoder.decodeSingularStringField(value: &self.machine) }()
       default: break
       }
     }
@@ -2421,6 +2563,9 @@ nonisolated extension Muster_V1_ReportRequest: SwiftProtobuf.Message, SwiftProto
     if self.freeBytes != 0 {
       try visitor.visitSingularUInt64Field(value: self.freeBytes, fieldNumber: 9)
     }
+    if !self.machine.isEmpty {
+      try visitor.visitSingularStringField(value: self.machine, fieldNumber: 10)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -2434,6 +2579,7 @@ nonisolated extension Muster_V1_ReportRequest: SwiftProtobuf.Message, SwiftProto
     if lhs.reportNumber != rhs.reportNumber {return false}
     if lhs.periodMilliseconds != rhs.periodMilliseconds {return false}
     if lhs.freeBytes != rhs.freeBytes {return false}
+    if lhs.machine != rhs.machine {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -2654,7 +2800,7 @@ nonisolated extension Muster_V1_ReportResponse: SwiftProtobuf.Message, SwiftProt
 
 nonisolated extension Muster_V1_WorkRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".WorkRequest"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}wait_seconds\0\u{3}boot_id\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}wait_seconds\0\u{3}boot_id\0\u{3}agent_version\0\u{1}machine\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2664,6 +2810,8 @@ nonisolated extension Muster_V1_WorkRequest: SwiftProtobuf.Message, SwiftProtobu
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularUInt32Field(value: &self.waitSeconds) }()
       case 2: try { try decoder.decodeSingularStringField(value: &self.bootID) }()
+      case 3: try { try decoder.decodeSingularStringField(value: &self.agentVersion) }()
+      case 4: try { try decoder.decodeSingularStringField(value: &self.machine) }()
       default: break
       }
     }
@@ -2676,12 +2824,20 @@ nonisolated extension Muster_V1_WorkRequest: SwiftProtobuf.Message, SwiftProtobu
     if !self.bootID.isEmpty {
       try visitor.visitSingularStringField(value: self.bootID, fieldNumber: 2)
     }
+    if !self.agentVersion.isEmpty {
+      try visitor.visitSingularStringField(value: self.agentVersion, fieldNumber: 3)
+    }
+    if !self.machine.isEmpty {
+      try visitor.visitSingularStringField(value: self.machine, fieldNumber: 4)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Muster_V1_WorkRequest, rhs: Muster_V1_WorkRequest) -> Bool {
     if lhs.waitSeconds != rhs.waitSeconds {return false}
     if lhs.bootID != rhs.bootID {return false}
+    if lhs.agentVersion != rhs.agentVersion {return false}
+    if lhs.machine != rhs.machine {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -3431,7 +3587,7 @@ nonisolated extension Muster_V1_NodeList: SwiftProtobuf.Message, SwiftProtobuf._
 
 nonisolated extension Muster_V1_Node: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Node"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}name\0\u{1}state\0\u{3}joined_at\0\u{3}last_contact_at\0\u{3}agent_version\0\u{3}clock_offset_seconds\0\u{3}certificate_expires_at\0\u{3}database_count\0\u{3}snapshot_count\0\u{3}signing_key\0\u{3}scope_id\0\u{1}databases\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}name\0\u{1}state\0\u{3}joined_at\0\u{3}last_contact_at\0\u{3}agent_version\0\u{3}clock_offset_seconds\0\u{3}certificate_expires_at\0\u{3}database_count\0\u{3}snapshot_count\0\u{3}signing_key\0\u{3}scope_id\0\u{1}databases\0\u{1}stores\0\u{3}ended_at\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -3452,6 +3608,8 @@ nonisolated extension Muster_V1_Node: SwiftProtobuf.Message, SwiftProtobuf._Mess
       case 11: try { try decoder.decodeSingularStringField(value: &self.signingKey) }()
       case 12: try { try decoder.decodeSingularStringField(value: &self.scopeID) }()
       case 13: try { try decoder.decodeRepeatedMessageField(value: &self.databases) }()
+      case 14: try { try decoder.decodeRepeatedStringField(value: &self.stores) }()
+      case 15: try { try decoder.decodeSingularStringField(value: &self.endedAt) }()
       default: break
       }
     }
@@ -3497,6 +3655,12 @@ nonisolated extension Muster_V1_Node: SwiftProtobuf.Message, SwiftProtobuf._Mess
     if !self.databases.isEmpty {
       try visitor.visitRepeatedMessageField(value: self.databases, fieldNumber: 13)
     }
+    if !self.stores.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.stores, fieldNumber: 14)
+    }
+    if !self.endedAt.isEmpty {
+      try visitor.visitSingularStringField(value: self.endedAt, fieldNumber: 15)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -3514,6 +3678,270 @@ nonisolated extension Muster_V1_Node: SwiftProtobuf.Message, SwiftProtobuf._Mess
     if lhs.signingKey != rhs.signingKey {return false}
     if lhs.scopeID != rhs.scopeID {return false}
     if lhs.databases != rhs.databases {return false}
+    if lhs.stores != rhs.stores {return false}
+    if lhs.endedAt != rhs.endedAt {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Muster_V1_NodeEndRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".NodeEndRequest"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap()
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    // Load everything into unknown fields
+    while try decoder.nextFieldNumber() != nil {}
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Muster_V1_NodeEndRequest, rhs: Muster_V1_NodeEndRequest) -> Bool {
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Muster_V1_NodeEnded: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".NodeEnded"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}node\0\u{3}closed_jobs\0\u{3}lost_stores\0")
+
+  fileprivate class _StorageClass {
+    var _node: Muster_V1_Node? = nil
+    var _closedJobs: UInt32 = 0
+    var _lostStores: [String] = []
+
+      // This property is used as the initial default value for new instances of the type.
+      // The type itself is protecting the reference to its storage via CoW semantics.
+      // This will force a copy to be made of this reference when the first mutation occurs;
+      // hence, it is safe to mark this as `nonisolated(unsafe)`.
+      static nonisolated(unsafe) let defaultInstance = _StorageClass()
+
+    private init() {}
+
+    init(copying source: _StorageClass) {
+      _node = source._node
+      _closedJobs = source._closedJobs
+      _lostStores = source._lostStores
+    }
+  }
+
+  fileprivate mutating func _uniqueStorage() -> _StorageClass {
+    if !isKnownUniquelyReferenced(&_storage) {
+      _storage = _StorageClass(copying: _storage)
+    }
+    return _storage
+  }
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    _ = _uniqueStorage()
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      while let fieldNumber = try decoder.nextFieldNumber() {
+        // The use of inline closures is to circumvent an issue where the compiler
+        // allocates stack space for every case branch when no optimizations are
+        // enabled. https://github.com/apple/swift-protobuf/issues/1034
+        switch fieldNumber {
+        case 1: try { try decoder.decodeSingularMessageField(value: &_storage._node) }()
+        case 2: try { try decoder.decodeSingularUInt32Field(value: &_storage._closedJobs) }()
+        case 3: try { try decoder.decodeRepeatedStringField(value: &_storage._lostStores) }()
+        default: break
+        }
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every if/case branch local when no optimizations
+      // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+      // https://github.com/apple/swift-protobuf/issues/1182
+      try { if let v = _storage._node {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+      } }()
+      if _storage._closedJobs != 0 {
+        try visitor.visitSingularUInt32Field(value: _storage._closedJobs, fieldNumber: 2)
+      }
+      if !_storage._lostStores.isEmpty {
+        try visitor.visitRepeatedStringField(value: _storage._lostStores, fieldNumber: 3)
+      }
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Muster_V1_NodeEnded, rhs: Muster_V1_NodeEnded) -> Bool {
+    if lhs._storage !== rhs._storage {
+      let storagesAreEqual: Bool = withExtendedLifetime((lhs._storage, rhs._storage)) { (_args: (_StorageClass, _StorageClass)) in
+        let _storage = _args.0
+        let rhs_storage = _args.1
+        if _storage._node != rhs_storage._node {return false}
+        if _storage._closedJobs != rhs_storage._closedJobs {return false}
+        if _storage._lostStores != rhs_storage._lostStores {return false}
+        return true
+      }
+      if !storagesAreEqual {return false}
+    }
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Muster_V1_PersonRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".PersonRequest"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}role\0\u{3}certificate_request\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.name) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.role) }()
+      case 3: try { try decoder.decodeSingularStringField(value: &self.certificateRequest) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.name.isEmpty {
+      try visitor.visitSingularStringField(value: self.name, fieldNumber: 1)
+    }
+    if !self.role.isEmpty {
+      try visitor.visitSingularStringField(value: self.role, fieldNumber: 2)
+    }
+    if !self.certificateRequest.isEmpty {
+      try visitor.visitSingularStringField(value: self.certificateRequest, fieldNumber: 3)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Muster_V1_PersonRequest, rhs: Muster_V1_PersonRequest) -> Bool {
+    if lhs.name != rhs.name {return false}
+    if lhs.role != rhs.role {return false}
+    if lhs.certificateRequest != rhs.certificateRequest {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Muster_V1_PersonAdded: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".PersonAdded"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}person\0\u{1}certificate\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularMessageField(value: &self._person) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.certificate) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._person {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+    } }()
+    if !self.certificate.isEmpty {
+      try visitor.visitSingularStringField(value: self.certificate, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Muster_V1_PersonAdded, rhs: Muster_V1_PersonAdded) -> Bool {
+    if lhs._person != rhs._person {return false}
+    if lhs.certificate != rhs.certificate {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Muster_V1_PersonList: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".PersonList"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}people\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedMessageField(value: &self.people) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.people.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.people, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Muster_V1_PersonList, rhs: Muster_V1_PersonList) -> Bool {
+    if lhs.people != rhs.people {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Muster_V1_Person: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".Person"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}role\0\u{3}issued_at\0\u{3}expires_at\0\u{3}revoked_at\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.name) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.role) }()
+      case 3: try { try decoder.decodeSingularStringField(value: &self.issuedAt) }()
+      case 4: try { try decoder.decodeSingularStringField(value: &self.expiresAt) }()
+      case 5: try { try decoder.decodeSingularStringField(value: &self.revokedAt) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.name.isEmpty {
+      try visitor.visitSingularStringField(value: self.name, fieldNumber: 1)
+    }
+    if !self.role.isEmpty {
+      try visitor.visitSingularStringField(value: self.role, fieldNumber: 2)
+    }
+    if !self.issuedAt.isEmpty {
+      try visitor.visitSingularStringField(value: self.issuedAt, fieldNumber: 3)
+    }
+    if !self.expiresAt.isEmpty {
+      try visitor.visitSingularStringField(value: self.expiresAt, fieldNumber: 4)
+    }
+    if !self.revokedAt.isEmpty {
+      try visitor.visitSingularStringField(value: self.revokedAt, fieldNumber: 5)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Muster_V1_Person, rhs: Muster_V1_Person) -> Bool {
+    if lhs.name != rhs.name {return false}
+    if lhs.role != rhs.role {return false}
+    if lhs.issuedAt != rhs.issuedAt {return false}
+    if lhs.expiresAt != rhs.expiresAt {return false}
+    if lhs.revokedAt != rhs.revokedAt {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

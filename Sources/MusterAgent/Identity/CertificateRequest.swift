@@ -5,17 +5,19 @@ import SwiftASN1
 import X509
 
 /// A fresh TLS key and the request (PKCS #10) for its certificate.
-struct CertificateRequest {
+package struct CertificateRequest {
     /// PEM.
-    let privateKey: String
+    package let privateKey: String
     /// PEM.
-    let request: String
+    package let request: String
 
-    /// - Parameter node: becomes the common name; the coordinator refuses any other.
-    init(for node: NodeID) throws {
+    init(for node: NodeID) throws { try self.init(name: node.description) }
+
+    /// - Parameter name: for whoever reads the request; the coordinator says whose certificate it becomes.
+    package init(name: String) throws {
         // P-256: both OpenSSL under libcurl and BoringSSL under the server take it for TLS 1.3.
         let key = P256.Signing.PrivateKey()
-        let subject = try DistinguishedName { CommonName(node.description) }
+        let subject = try DistinguishedName { CommonName(name) }
         let request = try CertificateSigningRequest(
             version: .v1, subject: subject, privateKey: Certificate.PrivateKey(key),
             attributes: CertificateSigningRequest.Attributes(), signatureAlgorithm: .ecdsaWithSHA256)

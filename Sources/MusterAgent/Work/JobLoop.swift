@@ -16,6 +16,7 @@ struct JobLoop: Sendable {
     let verification: NodeVerification
     let offer: PackOffer
     let coordinator: CoordinatorClient
+    let machine: String
     let environment: AgentEnvironment
 
     /// Ends on graceful shutdown, when the jobs at work are done.
@@ -23,6 +24,7 @@ struct JobLoop: Sendable {
         var request = Muster_V1_WorkRequest()
         request.waitSeconds = Self.waitSeconds
         request.bootID = Hex.encode(environment.random.bytes(16))
+        (request.agentVersion, request.machine) = (environment.version, machine)
         try await withThrowingTaskGroup(of: Void.self) { group in
             var atWork = 0
             while !Task.isCancelled, !Task.isShuttingDownGracefully {

@@ -15,6 +15,7 @@ struct Reporter: Sendable {
     /// For looking at source files: a dead disk blocks these threads and no others.
     private let files: BlockingPool
     private let period: Duration
+    private let machine: String
     private let environment: AgentEnvironment
     private let bell = Bell()
     private let changes: BoardFeed
@@ -22,11 +23,11 @@ struct Reporter: Sendable {
     /// - Parameter period: the longest time between two reports.
     init(
         board: DatabaseBoard, state: AgentState, sessions: SourceSessions, coordinator: CoordinatorClient,
-        files: BlockingPool, period: Duration, environment: AgentEnvironment
+        files: BlockingPool, period: Duration, machine: String, environment: AgentEnvironment
     ) {
         (self.board, self.state, self.sessions) = (board, state, sessions)
         (self.coordinator, self.files, self.period) = (coordinator, files, period)
-        self.environment = environment
+        (self.environment, self.machine) = (environment, machine)
         changes = board.feed(ringing: bell)
     }
 
@@ -42,6 +43,7 @@ struct Reporter: Sendable {
                 let now = environment.clock.now()
                 var request = series.next(try await looks.rows(at: now))
                 (request.agentVersion, request.clock) = (environment.version, environment.clock.now().description)
+                request.machine = machine
                 let answer = try await coordinator.report(request)
                 series.delivered(wantsFull: answer.wantsFull)
                 if answer.wantsFull, request.isDelta { bell.ring() }

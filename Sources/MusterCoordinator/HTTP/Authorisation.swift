@@ -19,6 +19,7 @@ package enum Route: String, Sendable, CaseIterable {
     case showCollection, runCollection
     case showRetention, setRetention, previewRetention, applyRetention, undoRetention
     case holdSnapshots, releaseSnapshots, forgetSnapshots, clearAlarms
+    case retireNode, revokeNode, listPeople, addPerson, revokePerson
     case listStores, addStore, changeStore, probeStore, showProbe
 }
 
@@ -77,6 +78,11 @@ package struct RouteRule: Sendable {
         RouteRule(.admin, .post, "/v1/snapshots", .createSnapshots, operators),
         RouteRule(.admin, .post, "/v1/verifications", .verify, operators, bodyLimit: 4 << 20),
         RouteRule(.admin, .post, "/v1/tokens", .invite, [.admin]),
+        RouteRule(.admin, .post, "/v1/nodes/*/retire", .retireNode, [.admin]),
+        RouteRule(.admin, .post, "/v1/nodes/*/revoke", .revokeNode, [.admin]),
+        RouteRule(.admin, .get, "/v1/people", .listPeople, [.admin]),
+        RouteRule(.admin, .post, "/v1/people", .addPerson, [.admin]),
+        RouteRule(.admin, .post, "/v1/people/*/revoke", .revokePerson, [.admin]),
         RouteRule(.admin, .get, "/v1/retention", .showRetention, lookers),
         RouteRule(.admin, .post, "/v1/retention/preview", .previewRetention, lookers),
         RouteRule(.admin, .post, "/v1/retention", .setRetention, [.admin]),

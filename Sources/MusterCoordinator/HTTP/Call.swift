@@ -37,6 +37,8 @@ struct Call: Sendable {
     /// The path's free segments.
     let parameters: [String]
     let request: Request
+    /// Where the caller's connection comes from; "" where that is not known.
+    let address: String
     let logger: Logger
 
     /// Decodes the body by its content type, within the route's limit.

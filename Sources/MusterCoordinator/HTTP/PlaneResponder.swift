@@ -25,11 +25,14 @@ struct PlaneResponder: HTTPResponder {
 
     func respond(to request: Request, context: CallContext) async throws -> Response {
         do {
+            try MusterProtocol.check(request)
             let caller = try await coordinator.callers.caller(on: context.channel)
+            if case .node(let node, _, _) = caller { coordinator.connections.note(context.channel, of: node) }
             let (rule, parameters) = try authorise(request, caller)
             try Self.checkLength(request, rule)
             let call = Call(
-                rule: rule, caller: caller, parameters: parameters, request: request, logger: context.logger)
+                rule: rule, caller: caller, parameters: parameters, request: request,
+                address: context.channel.remoteAddress?.ipAddress ?? "", logger: context.logger)
             return try await answer(call)
         } catch {
             return try refuse(Refusal(error), request, context, error)
@@ -78,6 +81,8 @@ struct PlaneResponder: HTTPResponder {
                 "request failed", metadata: ["path": "\(request.uri.path)", "reason": "\(error)"])
         }
         var response = try BodyFormat(wantedBy: request).response(refusal.body, status: refusal.status)
+        // With the certificate that this connection began with it will be the same each time; the peer may have another.
+        if refusal.code == Refusal.unknownCertificate.code { response.headers[.connection] = "close" }
         let length = request.headers[.contentLength].flatMap { Int($0) }
         let isSmall = length.map { $0 <= Self.smallBody } ?? (request.headers[.transferEncoding] == nil)
         if !isSmall {

@@ -103,6 +103,18 @@ package struct Authority: Sendable {
             now: now)
     }
 
+    /// A certificate for the admin plane; of the request nothing but its key is used.
+    func issuePerson(
+        request pem: String, name: String, random: RandomSource, now: Timestamp
+    ) throws -> IssuedCertificate {
+        let request = try CertificateSigningRequest(pemEncoded: pem)
+        guard request.publicKey.isValidSignature(request.signature, for: request) else {
+            throw CertificateRequestError.notSignedByItsKey
+        }
+        return try issueClient(
+            publicKey: request.publicKey, commonName: name, lifetime: Self.adminLifetime, random: random, now: now)
+    }
+
     /// The coordinator's own certificate towards the stores on nodes, which know it by the mark in it.
     package func issueCoordinator(
         publicKey: Certificate.PublicKey, lifetime: Duration = serverLifetime, random: RandomSource, now: Timestamp

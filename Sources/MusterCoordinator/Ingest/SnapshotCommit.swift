@@ -195,6 +195,7 @@ extension Coordinator {
         case .packsMissing(let packs): throw Refusal.packsMissing(packs)
         case .baseMissing(let base): throw Refusal.baseMissing(base)
         case .inconsistent(let reason): throw Refusal.inconsistent(reason)
+        case .nodeEnded: throw Refusal.unknownCertificate
         case .notOwned:
             throw Refusal(
                 .forbidden, "not_yours", "the database or lineage belongs to another node, or the id is taken",

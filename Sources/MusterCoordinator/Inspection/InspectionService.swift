@@ -47,6 +47,7 @@ struct HousekeepingService: Service {
     func run() async throws {
         while !Task.isShuttingDownGracefully, !Task.isCancelled {
             await attempt { try await coordinator.expireJobs() }
+            await attempt { try await coordinator.endLeftConnections() }
             await attempt {
                 if try await coordinator.mayWrite() { try await coordinator.completeReceipts() }
             }

@@ -17,7 +17,7 @@ struct FleetRestoring {
         for node in nodes(&findings) {
             var node = node
             // A name that two nodes had one after the other belongs to neither of them more than to the other.
-            if !names.insert(node.name).inserted {
+            if node.state != .retired, !names.insert(node.name).inserted {
                 let name = "\(node.name.prefix(40))-\(node.id.description.prefix(8))"
                 findings.add("node \(node.id)", in: "", "the name '\(node.name)' is taken: it is called '\(name)'")
                 node.name = name

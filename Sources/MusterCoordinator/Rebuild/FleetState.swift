@@ -33,6 +33,7 @@ struct FleetState: Codable, Hashable, Sendable {
         var keyObject: String
         var state: String
         var joinedAt: Int64
+        var endedAt: Int64?
     }
 
     struct Certificate: Codable, Hashable, Sendable {
@@ -119,7 +120,7 @@ extension FleetState {
             Node(
                 id: $0.id.description, name: $0.name, scope: $0.scope.description,
                 signingKey: Hex.encode($0.signingKey), keyObject: $0.keyObject, state: $0.state.rawValue,
-                joinedAt: $0.joinedAt.microseconds)
+                joinedAt: $0.joinedAt.microseconds, endedAt: $0.endedAt?.microseconds)
         }
         certificates = try await catalog.certificatesToKeep(now: now).map { certificate, revokedAt in
             Certificate(
@@ -142,7 +143,7 @@ extension FleetState.Node {
         var node = Catalog.Node(
             id: id, name: name, scope: scope, signingKey: key, keyObject: keyObject,
             joinedAt: Timestamp(microseconds: joinedAt), agentVersion: "")
-        node.state = state
+        (node.state, node.endedAt) = (state, endedAt.map(Timestamp.init(microseconds:)))
         return node
     }
 }

@@ -62,6 +62,7 @@ extension Coordinator {
 
     func clearAlarms(_ call: Call) async throws -> Response {
         let request: Muster_V1_AlarmClearRequest = try await call.message()
+        if request.kind == AlarmKind.twins.rawValue { return try await clearTwins(request, call) }
         guard let kind = AlarmKind(rawValue: request.kind), AlarmKind.clearable.contains(kind) else {
             let clearable = AlarmKind.clearable.map(\.rawValue).joined(separator: ", ")
             throw Refusal.invalid(

@@ -26,7 +26,7 @@ extension Coordinator {
         else {
             throw Refusal(
                 .conflict, "node_exists", "a node named '\(name)' has joined already",
-                hint: "Choose another name; a node's name belongs to its history.")
+                hint: "Choose another name, or retire that node first: its history stays.")
         }
         let token = JoinToken(
             url: settings.url(port: await ports.port(of: .agent)), authority: try authority.certificatePEM,

@@ -60,6 +60,7 @@ extension Muster_V1_Node {
         name = node.name
         state = node.state.rawValue
         joinedAt = node.joinedAt.description
+        endedAt = node.endedAt?.description ?? ""
         lastContactAt = node.lastContactAt?.description ?? ""
         agentVersion = node.agentVersion
         clockOffsetSeconds = node.clockOffset?.inSeconds ?? 0

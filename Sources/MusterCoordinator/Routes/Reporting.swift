@@ -7,8 +7,6 @@ import MusterModel
 /// What a node says of itself and of its databases.
 extension Coordinator {
     private static let maximumDatabases = 20_000
-    private static let states: Set<String> = ["ok", "waiting", "failing", "unsupported", "paused"]
-    private static let captures: Set<String> = ["", "followed", "scanned", "pinned", "parked", "paused"]
     private static let longestInterval: Int64 = 31 * 86_400_000
     private static let longestObjective: Int64 = 366 * 86_400_000
     private static let schemaMarkBytes = 16
@@ -26,6 +24,12 @@ extension Coordinator {
         }
         guard request.life.utf8.count <= 128, !request.isDelta || !request.life.isEmpty else {
             throw Refusal.malformed("life must be a short text, and a delta needs one")
+        }
+        if !request.life.isEmpty {
+            try await tellTwinsApart(
+                TwinBook.Sight(
+                    life: request.life, machine: request.machine, address: call.address, version: request.agentVersion),
+                of: node, in: .reports, now: clock.now())
         }
         let wantsFull = try await reportLanes.pass(node) { try await take(request, from: node) }
         var answer = Muster_V1_ReportResponse()
@@ -77,11 +81,14 @@ extension Coordinator {
         }
     }
 
+    /// A newer agent may say states that this coordinator does not know: they are shown as they are.
+    private static func isWord(_ text: String) -> Bool { text.wholeMatch(of: #/[a-z][a-z_-]{0,31}/#) != nil }
+
     private static func database(
         _ report: Muster_V1_DatabaseReport, of node: NodeID
     ) throws -> Catalog.Database {
         guard let id = DatabaseID(report.databaseID), (1...255).contains(report.name.utf8.count),
-            states.contains(report.state), captures.contains(report.capture)
+            isWord(report.state), report.state != Catalog.removedState, report.capture.isEmpty || isWord(report.capture)
         else { throw Refusal.malformed("a database of the report has no valid id, name, state or capture") }
         var database = Catalog.Database(id: id, node: node, nodeName: "", name: report.name)
         database.path = report.path.cut(maximumTextBytes)

@@ -21,12 +21,17 @@ extension Coordinator {
         let now = clock.now()
         if await contacts.isDue(node, now: now) { try await catalog.touch(node, at: now) }
         lives.begin(request.bootID, of: node)
+        try await tellTwinsApart(
+            TwinBook.Sight(
+                life: request.bootID, machine: request.machine, address: call.address, version: request.agentVersion),
+            of: node, in: .polls, now: now)
         let ticket = await work.ticket(node)
         var jobs = try await takeJobs(of: node, boot: request.bootID)
         var packs = wanted.take(of: node, now: now)
         if jobs.isEmpty, packs.isEmpty, request.waitSeconds > 0 {
             let wait = min(Int(request.waitSeconds), Self.longestWait)
             await work.wait(node, after: ticket, atMost: .seconds(wait))
+            guard try await catalog.isActive(node) else { throw Refusal.unknownCertificate }
             jobs = try await takeJobs(of: node, boot: request.bootID)
             packs = wanted.take(of: node, now: clock.now())
         }

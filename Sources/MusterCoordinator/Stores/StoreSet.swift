@@ -47,6 +47,22 @@ final class StoreSet: Sendable {
         }
     }
 
+    /// Nothing in these stores counts any more.
+    ///
+    /// - Returns: their names.
+    func giveUp(_ numbers: Set<Int64>) -> [String] {
+        for store in all where numbers.contains(store.number) {
+            let entry = store.entry
+            put(
+                OpenStore(
+                    entry: Catalog.StoreEntry(
+                        number: entry.number, name: entry.name, url: entry.url, site: entry.site, node: entry.node,
+                        state: .lost),
+                    store: store.store))
+        }
+        return stores.withLock { $0 }.filter { numbers.contains($0.number) }.map(\.name)
+    }
+
     /// Where a node's snapshots belong, the first choice first.
     func keepers(of node: NodeID) -> [OpenStore] {
         let active = all.filter { $0.entry.state == .active }

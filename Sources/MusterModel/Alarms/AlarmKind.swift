@@ -15,6 +15,8 @@ package enum AlarmKind: String, Sendable, CaseIterable {
     case damaged, lost, stuck, failing, superseded, unscanned
     // What may be an attack: retention waits for a person.
     case fork, flood, size, entropy
+    // Two agents that run as one node.
+    case twins
     // What is behind.
     case silent, debt
     case verifyOverdue = "verify_overdue"
@@ -30,7 +32,7 @@ package enum AlarmKind: String, Sendable, CaseIterable {
     /// Of an alarm that has no reason to be more or less than usual.
     package var severity: AlarmSeverity {
         switch self {
-        case .damaged, .lost, .stuck, .failing, .superseded, .unscanned, .fork, .flood, .size, .entropy, .store:
+        case .damaged, .lost, .stuck, .failing, .superseded, .unscanned, .fork, .flood, .size, .entropy, .twins, .store:
             .critical
         case .silent, .debt, .verifyOverdue, .drillOverdue, .disk, .certificate, .gc, .clock, .webhook, .denied,
             .replaced:
@@ -46,5 +48,5 @@ package enum AlarmKind: String, Sendable, CaseIterable {
         .replaced: .seconds(86_400), .schema: .seconds(7 * 86_400),
     ]
     /// What a person may clear; all others end by themselves.
-    package static let clearable: [AlarmKind] = freezing + [.replaced, .schema]
+    package static let clearable: [AlarmKind] = freezing + [.twins, .replaced, .schema]
 }

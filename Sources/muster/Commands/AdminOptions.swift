@@ -15,21 +15,24 @@ struct AdminOptions: ParsableArguments {
 
     /// Opens the admin plane of the coordinator.
     func coordinator() throws -> CoordinatorClient {
-        let path = context ?? ContextFile.defaultPath
-        guard let json = FileManager.default.contents(atPath: path) else {
-            throw ContextMissing(path: path)
-        }
-        let context: AdminContext
-        do {
-            context = try AdminContext(json: json)
-        } catch {
-            throw ContextDamaged(path: path)
-        }
+        let context = try readContext()
         let tls = TLSFiles(
             authority: context.authority,
             identity: .init(certificate: context.certificate, key: context.privateKey))
         return CoordinatorClient(
             http: try HTTPClient(tls: tls), url: context.url, retry: Surroundings.retry)
+    }
+
+    func readContext() throws -> AdminContext {
+        let path = context ?? ContextFile.defaultPath
+        guard let json = FileManager.default.contents(atPath: path) else {
+            throw ContextMissing(path: path)
+        }
+        do {
+            return try AdminContext(json: json)
+        } catch {
+            throw ContextDamaged(path: path)
+        }
     }
 }
 

@@ -58,10 +58,16 @@ extension Surroundings {
         kill(getpid(), SIGKILL)
     }
 
+    /// As systemd names it; "" where the machine has no such name.
+    private static var machine: String {
+        let text = try? String(contentsOfFile: "/etc/machine-id", encoding: .utf8)
+        return text?.trimmingCharacters(in: .whitespacesAndNewlines) ?? ""
+    }
+
     static func agentEnvironment(_ label: String) -> AgentEnvironment {
         AgentEnvironment(
             clock: clock, monotonic: monotonic, sleep: sleep, random: random, logger: logger(label), cores: cores,
-            version: MusterVersion.text, reach: crash,
+            version: MusterVersion.text, machine: machine, reach: crash,
             // Whether there was any to give back does not matter.
             trimMemory: { malloc_trim(0) })
     }

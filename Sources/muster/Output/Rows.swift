@@ -76,9 +76,12 @@ struct ReplicaRow: Encodable {
 }
 
 struct NodeRow: Row {
-    static let columns = ["name", "id", "state", "last contact", "databases", "snapshots", "version"]
+    static let columns = [
+        "name", "id", "state", "last contact", "clock", "certificate until", "databases", "snapshots", "version",
+    ]
     let id, name, state: String
     @Known var joinedAt: String?
+    @Known var endedAt: String?
     @Known var lastContactAt: String?
     @Known var certificateExpiresAt: String?
     let agentVersion: String
@@ -89,6 +92,7 @@ struct NodeRow: Row {
     init(_ node: Muster_V1_Node) {
         (id, name, state, agentVersion) = (node.id, node.name, node.state, node.agentVersion)
         (joinedAt, lastContactAt) = (known(node.joinedAt), known(node.lastContactAt))
+        endedAt = known(node.endedAt)
         certificateExpiresAt = known(node.certificateExpiresAt)
         clockOffsetSeconds = node.clockOffsetSeconds
         (databaseCount, snapshotCount) = (node.databaseCount, node.snapshotCount)
@@ -96,8 +100,9 @@ struct NodeRow: Row {
 
     var cells: [String] {
         [
-            name, String(id.prefix(12)), state, lastContactAt ?? "never", String(databaseCount), String(snapshotCount),
-            agentVersion,
+            name, String(id.prefix(12)), state, lastContactAt ?? "never",
+            lastContactAt == nil ? "" : Quantity.seconds(clockOffsetSeconds), certificateExpiresAt ?? "",
+            String(databaseCount), String(snapshotCount), agentVersion,
         ]
     }
 }

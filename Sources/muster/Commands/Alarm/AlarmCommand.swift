@@ -30,13 +30,14 @@ struct AlarmClear: AsyncParsableCommand {
             its cause is found: from then on the policies decide about both branches of a fork.
 
             What is only news (replaced, schema) can be cleared too, and ends by itself after a while.
+            'twins' is of a node: name that, and no database.
             """)
 
-    @Argument(help: "fork, flood, size, entropy, replaced or schema.")
+    @Argument(help: "fork, flood, size, entropy, twins, replaced or schema.")
     var kind: String
 
     @Option(help: "The database, by name or id.")
-    var database: String
+    var database: String?
 
     @Option(help: "Its node, by name or id.")
     var node: String?
@@ -45,9 +46,15 @@ struct AlarmClear: AsyncParsableCommand {
 
     private struct Cleared: Encodable { let cleared: UInt32 }
 
+    func validate() throws {
+        guard database != nil || node != nil else {
+            throw ValidationError("name the database, or with 'twins' the node")
+        }
+    }
+
     func run() async throws {
         var request = Muster_V1_AlarmClearRequest()
-        (request.kind, request.database, request.node) = (kind, database, node ?? "")
+        (request.kind, request.database, request.node) = (kind, database ?? "", node ?? "")
         let answer = try await admin.coordinator().clearAlarms(request)
         try admin.format.show(Cleared(cleared: answer.count), lines: [("cleared", String(answer.count))])
     }

@@ -23,23 +23,30 @@ struct NodeShow: AsyncParsableCommand {
     private struct Shown: Encodable {
         let node: NodeRow
         let databases: [DatabaseRow]
+        let stores: [String]
     }
 
     func run() async throws {
         let node = try await admin.coordinator().node(node)
         let (row, databases) = (NodeRow(node), node.databases.map(DatabaseRow.init))
         try admin.format.show(
-            Shown(node: row, databases: databases),
-            lines: [
-                ("name", row.name), ("id", row.id), ("state", row.state), ("joined", row.joinedAt ?? "not yet"),
-                ("last contact", row.lastContactAt ?? "never"), ("agent version", row.agentVersion),
-                ("clock offset", Quantity.seconds(row.clockOffsetSeconds)),
-                ("certificate until", row.certificateExpiresAt ?? "none"),
-                ("snapshots", String(row.snapshotCount)),
-            ])
+            Shown(node: row, databases: databases, stores: node.stores),
+            lines: row.lines + [("keeps stores", node.stores.isEmpty ? "none" : node.stores.joined(separator: ", "))])
         if admin.format == .table, !databases.isEmpty {
             Console.result("")
             try admin.format.show(databases)
         }
+    }
+}
+
+extension NodeRow {
+    var lines: [(String, String)] {
+        [
+            ("name", name), ("id", id), ("state", state + (endedAt.map { " since \($0)" } ?? "")),
+            ("joined", joinedAt ?? "not yet"), ("last contact", lastContactAt ?? "never"),
+            ("agent version", agentVersion), ("clock offset", Quantity.seconds(clockOffsetSeconds)),
+            ("certificate until", certificateExpiresAt ?? "none"), ("databases", String(databaseCount)),
+            ("snapshots", String(snapshotCount)),
+        ]
     }
 }

@@ -1,0 +1,22 @@
+/// Who is in the fleet, and who may reach it: the admin plane's routes for it.
+extension CoordinatorClient {
+    package func retire(node: String) async throws(CoordinatorError) -> Muster_V1_NodeEnded {
+        try await post("/v1/nodes/\(escaped(node))/retire", Muster_V1_NodeEndRequest(), repeatable: false)
+    }
+
+    package func revoke(node: String) async throws(CoordinatorError) -> Muster_V1_NodeEnded {
+        try await post("/v1/nodes/\(escaped(node))/revoke", Muster_V1_NodeEndRequest(), repeatable: false)
+    }
+
+    package func people() async throws(CoordinatorError) -> Muster_V1_PersonList { try await get("/v1/people") }
+
+    package func add(
+        person request: Muster_V1_PersonRequest
+    ) async throws(CoordinatorError) -> Muster_V1_PersonAdded {
+        try await post("/v1/people", request, repeatable: false)
+    }
+
+    package func revoke(person: String) async throws(CoordinatorError) -> Muster_V1_PersonList {
+        try await post("/v1/people/\(escaped(person))/revoke", Muster_V1_NodeEndRequest(), repeatable: false)
+    }
+}

@@ -1,0 +1,64 @@
+import GRDB
+package import MusterModel
+
+/// People and their programs: who has a certificate for the admin plane.
+extension Catalog {
+    package enum PersonOutcome: Sendable {
+        case done
+        /// Somebody has a good certificate under that name.
+        case nameTaken
+        case unknown
+        /// Nobody else could change anything afterwards.
+        case lastAdmin
+    }
+
+    /// Certificates of people, by name and age; those that ended more than a year ago are left out.
+    package func people(
+        now: Timestamp
+    ) async throws(CatalogError) -> [(certificate: Certificate, revokedAt: Timestamp?)] {
+        try await read { database in
+            try database.rows(
+                "SELECT * FROM certificate WHERE node IS NULL AND not_after > ? ORDER BY subject, issued_at",
+                [(now - .seconds(366 * 86_400)).microseconds]
+            ).map { row in
+                let certificate = Certificate(
+                    fingerprint: try row.digest("fingerprint"), role: try row.word("role"), node: nil,
+                    subject: row["subject"], issuedAt: row.time("issued_at"), notAfter: row.time("not_after"))
+                return (certificate, row.optionalTime("revoked_at"))
+            }
+        }
+    }
+
+    /// - Returns: `.done` or `.nameTaken`.
+    package func add(person certificate: Certificate, now: Timestamp) async throws(CatalogError) -> PersonOutcome {
+        try await write { database in
+            let taken = try database.row(
+                "SELECT 1 FROM certificate WHERE node IS NULL AND subject = ? AND \(Self.good)",
+                [certificate.subject, now.microseconds])
+            guard taken == nil else { return .nameTaken }
+            try Self.insert(certificate, into: database)
+            return .done
+        }
+    }
+
+    /// Every certificate under that name stops counting.
+    package func revoke(person name: String, at now: Timestamp) async throws(CatalogError) -> PersonOutcome {
+        try await write { database in
+            let roles = try database.rows(
+                "SELECT role FROM certificate WHERE node IS NULL AND subject = ? AND \(Self.good)",
+                [name, now.microseconds]
+            ).map { try $0.word("role") as Role }
+            guard !roles.isEmpty else { return .unknown }
+            let others = try database.row(
+                "SELECT 1 FROM certificate WHERE node IS NULL AND subject <> ? AND \(Self.good) AND role = 'admin'",
+                [name, now.microseconds])
+            guard others != nil || !roles.contains(.admin) else { return .lastAdmin }
+            try database.run(
+                "UPDATE certificate SET revoked_at = ? WHERE node IS NULL AND subject = ? AND revoked_at IS NULL",
+                [now.microseconds, name])
+            return .done
+        }
+    }
+
+    private static let good = "revoked_at IS NULL AND not_after > ?"
+}
