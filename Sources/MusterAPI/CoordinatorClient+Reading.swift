@@ -6,6 +6,8 @@ package struct SnapshotFilter: Sendable {
     package var database = ""
     /// `key=value`.
     package var label = ""
+    /// Only members of this one.
+    package var fleetSnapshot = ""
     /// RFC 3339, by receipt time.
     package var since = ""
     package var until = ""
@@ -22,7 +24,8 @@ package struct SnapshotFilter: Sendable {
 
     fileprivate var query: [(String, String)] {
         [
-            ("node", node), ("database", database), ("label", label), ("since", since), ("until", until),
+            ("node", node), ("database", database), ("label", label), ("fleet_snapshot", fleetSnapshot),
+            ("since", since), ("until", until),
             ("at", at), ("expired", isExpired ? "true" : ""), ("pack", pack),
             ("limit", limit == 0 ? "" : String(limit)), ("after", after),
         ]

@@ -149,6 +149,7 @@ extension Catalog {
     static func conclude(
         _ job: Job, _ findings: [Failing], now: Timestamp, in database: GRDB.Database
     ) throws {
+        if job.kind == .snapshot { return try concludeMember(job, now: now, in: database) }
         guard job.kind == .verify, let run = job.run, let snapshot = job.snapshot else { return }
         let outcome: ItemOutcome =
             findings.isEmpty && job.state == .failed

@@ -21,6 +21,13 @@ extension Catalog {
         // What is forgotten is marked too, so that only the list of marked ones has to look.
         if query.isExpired { filter.add("s.forgotten_at IS NULL", []) }
         try filter.add(query, in: database)
+        if let name = query.fleetSnapshot {
+            filter.add(
+                """
+                EXISTS (SELECT 1 FROM fleet_snapshot_item i JOIN fleet_snapshot f ON f.number = i.fleet_snapshot
+                    WHERE i.snapshot = s.id AND f.name = ?)
+                """, [name])
+        }
         var source = "snapshot s"
         if query.databases?.count ?? 0 > 1 {
             // Else the index that has the order looks better, and the whole fleet is gone over.

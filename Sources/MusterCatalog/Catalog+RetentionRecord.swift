@@ -54,8 +54,12 @@ extension Catalog {
                 Record.Policy(
                     scope: entry.scope.description, terms: entry.terms, actor: entry.actor, at: entry.at.microseconds)
             }
+            // Members of fleet snapshots are found by their labels: there may be one for each database.
             let holds = try database.rows(
-                "SELECT s.id, h.* FROM hold h CROSS JOIN snapshot s ON s.number = h.snapshot ORDER BY s.id, h.name", []
+                """
+                SELECT s.id, h.* FROM hold h CROSS JOIN snapshot s ON s.number = h.snapshot
+                WHERE h.name NOT LIKE ? ORDER BY s.id, h.name
+                """, [Self.fleetHoldPrefix + "%"]
             ).map { row in
                 let id: SnapshotID = try row.identifier("id")
                 return Record.Held(

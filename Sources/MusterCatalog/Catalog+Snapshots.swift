@@ -60,6 +60,8 @@ extension Catalog {
         /// Any of these; nil for all.
         package var databases: [DatabaseID]?
         package var label: (key: String, value: String)?
+        /// Only members of this one.
+        package var fleetSnapshot: String?
         /// By receipt time, inclusive.
         package var since: Timestamp?
         package var until: Timestamp?

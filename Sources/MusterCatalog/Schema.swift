@@ -8,6 +8,7 @@
 enum Schema {
     static let version1 = [
         identity, databases, packs, replication, inspections, work, record, retention, storeProbe, collection,
+        fleetSnapshot,
     ]
 
     private static let identity = """

@@ -27,6 +27,7 @@ struct Muster: AsyncParsableCommand {
         subcommands: [
             CoordinatorCommand.self, NodeCommand.self, PersonCommand.self, AgentCommand.self, DatabaseCommand.self,
             SnapshotCommand.self,
+            FleetSnapshotCommand.self,
             StoreCommand.self, VerifyCommand.self, Restore.self, RetentionCommand.self, CollectionCommand.self,
             AlarmCommand.self,
             StatusCommand.self, Doctor.self,

@@ -41,7 +41,12 @@ extension EndToEnd {
             #expect([newest["node"].text, newest["database"].text] == ["berlin", "shop"])
             #expect(oldest["sequence"].number == 0 && newest["sequence"].number == 1)
             #expect(newest["lineage"] == oldest["lineage"])
-            #expect(newest["labels"] == .object(["reason": .text("test"), "shift": .text("night")]))
+            #expect(newest["labels"].keys == ["reason", "shift", "fleet-snapshot"])
+            #expect([newest["labels"]["reason"].text, newest["labels"]["shift"].text] == ["test", "night"])
+            let fleetSnapshot = newest["labels"]["fleet-snapshot"].text
+            #expect(try await fleet.snapshots("--fleet-snapshot", fleetSnapshot) == [newest])
+            let shown = try await fleet.json("fleet-snapshot", "show", fleetSnapshot)["fleet_snapshot"]
+            #expect(shown["taken"].number == 1 && shown["total"].number == 1 && shown["state"].text == "finished")
             #expect(oldest["labels"] == .object([:]))
             #expect(newest["replicas"].list.map(\.["state"].text) == ["present"])
             #expect(newest["verdict"] == .null && newest["verified_at"] == .null)

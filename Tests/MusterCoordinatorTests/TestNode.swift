@@ -15,7 +15,7 @@ struct TestNode: Sendable {
     let secret = ScopeSecret(from: .system)
     let signer = SigningKey(from: .system)
     let tlsKey = P256.Signing.PrivateKey()
-    let keys: ScopeKeys
+    var keys: ScopeKeys
     let request: String
     let database = DatabaseID(from: .system)
     var certificate = ""

@@ -19,6 +19,7 @@ package enum Route: String, Sendable, CaseIterable {
     case showCollection, runCollection
     case showRetention, setRetention, previewRetention, applyRetention, undoRetention
     case holdSnapshots, releaseSnapshots, forgetSnapshots, clearAlarms
+    case createFleetSnapshot, listFleetSnapshots, showFleetSnapshot, forgetFleetSnapshot
     case retireNode, revokeNode, listPeople, addPerson, revokePerson
     case listStores, addStore, changeStore, probeStore, showProbe
 }
@@ -78,6 +79,10 @@ package struct RouteRule: Sendable {
         RouteRule(.admin, .post, "/v1/snapshots", .createSnapshots, operators),
         RouteRule(.admin, .post, "/v1/verifications", .verify, operators, bodyLimit: 4 << 20),
         RouteRule(.admin, .post, "/v1/tokens", .invite, [.admin]),
+        RouteRule(.admin, .get, "/v1/fleet-snapshots", .listFleetSnapshots, lookers),
+        RouteRule(.admin, .get, "/v1/fleet-snapshots/*", .showFleetSnapshot, lookers),
+        RouteRule(.admin, .post, "/v1/fleet-snapshots", .createFleetSnapshot, operators),
+        RouteRule(.admin, .post, "/v1/fleet-snapshots/*/forget", .forgetFleetSnapshot, [.admin]),
         RouteRule(.admin, .post, "/v1/nodes/*/retire", .retireNode, [.admin]),
         RouteRule(.admin, .post, "/v1/nodes/*/revoke", .revokeNode, [.admin]),
         RouteRule(.admin, .get, "/v1/people", .listPeople, [.admin]),

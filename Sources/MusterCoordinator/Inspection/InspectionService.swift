@@ -48,6 +48,7 @@ struct HousekeepingService: Service {
         while !Task.isShuttingDownGracefully, !Task.isCancelled {
             await attempt { try await coordinator.expireJobs() }
             await attempt { try await coordinator.endLeftConnections() }
+            await attempt { try await coordinator.closeFleetWindows() }
             await attempt {
                 if try await coordinator.mayWrite() { try await coordinator.completeReceipts() }
             }

@@ -46,6 +46,16 @@ struct FleetState: Codable, Hashable, Sendable {
         var revokedAt: Int64?
     }
 
+    /// Without its members, which their labels tell.
+    struct FleetSnapshot: Codable, Hashable, Sendable {
+        var name: String
+        var createdAt: Int64
+        var until: Int64
+        var labels: [String: String]
+        var actor: String
+        var total: Int
+    }
+
     var version = Self.version
     var epoch: UInt64 = 0
     var number: UInt64 = 0
@@ -56,6 +66,8 @@ struct FleetState: Codable, Hashable, Sendable {
     var certificates: [Certificate]
     /// As `Catalog.retentionRecord` gives it.
     var retention: String
+    /// Absent where there were none yet.
+    var fleetSnapshots: [FleetSnapshot]?
     /// Scope id and secret of the catalog's backups, as hex digits.
     var catalogScope: String
 
@@ -130,6 +142,11 @@ extension FleetState {
                 revokedAt: revokedAt?.microseconds)
         }
         catalogScope = Hex.encode(try await CatalogScope.current(in: catalog, random: random).bytes)
+        fleetSnapshots = try await catalog.fleetSnapshots(limit: Int.max).map {
+            FleetSnapshot(
+                name: $0.name, createdAt: $0.createdAt.microseconds, until: $0.until.microseconds, labels: $0.labels,
+                actor: $0.actor, total: $0.total)
+        }
         retention = String(decoding: try await catalog.retentionRecord(), as: UTF8.self)
     }
 }
@@ -145,6 +162,14 @@ extension FleetState.Node {
             joinedAt: Timestamp(microseconds: joinedAt), agentVersion: "")
         (node.state, node.endedAt) = (state, endedAt.map(Timestamp.init(microseconds:)))
         return node
+    }
+}
+
+extension FleetState.FleetSnapshot {
+    var entry: Catalog.FleetSnapshot {
+        Catalog.FleetSnapshot(
+            name: name, createdAt: Timestamp(microseconds: createdAt), until: Timestamp(microseconds: until),
+            labels: labels, actor: actor, total: total)
     }
 }
 

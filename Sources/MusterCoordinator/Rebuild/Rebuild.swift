@@ -187,6 +187,7 @@ package struct Rebuild: Sendable {
             findings.add("coordinator/state", in: "", "its policies and holds cannot be read: \(error.summary)")
             return Catalog.RestoredRetention()
         }
+        for fleet in state.fleetSnapshots ?? [] { try await catalog.restore(fleet.entry, now: clock.now()) }
         for snapshot in restored.unknownSnapshots {
             findings.add("snapshot \(snapshot)", in: "", "it is held, and no store has it")
         }

@@ -34,12 +34,7 @@ extension Coordinator {
     /// Makes one job for each database that matches.
     func createSnapshots(_ call: Call) async throws -> Response {
         let request: Muster_V1_SnapshotCreateRequest = try await call.message()
-        guard request.labels.count <= 64,
-            request.labels.allSatisfy({ (1...64).contains($0.key.utf8.count) && $0.value.utf8.count <= 256 })
-        else {
-            throw Refusal.invalid(
-                "the labels are too many or too long", hint: "At most 64, keys 64 and values 256 bytes.")
-        }
+        try Self.check(labels: request.labels)
         let node = request.node.isEmpty ? nil : try await node(request.node, for: call.caller).id
         let named =
             request.database.isEmpty

@@ -32,6 +32,14 @@ extension Coordinator {
             }
             query.label = (parts[0], parts[1])
         }
+        if let name = call.query("fleet_snapshot") {
+            guard try await catalog.fleetSnapshot(name) != nil else {
+                throw Refusal.notFound("fleet snapshot '\(name.prefix(80))'")
+            }
+            // Members carry it as a label too, which has an index; another label is looked at besides.
+            query.fleetSnapshot = name
+            query.label = query.label ?? (Catalog.fleetLabel, name)
+        }
         if let moment = try Self.time(call, "at") { return try await showNewest(call, query, at: moment) }
         query.isExpired = call.query("expired") == "true"
         query.since = try Self.time(call, "since")

@@ -7,7 +7,8 @@ struct SnapshotCreate: AsyncParsableCommand {
         commandName: "create", abstract: "Ask agents to take snapshots now.",
         discussion: """
             Makes one job for each database that matches; the agents take them up at once. Without --node and
-            --database that is the whole fleet. With --wait the command ends when all have ended: 0 if all
+            --database that is the whole fleet; with --fleet the snapshots are one fleet snapshot besides, which no policy
+            gives up before 'fleet-snapshot forget'. With --wait the command ends when all have ended: 0 if all
             were taken, 2 if some, 1 if none.
             """)
 
@@ -17,8 +18,14 @@ struct SnapshotCreate: AsyncParsableCommand {
     @Option(help: "Only this database, by name or id. Default: every database of the nodes.")
     var database: String?
 
-    @Flag(help: "Every database of every node: what is done anyway where neither is named.")
+    @Flag(help: "Every database of every node, within one window, kept and listed as one fleet snapshot.")
     var fleet = false
+
+    @Option(help: "With --fleet: the fleet snapshot's name. Default: made of the time.")
+    var name: String?
+
+    @Option(help: "With --fleet: states captured later than this after the call do not belong to it. Default: 5m.")
+    var window: String?
 
     @Option(help: "A label for the snapshots, key=value; may be given again.")
     var label: [Label] = []
@@ -29,6 +36,7 @@ struct SnapshotCreate: AsyncParsableCommand {
     @OptionGroup var admin: AdminOptions
 
     func validate() throws {
+        if !fleet, name != nil || window != nil { throw ValidationError("--name and --window go with --fleet") }
         if fleet, node != nil || database != nil {
             throw ValidationError("--fleet means every node and database: give it without --node and --database")
         }
@@ -36,6 +44,7 @@ struct SnapshotCreate: AsyncParsableCommand {
 
     func run() async throws {
         let coordinator = try admin.coordinator()
+        if fleet { return try await takeFleet(coordinator) }
         var request = Muster_V1_SnapshotCreateRequest()
         (request.node, request.database) = (node ?? "", database ?? "")
         for label in label { request.labels[label.key] = label.value }
@@ -58,6 +67,28 @@ struct SnapshotCreate: AsyncParsableCommand {
             }
         }
         return jobs
+    }
+}
+
+extension SnapshotCreate {
+    private func takeFleet(_ coordinator: CoordinatorClient) async throws {
+        var request = Muster_V1_FleetSnapshotRequest()
+        (request.name, request.window) = (name ?? "", window ?? "")
+        for label in label { request.labels[label.key] = label.value }
+        var taken = try await coordinator.create(fleetSnapshot: request)
+        Console.note("fleet snapshot '\(taken.name)' of \(taken.total) databases")
+        if wait {
+            let progress = ProgressLine("snapshots")
+            defer { progress.finish() }
+            for item in taken.items where item.state == "open" {
+                progress.update("\(taken.taken) of \(taken.total) taken")
+                // The coordinator ends what no agent takes up within the window, so this loop ends.
+                while !["done", "failed"].contains(try await coordinator.job(item.jobID, waitingSeconds: 30).state) {}
+            }
+            taken = try await coordinator.fleetSnapshot(taken.name)
+        }
+        try admin.format.show(taken.items.map { FleetItemRow($0, of: taken.name) })
+        if wait { try FleetItemRow.end(taken) }
     }
 }
 

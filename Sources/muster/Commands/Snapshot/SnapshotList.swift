@@ -16,6 +16,9 @@ struct SnapshotList: AsyncParsableCommand {
     @Option(help: "Only snapshots that carry this label, key=value.")
     var label: Label?
 
+    @Option(help: "Only the members of this fleet snapshot.")
+    var fleetSnapshot: String?
+
     @Option(help: "Only snapshots received at or after this time, RFC 3339.")
     var since: String?
 
@@ -32,6 +35,9 @@ struct SnapshotList: AsyncParsableCommand {
         if expired, stores.store != nil {
             throw ValidationError("--expired asks the coordinator: a store does not know what was given up")
         }
+        if fleetSnapshot != nil, stores.store != nil {
+            throw ValidationError("--fleet-snapshot asks the coordinator; with --store use --label fleet-snapshot=NAME")
+        }
         if let since, Timestamp(since) == nil {
             throw ValidationError("--since wants a time such as 2026-11-23T10:00:00Z")
         }
@@ -43,6 +49,7 @@ struct SnapshotList: AsyncParsableCommand {
         var filter = SnapshotFilter()
         (filter.node, filter.database, filter.since) = (node ?? "", database ?? "", since ?? "")
         filter.label = label.map { "\($0.key)=\($0.value)" } ?? ""
+        filter.fleetSnapshot = fleetSnapshot ?? ""
         filter.isExpired = expired
         let coordinator = try admin.coordinator()
         var rows: [SnapshotRow] = []

@@ -1,0 +1,293 @@
+import Foundation
+import GRDB
+package import MusterModel
+
+/// Fleet snapshots: one snapshot of each database, taken within a window, kept and listed as one.
+///
+/// Each member is held, so no policy gives it up, until the whole is forgotten. The name is also a label of each
+/// member, which the node signed with it: by that a rebuild finds them again.
+extension Catalog {
+    /// The label's key; nobody else may set it.
+    package static let fleetLabel = "fleet-snapshot"
+
+    package struct FleetSnapshot: Hashable, Sendable {
+        package var name: String
+        package var createdAt: Timestamp
+        /// Until then the members' states had to be captured.
+        package var until: Timestamp
+        package var labels: [String: String]
+        package var actor: String
+        package var isFinished: Bool
+        package var total: Int
+        package var members: Int
+
+        package init(
+            name: String, createdAt: Timestamp, until: Timestamp, labels: [String: String], actor: String, total: Int
+        ) {
+            (self.name, self.createdAt, self.until) = (name, createdAt, until)
+            (self.labels, self.actor, self.total) = (labels, actor, total)
+            (isFinished, members) = (false, 0)
+        }
+    }
+
+    package struct FleetItem: Hashable, Sendable {
+        package var node: NodeID
+        package var nodeName: String
+        package var database: DatabaseID
+        package var databaseName: String
+        package var job: JobID?
+        package var snapshot: SnapshotID?
+        package var sizeBytes: Int64
+        /// Why there is none; "" while it may still come.
+        package var reason: String
+    }
+
+    /// What there is no job for, and why.
+    package struct Absentee: Sendable {
+        package let database: DatabaseID
+        package let reason: String
+
+        package init(database: DatabaseID, reason: String) { (self.database, self.reason) = (database, reason) }
+    }
+
+    /// - Returns: false where the name is taken.
+    package func begin(
+        _ fleet: FleetSnapshot, jobs: [Job], absent: [Absentee]
+    ) async throws(CatalogError) -> Bool {
+        try await write { database in
+            guard try database.row("SELECT 1 FROM fleet_snapshot WHERE name = ?", [fleet.name]) == nil else {
+                return false
+            }
+            let number = try Self.insert(fleet, into: database)
+            for job in jobs {
+                try Self.insert(job, into: database)
+                try database.run(
+                    "INSERT INTO fleet_snapshot_item(fleet_snapshot, database, job) VALUES (?, ?, ?)",
+                    [number, job.database.blob, job.id.blob])
+            }
+            for item in absent {
+                try database.run(
+                    "INSERT INTO fleet_snapshot_item(fleet_snapshot, database, reason) VALUES (?, ?, ?)",
+                    [number, item.database.blob, item.reason])
+            }
+            try Self.finishIfDone(number, in: database)
+            return true
+        }
+    }
+
+    /// The newest first.
+    package func fleetSnapshots(limit: Int) async throws(CatalogError) -> [FleetSnapshot] {
+        try await read { database in
+            try database.rows(Self.fleetQuery + " ORDER BY f.number DESC LIMIT ?", [limit]).map(Self.fleet)
+        }
+    }
+
+    package func fleetSnapshot(_ name: String) async throws(CatalogError) -> FleetSnapshot? {
+        try await read { try $0.row(Self.fleetQuery + " WHERE f.name = ?", [name]).map(Self.fleet) }
+    }
+
+    /// By node and database.
+    package func items(ofFleetSnapshot name: String) async throws(CatalogError) -> [FleetItem] {
+        try await read { database in
+            try database.rows(Self.itemQuery, [name]).map { row in
+                FleetItem(
+                    node: try row.identifier("node"), nodeName: row["node_name"],
+                    database: try row.identifier("database"), databaseName: row["database_name"],
+                    job: try row.optionalIdentifier("job"), snapshot: try row.optionalIdentifier("snapshot"),
+                    sizeBytes: row["size_bytes"] ?? 0, reason: row["reason"])
+            }
+        }
+    }
+
+    /// Releases every member.
+    ///
+    /// - Returns: how many there were; nil where there is no fleet snapshot of that name.
+    package func forget(fleetSnapshot name: String, now: Timestamp) async throws(CatalogError) -> Int? {
+        try await write { database in
+            let number: Int64? = try database.value("SELECT number FROM fleet_snapshot WHERE name = ?", [name])
+            guard let number else { return nil }
+            try database.run(
+                """
+                DELETE FROM hold WHERE name = ? AND snapshot IN (SELECT s.number FROM fleet_snapshot_item i
+                    JOIN snapshot s ON s.id = i.snapshot WHERE i.fleet_snapshot = ?)
+                """, [Self.holdName(name), number])
+            let released = database.changesCount
+            try database.run("DELETE FROM fleet_snapshot_item WHERE fleet_snapshot = ?", [number])
+            try database.run("DELETE FROM fleet_snapshot WHERE number = ?", [number])
+            if released > 0 { try Self.countRevision(in: database) }
+            return released
+        }
+    }
+
+    /// Ends what no agent took up within its window.
+    ///
+    /// - Returns: whether anything ended.
+    package func closeFleetWindows(now: Timestamp) async throws(CatalogError) -> Bool {
+        let due = try await read { database in
+            try database.row(Self.overdueQuery + " LIMIT 1", [now.microseconds]) != nil
+        }
+        guard due else { return false }
+        return try await write { database in
+            let jobs = try database.rows(Self.overdueQuery, [now.microseconds]).map(Self.job)
+            for var job in jobs {
+                (job.state, job.errorSummary) = (.failed, "node '\(job.nodeName)' did not take it up within the window")
+                job.errorHint = "Check that the agent runs and reaches the coordinator; a longer --window may help."
+                try database.run(
+                    "UPDATE job SET state = 'failed', finished_at = ?, error_summary = ?, error_hint = ? WHERE id = ?",
+                    [now.microseconds, job.errorSummary, job.errorHint, job.id.blob])
+                try Self.conclude(job, [], now: now, in: database)
+            }
+            return !jobs.isEmpty
+        }
+    }
+
+    // MARK: - Inside a transaction
+
+    static func holdName(_ fleetSnapshot: String) -> String { fleetHoldPrefix + fleetSnapshot }
+
+    /// No person's hold has a colon in its name.
+    static let fleetHoldPrefix = "fleet:"
+
+    /// Brings a closed snapshot job's outcome into its fleet snapshot, where it is of one.
+    static func concludeMember(_ job: Job, now: Timestamp, in database: GRDB.Database) throws {
+        guard
+            let row = try database.row(
+                """
+                SELECT f.number, f.name, f.created_at, f.until FROM fleet_snapshot_item i
+                JOIN fleet_snapshot f ON f.number = i.fleet_snapshot
+                WHERE i.job = ? AND i.snapshot IS NULL AND i.reason = ''
+                """, [job.id.blob])
+        else { return }
+        let number: Int64 = row["number"]
+        var reason = job.errorSummary.isEmpty ? "the agent made none" : job.errorSummary
+        if job.state == .done, let snapshot = job.outcomeSnapshot {
+            reason = try refusal(snapshot, row, in: database) ?? ""
+            if reason.isEmpty {
+                try addMember(snapshot, to: row["name"], number, of: job.database, now: now, in: database)
+                return try finishIfDone(number, in: database)
+            }
+        }
+        try database.run(
+            "UPDATE fleet_snapshot_item SET reason = ? WHERE fleet_snapshot = ? AND database = ?",
+            [reason, number, job.database.blob])
+        try finishIfDone(number, in: database)
+    }
+
+    /// Why a snapshot that a node names is no member; nil where it is one.
+    private static func refusal(
+        _ snapshot: SnapshotID, _ fleet: Row, in database: GRDB.Database
+    ) throws -> String? {
+        guard
+            let row = try database.row(
+                """
+                SELECT s.number, s.created_at, s.received_at, coalesce(n.clock_offset, 0) AS clock_offset,
+                    EXISTS (SELECT 1 FROM label l WHERE l.key = ? AND l.value = ? AND l.snapshot = s.number) AS labelled
+                FROM snapshot s JOIN node n ON n.id = s.node WHERE s.id = ? AND s.expired_at IS NULL
+                """, [fleetLabel, fleet["name"] as String, snapshot.blob])
+        else { return "the snapshot that the node named was given up" }
+        guard row["labelled"], row.time("received_at") >= fleet.time("created_at") else {
+            return "the node named another snapshot"
+        }
+        // By our clock, as far as the node's is known; what was received in time was captured in time.
+        let captured = row.time("created_at") - .microseconds(row["clock_offset"] as Int64)
+        let until = fleet.time("until")
+        guard row.time("received_at") <= until || captured <= until else {
+            return "its state was captured \(Int((captured - until).inSeconds)) seconds after the window"
+        }
+        return nil
+    }
+
+    private static func addMember(
+        _ snapshot: SnapshotID, to name: String, _ fleet: Int64, of id: DatabaseID, now: Timestamp,
+        in database: GRDB.Database
+    ) throws {
+        let number: Int64? = try database.value("SELECT number FROM snapshot WHERE id = ?", [snapshot.blob])
+        guard let number else { throw CatalogError.damaged(column: "fleet_snapshot_item.snapshot") }
+        let hold = Hold(name: holdName(name), reason: "a member of it", actor: "coordinator", at: now)
+        // At most as many as a snapshot may have holds: each fleet snapshot takes new ones.
+        _ = try insert(hold, of: number, into: database)
+        try countRevision(in: database)
+        try database.run(
+            "UPDATE fleet_snapshot_item SET snapshot = ?, reason = '' WHERE fleet_snapshot = ? AND database = ?",
+            [snapshot.blob, fleet, id.blob])
+    }
+
+    private static func insert(_ fleet: FleetSnapshot, into database: GRDB.Database) throws -> Int64 {
+        try database.run(
+            """
+            INSERT INTO fleet_snapshot(name, created_at, until, labels, actor, total, is_finished)
+            VALUES (?, ?, ?, ?, ?, ?, ?)
+            """,
+            [
+                fleet.name, fleet.createdAt.microseconds, fleet.until.microseconds,
+                try LabelText.encode(fleet.labels), fleet.actor, fleet.total, fleet.isFinished,
+            ])
+        return database.lastInsertedRowID
+    }
+
+    private static func finishIfDone(_ number: Int64, in database: GRDB.Database) throws {
+        let open = try database.row(
+            "SELECT 1 FROM fleet_snapshot_item WHERE fleet_snapshot = ? AND snapshot IS NULL AND reason = '' LIMIT 1",
+            [number])
+        guard open == nil else { return }
+        try database.run("UPDATE fleet_snapshot SET is_finished = 1 WHERE number = ?", [number])
+    }
+
+    // MARK: - After a rebuild
+
+    /// Puts back a fleet snapshot whose members are found by the label that their nodes signed: of each database the
+    /// first that was received since it was asked for.
+    package func restore(_ fleet: FleetSnapshot, now: Timestamp) async throws(CatalogError) {
+        try await write { database in
+            var fleet = fleet
+            fleet.isFinished = true
+            let number = try Self.insert(fleet, into: database)
+            let found = try database.rows(
+                """
+                SELECT s.id, s.database, s.received_at FROM label l CROSS JOIN snapshot s ON s.number = l.snapshot
+                WHERE l.key = ? AND l.value = ? AND s.received_at >= ? ORDER BY s.received_at, s.number
+                """, [Self.fleetLabel, fleet.name, fleet.createdAt.microseconds])
+            var seen: Set<DatabaseID> = []
+            for row in found {
+                let id: DatabaseID = try row.identifier("database")
+                guard seen.insert(id).inserted else { continue }
+                try database.run(
+                    "INSERT INTO fleet_snapshot_item(fleet_snapshot, database) VALUES (?, ?)", [number, id.blob])
+                try Self.addMember(
+                    try row.identifier("id"), to: fleet.name, number, of: id, now: now, in: database)
+            }
+        }
+    }
+
+    // MARK: - Statements
+
+    private static let fleetQuery = """
+        SELECT f.*, (SELECT count(*) FROM fleet_snapshot_item i WHERE i.fleet_snapshot = f.number
+            AND i.snapshot IS NOT NULL) AS members
+        FROM fleet_snapshot f
+        """
+
+    private static let itemQuery = """
+        SELECT i.*, d.name AS database_name, d.node, n.name AS node_name, s.size_bytes FROM fleet_snapshot f
+        JOIN fleet_snapshot_item i ON i.fleet_snapshot = f.number
+        JOIN database d ON d.id = i.database JOIN node n ON n.id = d.node
+        LEFT JOIN snapshot s ON s.id = i.snapshot
+        WHERE f.name = ? ORDER BY n.name, d.name, d.id
+        """
+
+    /// Jobs that nobody took up; one that an agent has goes on.
+    private static let overdueQuery =
+        jobQuery + """
+             JOIN fleet_snapshot_item i ON i.job = j.id AND i.snapshot IS NULL AND i.reason = ''
+            JOIN fleet_snapshot f ON f.number = i.fleet_snapshot AND NOT f.is_finished AND f.until < ?
+            WHERE j.state = 'queued'
+            """
+
+    private static func fleet(_ row: Row) throws -> FleetSnapshot {
+        var fleet = FleetSnapshot(
+            name: row["name"], createdAt: row.time("created_at"), until: row.time("until"),
+            labels: try LabelText.decode(row["labels"]), actor: row["actor"], total: row["total"])
+        (fleet.isFinished, fleet.members) = (row["is_finished"], row["members"])
+        return fleet
+    }
+}
