@@ -1,3 +1,4 @@
+import Crypto
 import Foundation
 import MusterModel
 import MusterTestSupport
@@ -49,6 +50,64 @@ struct S3StoreTests {
         let rclone = try await probe(try S3Server.rclone.get())
         #expect(rclone.broken.map(\.capability) == [.createOnly, .checksumRefusal, .signedURLs])
         #expect(throws: StoreCapabilityMissing.self) { try rclone.require(.replicas, of: "rclone") }
+    }
+
+    // MARK: - Signed addresses
+
+    /// Each thing that an address does not allow, at a server that holds to it.
+    @Test func anAddressIsForOnePutOfTheseBytesUnderThisName() async throws {
+        let rig = try S3Rig(try S3Server.seaweed.get())
+        let store = try await rig.create()
+        let (name, bytes) = (try rig.name(1), RandomSource.seeded(5).bytes(100_000))
+        let place = store.signedPut(
+            name, byteCount: bytes.count, hash: Array(SHA256.hash(data: bytes)), lifetime: .seconds(900))
+        #expect(place.expiresAt > rig.clock.now() + .seconds(800))
+        #expect(!place.url.contains("only-for-this-machine"))
+        let sender = try SignedPutSender(authority: nil, connectTimeout: .seconds(100))
+        func put(_ bytes: [UInt8], to place: SignedPut) async throws -> SignedPutSender.Outcome {
+            try await sender.put(bytes, to: place, stallTimeout: .seconds(100))
+        }
+        func isRefused(_ bytes: [UInt8], to place: SignedPut) async throws -> Bool {
+            if case .refused = try await put(bytes, to: place) { true } else { false }
+        }
+        let changed = bytes.map { ~$0 }
+        let honest = SignedPut(
+            url: place.url,
+            headers: place.headers.merging(S3Request.checksum(Array(SHA256.hash(data: changed)))) { _, new in new },
+            expiresAt: place.expiresAt)
+        #expect(try await isRefused(changed, to: place), "other bytes")
+        #expect(try await isRefused(changed, to: honest), "other bytes with their own hash")
+        #expect(try await isRefused(Array(bytes.dropLast()), to: place), "another length")
+        let other = place.url.replacing("\(name)", with: "\(try rig.name(2))")
+        #expect(other != place.url)
+        let elsewhere = SignedPut(url: other, headers: place.headers, expiresAt: place.expiresAt)
+        #expect(try await isRefused(bytes, to: elsewhere), "another name")
+        let replacing = SignedPut(
+            url: place.url, headers: place.headers.filter { $0.key != "if-none-match" }, expiresAt: place.expiresAt)
+        #expect(try await isRefused(bytes, to: replacing), "a put that may replace")
+        let late = store.signedPut(
+            name, byteCount: bytes.count, hash: Array(SHA256.hash(data: bytes)), lifetime: .seconds(900),
+            age: .seconds(901))
+        #expect(try await isRefused(bytes, to: late), "after its time")
+        #expect(try await store.byteCount(of: name) == nil)
+        #expect(try await put(bytes, to: place) == .put)
+        #expect(try await put(bytes, to: place) == .taken, "a second put")
+        #expect(try await store.read(name, maximumBytes: bytes.count) == bytes)
+        let chatty = SignedPut(
+            url: place.url, headers: place.headers.merging(["cookie": "a=b"]) { _, new in new },
+            expiresAt: place.expiresAt)
+        #expect(try await isRefused(bytes, to: chatty), "nobody makes us send other headers")
+        sender.shutdown()
+    }
+
+    @Test func anAddressIsUsedOnlyWhereNobodyListensIn() async throws {
+        let sender = try SignedPutSender(authority: nil, connectTimeout: .seconds(100))
+        let place = SignedPut(url: "http://192.0.2.1/a", headers: [:], expiresAt: Timestamp(microseconds: 0))
+        let error = await #expect(throws: TransferError.self) {
+            _ = try await sender.put([1], to: place, stallTimeout: .seconds(100))
+        }
+        #expect(error?.summary.contains("https://") == true, "\(String(describing: error))")
+        sender.shutdown()
     }
 
     @Test func aLargeObjectIsPutInParts() async throws {

@@ -65,6 +65,14 @@ struct StoreProbeTests {
         #expect(finding.outcome == (isHeld ? .held : .broken), "\(finding.detail)")
     }
 
+    @Test func aSignedURLThatAllowsMoreThanItSaysIsFound() async throws {
+        let store = AskedStore(isChecked: true, loopholes: ["other bytes", "another name"])
+        let capabilities = try await Self.probe(store).measure()
+        let finding = try #require(capabilities.finding(.signedURLs))
+        #expect(finding.outcome == .broken && finding.detail.contains("other bytes, another name"))
+        #expect(capabilities.obstacles(to: .signedUploads).map(\.capability).contains(.signedURLs))
+    }
+
     @Test func aStoreThatIsAwayIsNotJudged() async throws {
         let away = StoreError.unavailable(store: "memory", reason: "it is gone")
         let memory = MemoryStore()
@@ -209,8 +217,15 @@ private final class AskedStore: ProbedStore {
     private let store = MemoryStore()
     private let isChecked: Bool
     private let theirTime: Timestamp?
+    private let loopholes: [String]
 
-    init(isChecked: Bool, time: Timestamp? = nil) { (self.isChecked, theirTime) = (isChecked, time) }
+    init(isChecked: Bool, time: Timestamp? = nil, loopholes: [String] = []) {
+        (self.isChecked, theirTime, self.loopholes) = (isChecked, time, loopholes)
+    }
+
+    func loopholesOfSignedPut(
+        _ name: ObjectName, _ other: ObjectName, _ bytes: [UInt8]
+    ) async throws(StoreError) -> [String] { loopholes }
 
     func refusesWrongChecksum(_ name: ObjectName, _ bytes: [UInt8]) async throws(StoreError) -> Bool? {
         if !isChecked { try await store.put(name, bytes) }

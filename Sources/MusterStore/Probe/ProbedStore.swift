@@ -7,6 +7,14 @@ package protocol ProbedStore: Store {
     /// - Returns: whether the store took them; nil where it hands out no such URLs.
     func takesSignedPut(_ name: ObjectName, _ bytes: [UInt8]) async throws(StoreError) -> Bool?
 
+    /// Tries what a signed URL for these bytes under that name does not allow.
+    ///
+    /// - Parameter other: another name that no object has.
+    /// - Returns: what the store took all the same, for people.
+    func loopholesOfSignedPut(
+        _ name: ObjectName, _ other: ObjectName, _ bytes: [UInt8]
+    ) async throws(StoreError) -> [String]
+
     /// Sends bytes together with a checksum that is not theirs; under a signed URL, where it hands these out.
     ///
     /// - Returns: whether the store refused them for that; nil where it takes no checksum.
@@ -17,4 +25,11 @@ package protocol ProbedStore: Store {
 
     /// Whether the store can keep an object from deletion for a time; nil where such a thing does not exist.
     func locksObjects() async throws(StoreError) -> Bool?
+}
+
+extension ProbedStore {
+    /// A store that hands out no such URLs has none.
+    package func loopholesOfSignedPut(
+        _ name: ObjectName, _ other: ObjectName, _ bytes: [UInt8]
+    ) async throws(StoreError) -> [String] { [] }
 }

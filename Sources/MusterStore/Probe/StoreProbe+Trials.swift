@@ -92,7 +92,12 @@ extension StoreProbe {
         let other = run.random.bytes(4000)
         let again = try await self.asked { () throws(StoreError) in try await asked.takesSignedPut(name, other) }
         try require(again == false) { "a second put under a signed URL replaced an object" }
-        return "a put under a signed URL was taken, once"
+        let (next, another) = (run.newName(), run.newName())
+        let loopholes = try await self.asked { () throws(StoreError) in
+            try await asked.loopholesOfSignedPut(next, another, bytes)
+        }
+        try require(loopholes.isEmpty) { "a signed URL did not keep out \(loopholes.joined(separator: ", "))" }
+        return "a put under a signed URL was taken, once, and no other"
     }
 
     func tryListing() async throws(ProbeFailure) -> String {

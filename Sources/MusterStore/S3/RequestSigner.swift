@@ -46,12 +46,15 @@ struct RequestSigner: Sendable {
 
     /// Signs an address that somebody else may use, until its time is over.
     ///
-    /// - Parameter subject: its headers must be sent as they are; its hash is `unsignedPayload`, or a header has it too.
+    /// - Parameter subject: its headers must be sent as they are; its hash may be `unsignedPayload`.
     /// - Parameter lifetime: whole seconds, at most seven days.
     /// - Returns: path and query.
     func presign(_ subject: Subject, lifetime: Duration, at now: Timestamp) -> String {
         let time = Stamp(now)
         var signed = subject
+        if subject.payloadHash != Self.unsignedPayload {
+            signed.query.append(("X-Amz-Content-Sha256", subject.payloadHash))
+        }
         signed.query += [
             ("X-Amz-Algorithm", Self.algorithm), ("X-Amz-Credential", "\(credentials.accessKeyID)/\(scope(time))"),
             ("X-Amz-Date", time.text), ("X-Amz-Expires", "\(lifetime.components.seconds)"),

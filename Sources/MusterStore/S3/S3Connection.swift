@@ -24,6 +24,8 @@ final class S3Connection: Sendable {
 
     let store: String
     let address: S3Address
+    /// Who must certify the server, in PEM; nil for whom this machine trusts.
+    let authority: String?
     private let signer: RequestSigner
     private let http: HTTPClient
     private let retry: StoreRetry
@@ -35,6 +37,7 @@ final class S3Connection: Sendable {
         settings: HTTPClient.Settings
     ) throws(StoreError) {
         (self.store, self.address, self.retry, self.clock) = (store, address, retry, clock)
+        authority = access.authority
         signer = RequestSigner(credentials: access.credentials, region: address.region)
         var settings = settings
         settings.takesPublicServers = true
@@ -77,21 +80,24 @@ final class S3Connection: Sendable {
     }
 
     /// Sends a request once, to an address that was signed before, as somebody without credentials would.
-    func send(
-        presigned path: String, _ request: S3Request
-    ) async throws(StoreError) -> HTTPResponse {
+    func send(_ body: [UInt8], to place: SignedPut) async throws(StoreError) -> HTTPResponse {
         do {
-            return try await http.send(plain(request, path: path, headers: request.headers))
+            return try await http.send(
+                HTTPRequest(
+                    .put, place.url, headers: place.headers, body: .bytes(body), timeout: nil,
+                    stallTimeout: retry.stallTimeout, maximumResponseBytes: Self.maximumTextBytes))
         } catch {
             throw .unavailable(store: store, reason: error.summary)
         }
     }
 
-    /// - Returns: path and query of an address under which anybody may do this until its time is over.
-    func presign(_ request: S3Request, lifetime: Duration) -> String {
-        var subject = subject(request)
-        subject.payloadHash = RequestSigner.unsignedPayload
-        return signer.presign(subject, lifetime: lifetime, at: clock.now())
+    /// - Parameter age: how long ago the address counts as signed.
+    /// - Returns: path and query of an address under which anybody may do this until its time is over; and when it is.
+    func presign(
+        _ request: S3Request, lifetime: Duration, age: Duration = .zero
+    ) -> (path: String, expiresAt: Timestamp) {
+        let at = clock.now() - age
+        return (signer.presign(subject(request), lifetime: lifetime, at: at), at + lifetime)
     }
 
     private func signed(_ request: S3Request) -> HTTPRequest {
@@ -152,7 +158,7 @@ extension HTTPResponse {
     fileprivate var errorCode: String? { XMLText(body).first("Error")?.first("Code")?.string }
 
     /// What the server said, for people.
-    fileprivate var refusal: String {
+    var refusal: String {
         let error = XMLText(body).first("Error")
         let words = [errorCode, error?.first("Message")?.string].compactMap { $0 }.joined(separator: ": ")
         let plain = words.unicodeScalars.filter { $0.value >= 32 && $0.value != 127 }.prefix(300)

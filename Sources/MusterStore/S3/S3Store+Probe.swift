@@ -4,21 +4,50 @@ import MusterTransfer
 
 extension S3Store: ProbedStore {
     package func takesSignedPut(_ name: ObjectName, _ bytes: [UInt8]) async throws(StoreError) -> Bool? {
-        try await statusOfSignedPut(name, bytes, hash: Array(SHA256.hash(data: bytes))) == 200
+        let place = signed(name, bytes.count, hash: Array(SHA256.hash(data: bytes)))
+        return try await connection.send(bytes, to: place).status == 200
     }
 
     package func refusesWrongChecksum(_ name: ObjectName, _ bytes: [UInt8]) async throws(StoreError) -> Bool? {
-        try await statusOfSignedPut(name, bytes, hash: Array(SHA256.hash(data: bytes + [0]))) == 400
+        let place = signed(name, bytes.count, hash: Array(SHA256.hash(data: bytes + [0])))
+        return try await connection.send(bytes, to: place).status == 400
     }
 
-    /// As somebody would who was handed the address alone.
-    private func statusOfSignedPut(
-        _ name: ObjectName, _ bytes: [UInt8], hash: [UInt8]
-    ) async throws(StoreError) -> Int {
-        var request = S3Request(method: .put, key: connection.key(of: name), body: .bytes(bytes))
-        request.headers = S3Request.checksum(hash).merging(["if-none-match": "*"]) { _, new in new }
-        let path = connection.presign(request, lifetime: Self.signedPutLifetime)
-        return try await connection.send(presigned: path, request).status
+    package func loopholesOfSignedPut(
+        _ name: ObjectName, _ other: ObjectName, _ bytes: [UInt8]
+    ) async throws(StoreError) -> [String] {
+        let hash = Array(SHA256.hash(data: bytes))
+        let place = signed(name, bytes.count, hash: hash)
+        let late = signedPut(
+            name, byteCount: bytes.count, hash: hash, lifetime: Self.signedPutLifetime, age: .seconds(3600))
+        let others = bytes.map { ~$0 }
+        let tries: [(what: String, url: String, headers: [String: String], body: [UInt8])] = [
+            ("other bytes", place.url, place.headers, others),
+            (
+                "other bytes with a hash of their own", place.url,
+                place.headers.merging(S3Request.checksum(Array(SHA256.hash(data: others)))) { _, new in new }, others
+            ),
+            ("fewer bytes", place.url, place.headers, Array(bytes.dropLast(7))),
+            ("more bytes", place.url, place.headers, bytes + [0]),
+            (
+                "another name", place.url.replacing(connection.key(of: name), with: connection.key(of: other)),
+                place.headers, bytes
+            ),
+            ("a put that may replace", place.url, place.headers.filter { $0.key != "if-none-match" }, bytes),
+            ("a put without a hash", place.url, place.headers.filter { $0.key == "if-none-match" }, bytes),
+            ("a put that came too late", late.url, late.headers, bytes),
+        ]
+        var taken: [String] = []
+        for one in tries {
+            let attempt = SignedPut(url: one.url, headers: one.headers, expiresAt: place.expiresAt)
+            if try await (200...299).contains(connection.send(one.body, to: attempt).status) { taken.append(one.what) }
+        }
+        return taken
+    }
+
+    /// As a coordinator signs for an agent.
+    private func signed(_ name: ObjectName, _ byteCount: Int, hash: [UInt8]) -> SignedPut {
+        signedPut(name, byteCount: byteCount, hash: hash, lifetime: Self.signedPutLifetime)
     }
 
     private static let signedPutLifetime = Duration.seconds(60)
