@@ -1,3 +1,4 @@
+import Foundation
 package import MusterModel
 
 /// The agent plane.
@@ -24,6 +25,26 @@ extension CoordinatorClient {
         _ pack: PackID, bytes: [UInt8], onBytesSent: (@Sendable (Int) -> Void)? = nil
     ) async throws(CoordinatorError) -> Muster_V1_PackAccepted {
         try await put("/v1/packs/\(pack)", bytes, onBytesSent: onBytesSent)
+    }
+
+    /// Asks for addresses under which packs can be put straight into a store.
+    package func uploads(for packs: [(id: PackID, byteCount: Int)]) async throws(CoordinatorError)
+        -> Muster_V1_UploadResponse
+    {
+        var request = Muster_V1_UploadRequest()
+        request.packs = packs.map { pack in
+            var wish = Muster_V1_UploadPack()
+            (wish.id, wish.sizeBytes) = (.init(pack.id.bytes), UInt64(pack.byteCount))
+            return wish
+        }
+        return try await post("/v1/uploads", request)
+    }
+
+    /// Says that the pack was put under the address of that grant. The same again gets the same answer.
+    package func claim(_ pack: PackID, grant: String) async throws(CoordinatorError) -> Muster_V1_PackAccepted {
+        var request = Muster_V1_PackClaim()
+        request.grant = grant
+        return try await post("/v1/packs/\(pack)/claim", request)
     }
 
     /// The same manifest again gives the same receipt.

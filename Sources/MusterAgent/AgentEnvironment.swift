@@ -34,6 +34,8 @@ package struct AgentEnvironment: Sendable {
 
 /// Moments at which a crash is most telling.
 package enum CrashPoint: String, Sendable, CaseIterable {
+    /// A pack is in the store that the node itself put there; the coordinator does not know yet.
+    case packUploaded = "pack-uploaded"
     /// The packs are on the other side; the manifest is not kept yet.
     case packsPut = "packs-put"
     /// The manifest is kept; it is not sent yet.

@@ -123,6 +123,7 @@ struct AgentCrew: Sendable {
     private let watch: FolderWatch?
     let sessions: SourceSessions
     private let coordinator: CoordinatorClient
+    private let uploads: SignedUploads
 
     init(directory: AgentDirectory, configuration: AgentConfiguration, environment: AgentEnvironment) throws {
         let identity = try NodeIdentity(directory: directory, node: configuration.nodeID)
@@ -133,6 +134,8 @@ struct AgentCrew: Sendable {
         try directory.emptyScratch()
         let state = try AgentState(path: directory.stateFile)
         coordinator = try Self.client(directory: directory, configuration: configuration, environment: environment)
+        uploads = SignedUploads(
+            coordinator: coordinator, uploadLimit: Self.uploadLimit(configuration), environment: environment)
 
         let machine = Self.hashed(environment.machine, of: identity.node)
         let lanes = configuration.cores > 0 ? configuration.cores : environment.cores
@@ -157,9 +160,8 @@ struct AgentCrew: Sendable {
         ) { await sessions.leave($0) }
         let board = roster.board
         let taker = SnapshotTaker(
-            identity: identity, receiptKey: receiptKey, state: state, coordinator: coordinator, pipeline: pipeline,
-            offer: offer,
-            sessions: sessions, files: files, environment: environment)
+            identity: identity, receiptKey: receiptKey, state: state, coordinator: coordinator, uploads: uploads,
+            pipeline: pipeline, offer: offer, sessions: sessions, files: files, environment: environment)
         // Of its own: a report is not to wait behind snapshots on a disk that does not answer, nor they behind it.
         let looks = BlockingPool(label: "muster-looks", width: 1)
         reporter = Reporter(
@@ -200,6 +202,7 @@ struct AgentCrew: Sendable {
 
     func shutdown() {
         watch?.stop()
+        uploads.shutdown()
         coordinator.shutdown()
     }
 
@@ -221,9 +224,13 @@ struct AgentCrew: Sendable {
             retry: .init(
                 policy: RetryPolicy(maximumAttempts: 8, maximumDelay: .seconds(10), maximumTotal: .seconds(60)),
                 random: environment.random, clock: ContinuousClock()),
-            // libcurl limits each transfer by itself, and this many packs are under way at once.
-            uploadLimit: configuration.uploadLimitBytes > 0
-                ? max(1, configuration.uploadLimitBytes / SealingSettings.packsInFlight) : nil)
+            uploadLimit: uploadLimit(configuration))
+    }
+
+    /// libcurl limits each transfer by itself, and this many packs are under way at once.
+    private static func uploadLimit(_ configuration: AgentConfiguration) -> Int? {
+        configuration.uploadLimitBytes > 0
+            ? max(1, configuration.uploadLimitBytes / SealingSettings.packsInFlight) : nil
     }
 }
 

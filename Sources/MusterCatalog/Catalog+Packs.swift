@@ -16,6 +16,8 @@ extension Catalog {
         package let generation: String
         package let state: ReplicaState
         package let checkedAt: Timestamp?
+        /// All its bytes were hashed once: before, only its size and its directory are known.
+        package let isProven: Bool
         /// gc is about to give the pack up: it does not count as stored.
         package let isCondemned: Bool
     }
@@ -36,15 +38,17 @@ extension Catalog {
         package var sizeBytes: Int64
         /// Store number and generation of each durable copy; none for a pack that was sent again and is there.
         package var replicas: [(store: Int64, generation: String)]
-        /// Extent chunks only.
+        /// Extent chunks only, but for a pack that was not read: then all of them.
         package var chunks: [ChunkPlace]
+        /// Every byte was hashed on its way; if not, it is the first that is scrubbed.
+        package var isProven: Bool
 
         package init(
             id: PackID, scope: ScopeID, sizeBytes: Int64, replicas: [(store: Int64, generation: String)],
-            chunks: [ChunkPlace]
+            chunks: [ChunkPlace], isProven: Bool = true
         ) {
             (self.id, self.scope, self.sizeBytes) = (id, scope, sizeBytes)
-            (self.replicas, self.chunks) = (replicas, chunks)
+            (self.replicas, self.chunks, self.isProven) = (replicas, chunks, isProven)
         }
     }
 
@@ -95,11 +99,14 @@ extension Catalog {
             try database.run(
                 """
                 INSERT INTO pack_replica(pack, store, generation, state, checked_at, hashed_at)
-                VALUES (?1, ?2, ?3, 'present', ?4, ?4)
+                VALUES (?1, ?2, ?3, 'present', ?4, ?5)
                 ON CONFLICT(pack, store) DO UPDATE SET generation = excluded.generation,
                     state = excluded.state, checked_at = excluded.checked_at, hashed_at = excluded.hashed_at
                 """,
-                [number, replica.store, replica.generation, now.microseconds])
+                [
+                    number, replica.store, replica.generation, now.microseconds,
+                    pack.isProven ? now.microseconds : 0,
+                ])
         }
         try count(wanting: number, in: database)
         for chunk in pack.chunks {
@@ -212,7 +219,7 @@ extension Catalog {
         PackReplica(
             pack: row["pack"], id: try row.digest("id"), sizeBytes: row["size_bytes"], store: row["store"],
             generation: row["generation"], state: try row.word("state"), checkedAt: row.optionalTime("checked_at"),
-            isCondemned: row.optionalTime("condemned_at") != nil)
+            isProven: row.time("hashed_at").microseconds > 0, isCondemned: row.optionalTime("condemned_at") != nil)
     }
 
     private static func lookUp(

@@ -118,6 +118,8 @@ struct Coordinator: Sendable {
         case .renew: try await renew(call)
         case .missingChunks: try await missingChunks(call)
         case .putPack: try await putPack(call)
+        case .grantUploads: try await grantUploads(call)
+        case .claimPack: try await claimPack(call)
         case .commitSnapshot: try await commitSnapshot(call)
         case .report: try await report(call)
         case .work: try await work(call)

@@ -1,4 +1,5 @@
 import Foundation
+import MusterModel
 package import MusterStore
 import MusterTransfer
 import Synchronization
@@ -72,5 +73,23 @@ package final class S3Server: Sendable {
             throw Failure(text: "no credentials in \(credentialsFile)")
         }
         return found
+    }
+
+    /// The names of the packs of a store that is there.
+    package func packs(of address: S3Address) async throws -> Set<ObjectName> {
+        var settings = HTTPClient.Settings()
+        // A machine that runs all tests at once may keep the server from a connection for long.
+        settings.connectTimeout = .seconds(100)
+        let store = try await S3Store.open(
+            at: address, name: "bucket",
+            S3Store.Setup(
+                access: S3Access(credentials: try credentials()), spool: nil,
+                retry: StoreRetry(random: .seeded(1), clock: ContinuousClock()), clock: RealClock(),
+                settings: settings))
+        return Set(try await store.objects(.packs, maximumCount: 1000).map(\.name))
+    }
+
+    private struct RealClock: WallClock {
+        func now() -> Timestamp { Timestamp(microseconds: Int64(Date().timeIntervalSince1970 * 1_000_000)) }
     }
 }

@@ -33,7 +33,8 @@ final class Fleet {
     /// - Parameters:
     ///   - stores: folders in the fleet's own; none for the coordinator's.
     ///   - settings: lines for the coordinator's configuration.
-    init(stores: [String] = [], settings: String = "") async throws {
+    ///   - place: arguments that name a store elsewhere.
+    init(stores: [String] = [], settings: String = "", store place: [String] = []) async throws {
         folder = try TemporaryFolder()
         coordinatorDirectory = folder.path("coordinator")
         recoveryKey = folder.path(stores.isEmpty ? "coordinator/recovery-key.txt" : "recovery-key.txt")
@@ -41,7 +42,7 @@ final class Fleet {
         port = try Self.freePorts()
         let outcome = try await run(
             ["coordinator", "init", "--dir", coordinatorDirectory, "--listen", "127.0.0.1:\(port)"]
-                + ["--recovery-key-file", recoveryKey] + stores.flatMap { ["--store", folder.path($0)] })
+                + ["--recovery-key-file", recoveryKey] + stores.flatMap { ["--store", folder.path($0)] } + place)
         try #require(outcome.status == 0, "\(outcome.errors)")
         let configuration = coordinatorDirectory + "/coordinator.yaml"
         let text = try String(contentsOfFile: configuration, encoding: .utf8) + settings

@@ -190,6 +190,7 @@ struct ListTests {
         CommitCheck.wantingQuery,
         CommitCheck.newcomersQuery, Catalog.failedQuery, Catalog.lostQuery, Catalog.standingQuery,
         Catalog.overduePacksQuery, Catalog.overdueManifestsQuery, Catalog.dueQuery,
+        Catalog.openGrantsQuery, Catalog.grantQuery, Catalog.dueGrantsQuery, Catalog.grantedCopyQuery,
     ])
     func andTheOtherOftenAskedQuestionsAreToo(sql: String) async throws {
         let plan = try await plan(of: sql)

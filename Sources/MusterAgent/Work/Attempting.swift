@@ -39,7 +39,7 @@ struct Attempting: Sendable {
             forkedFrom: head == nil ? try state.forkOrigin(of: database.id) : nil, labels: labels)
         request.skipsUnchanged = skipsUnchanged && isOfHead && labels.isEmpty
         let outcome = try await taker.pipeline.run(
-            request, way, known, sink: CoordinatorSink(coordinator: taker.coordinator))
+            request, way, known, sink: CoordinatorSink(coordinator: taker.coordinator, uploads: taker.uploads))
         let isFollowed = if case .followed = way { true } else { false }
         switch outcome {
         case .unchanged(let source):

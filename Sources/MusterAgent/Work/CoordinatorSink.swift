@@ -4,9 +4,10 @@ import MusterEngine
 import MusterFormat
 import MusterModel
 
-/// The coordinator as the place where a pipeline's packs go.
+/// The coordinator as the place where a pipeline's packs go, or a store that it has addresses for.
 struct CoordinatorSink: PackSink {
     let coordinator: CoordinatorClient
+    let uploads: SignedUploads
 
     func present(_ chunks: [ChunkID]) async throws -> [ChunkID: PresentChunk] {
         guard !chunks.isEmpty else { return [:] }
@@ -35,6 +36,7 @@ struct CoordinatorSink: PackSink {
     }
 
     func put(_ pack: PackID, bytes: [UInt8], onBytesSent: @escaping @Sendable (Int) -> Void) async throws {
+        if await uploads.put(pack, bytes: bytes, onBytesSent: onBytesSent) { return }
         _ = try await coordinator.put(pack, bytes: bytes, onBytesSent: onBytesSent)
     }
 }

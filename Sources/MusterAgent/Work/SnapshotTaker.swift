@@ -16,6 +16,7 @@ struct SnapshotTaker: Sendable {
     let receiptKey: VerifyingKey
     let state: AgentState
     let coordinator: CoordinatorClient
+    let uploads: SignedUploads
     let pipeline: SnapshotPipeline
     let offer: PackOffer
     let sessions: SourceSessions

@@ -40,6 +40,7 @@ extension Coordinator {
         let order = collections.takeOrder()
         let now = clock.now()
         let isDue = try await isCollectionDue(now)
+        try await giveUpGrants(now)
         if order == nil, !isDue, try await catalog.storesWithDiscarded(now: now).isEmpty { return }
         let isWriter = try await mayWrite()
         if order != nil || (isDue && isWriter) {
@@ -48,6 +49,14 @@ extension Coordinator {
         } else if isWriter, try await unscannedStores().isEmpty {
             var run = CollectionRun(id: "", actor: "", startedAt: "")
             try await deleteDiscarded(&run)
+        }
+    }
+
+    /// What nodes were to put into stores by themselves and never claimed is garbage from now on.
+    private func giveUpGrants(_ now: Timestamp) async throws {
+        guard succession.successor == nil else { return }
+        while try await catalog.giveUpGrants(now: now) >= Catalog.collectionStep {
+            if Task.isShuttingDownGracefully || Task.isCancelled { return }
         }
     }
 

@@ -13,7 +13,7 @@ package enum Plane: String, Sendable, CaseIterable {
 /// What a request can ask for.
 package enum Route: String, Sendable, CaseIterable {
     case join, renew
-    case missingChunks, putPack, commitSnapshot, report, work, finishJob
+    case missingChunks, putPack, grantUploads, claimPack, commitSnapshot, report, work, finishJob
     case listSnapshots, showSnapshot, readManifest, readPack, readKeys
     case invite, listNodes, showNode, listDatabases, createSnapshots, showJob, verify, showVerification, status
     case showCollection, runCollection
@@ -54,6 +54,8 @@ package struct RouteRule: Sendable {
         RouteRule(.agent, .post, "/v1/renew", .renew, [.anonymous, .node]),
         RouteRule(.agent, .post, "/v1/chunks/missing", .missingChunks, [.node], bodyLimit: 512 << 10),
         RouteRule(.agent, .put, "/v1/packs/*", .putPack, [.node], bodyLimit: 64 << 20),
+        RouteRule(.agent, .post, "/v1/uploads", .grantUploads, [.node]),
+        RouteRule(.agent, .post, "/v1/packs/*/claim", .claimPack, [.node]),
         RouteRule(.agent, .post, "/v1/snapshots", .commitSnapshot, [.node], bodyLimit: 66 << 20),
         RouteRule(.agent, .post, "/v1/report", .report, [.node], bodyLimit: 16 << 20),
         RouteRule(.agent, .post, "/v1/work", .work, [.node]),

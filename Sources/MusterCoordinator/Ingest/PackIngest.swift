@@ -66,7 +66,7 @@ extension Coordinator {
     }
 
     /// Whether a copy counts as good and is still there: else what was sent again is the way to heal it.
-    private func isStored(_ id: PackID, _ scope: ScopeID) async throws -> Bool {
+    func isStored(_ id: PackID, _ scope: ScopeID) async throws -> Bool {
         try await isStored(try await catalog.replicas(of: id, in: scope))
     }
 
@@ -107,7 +107,7 @@ extension Coordinator {
         guard received == byteCount else {
             throw Refusal.malformed("the pack has \(received) bytes where \(byteCount) were announced")
         }
-        let chunks = try await checkChunks(of: id, byteCount, writer)
+        let chunks = try await checkChunks(of: try await directory(of: id, byteCount, writer.readBack), writer.readBack)
         let generation = Generation(from: random)
         try await writer.commit(as: .pack(id, generation))
         try await catalog.add(
@@ -120,11 +120,18 @@ extension Coordinator {
     /// Hashes every chunk of the pack against its id, and reads what kind it is.
     ///
     /// - Returns: the extent chunks, the only ones that the dedup question is about.
-    private func checkChunks(
-        of id: PackID, _ byteCount: Int, _ writer: any ObjectWriter
-    ) async throws -> [Catalog.ChunkPlace] {
-        let directory = try await directory(of: id, byteCount, writer)
+    private func checkChunks(of directory: PackDirectory, _ read: PackReading) async throws -> [Catalog.ChunkPlace] {
         var extents: [Catalog.ChunkPlace] = []
+        for (entries, range) in Self.pieces(of: directory) {
+            let bytes = try await read(range)
+            extents += try await hashing.run { try Self.check(entries, in: bytes, of: directory) }
+        }
+        return extents
+    }
+
+    /// Chunks that lie side by side, as many as are read at once, and where they are.
+    static func pieces(of directory: PackDirectory) -> [(entries: ArraySlice<PackEntry>, range: Range<UInt64>)] {
+        var pieces: [(entries: ArraySlice<PackEntry>, range: Range<UInt64>)] = []
         var index = 0
         while index < directory.entries.count {
             let first = directory.entries[index]
@@ -134,26 +141,26 @@ extension Coordinator {
             { end += 1 }
             let entries = directory.entries[index..<end]
             let upper = entries.last?.range.upperBound ?? first.range.upperBound
-            let bytes = try await writer.readBack(UInt64(first.offset)..<UInt64(upper))
-            extents += try await hashing.run { try Self.check(entries, in: bytes, of: directory) }
+            pieces.append((entries, UInt64(first.offset)..<UInt64(upper)))
             index = end
         }
-        return extents
+        return pieces
     }
 
-    private func directory(
-        of id: PackID, _ byteCount: Int, _ writer: any ObjectWriter
-    ) async throws -> PackDirectory {
+    /// Gives a range of a pack, in the store or on its way there.
+    typealias PackReading = (Range<UInt64>) async throws -> [UInt8]
+
+    func directory(of id: PackID, _ byteCount: Int, _ read: PackReading) async throws -> PackDirectory {
         guard byteCount > PackTrailer.byteCount + Self.magic.count else {
             throw Refusal.malformed("pack \(id) is too short to be one")
         }
-        guard try await writer.readBack(0..<UInt64(Self.magic.count)) == Self.magic else {
+        guard try await read(0..<UInt64(Self.magic.count)) == Self.magic else {
             throw Refusal.malformed("pack \(id) does not begin as a pack does")
         }
-        let tail = try await writer.readBack(UInt64(byteCount - PackTrailer.byteCount)..<UInt64(byteCount))
+        let tail = try await read(UInt64(byteCount - PackTrailer.byteCount)..<UInt64(byteCount))
         let trailer = try PackTrailer(tail, packByteCount: byteCount, pack: id)
         let range = UInt64(trailer.directoryRange.lowerBound)..<UInt64(trailer.directoryRange.upperBound)
-        return try PackDirectory(try await writer.readBack(range), trailer: trailer, pack: id)
+        return try PackDirectory(try await read(range), trailer: trailer, pack: id)
     }
 
     static func check(

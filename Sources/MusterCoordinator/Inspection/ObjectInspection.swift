@@ -17,8 +17,11 @@ extension Coordinator {
         _ pack: Catalog.PackReplica, in store: OpenStore, isHashed: Bool
     ) async throws -> (reason: String, bytesRead: Int64) {
         guard let name = pack.objectName else { throw CatalogError.damaged(column: "generation") }
-        let (fault, bytesRead) = try await fault(
-            in: name, of: store, size: UInt64(pack.sizeBytes), hash: pack.id, isHashed: isHashed)
+        let (fault, bytesRead) =
+            isHashed && !pack.isProven
+            ? try await prove(pack, as: name, in: store)
+            : try await fault(
+                in: name, of: store, size: UInt64(pack.sizeBytes), hash: pack.id, isHashed: isHashed)
         try await catalog.mark(
             pack: pack.pack, store: pack.store, generation: pack.generation, as: fault?.state ?? .present,
             isHashed: isHashed, now: clock.now())

@@ -70,6 +70,8 @@ package struct CoordinatorSettings: Hashable, Sendable {
     package var collectionEvery: Duration? = .seconds(3600)
     /// How long what gc condemned stays before it is given up.
     package var collectionGrace = Duration.seconds(86_400)
+    /// Whether nodes may put packs straight into stores that were proven for it.
+    package var signedUploads = true
 
     /// How every replica is read again.
     package struct Scrub: Hashable, Sendable {
@@ -142,6 +144,7 @@ package struct CoordinatorSettings: Hashable, Sendable {
                 collectionGrace = .seconds(seconds)
             case "freshness": freshness = try Self.span(value, "freshness")
             case "alarms": alarms = try Alarms(value)
+            case "signed_uploads": signedUploads = try Self.signedUploads(value)
             case "retention_every": retentionEvery = try Self.period(value, "retention_every")
             default: throw .badSettings(reason: "unknown key '\(key.string ?? "?")'")
             }
@@ -156,6 +159,7 @@ package struct CoordinatorSettings: Hashable, Sendable {
         (retentionEvery, catalogBackupEvery) = (settings.retentionEvery, settings.catalogBackupEvery)
         (scrub, freshness, alarms) = (settings.scrub, settings.freshness, settings.alarms)
         (collectionEvery, collectionGrace) = (settings.collectionEvery, settings.collectionGrace)
+        signedUploads = settings.signedUploads
     }
 
     private static func text(_ node: Node, _ key: String) throws(CoordinatorSetupError) -> String {
