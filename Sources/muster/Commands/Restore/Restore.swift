@@ -23,6 +23,13 @@ struct Restore: AsyncParsableCommand {
             than its own.
 
             With --store one store and a key are enough: no coordinator is asked.
+
+            --in-place writes to the path that the node signed and sealed, on that node. What stands there is kept as
+            NAME.before-restore, its sidecars too. Stop the application and pause the database first: a file that some
+            process has open is refused.
+
+            --fleet-snapshot restores all members, each as FOLDER/NODE/DATABASE.db: exit status 2 where only n of m
+            came back. With --dry-run it says where each of them was, and what is in the way.
             """)
 
     @Argument(help: "Snapshot id, or an unambiguous beginning of 6 digits or more.")
@@ -37,8 +44,19 @@ struct Restore: AsyncParsableCommand {
     @Option(help: "The newest snapshot of this time or an earlier one, RFC 3339.")
     var at: String?
 
-    @Option(name: .customLong("to"), help: "Where to write the database; nothing may stand there.")
-    var target: String
+    @Option(help: "All members of this fleet snapshot, with the recovery key.")
+    var fleetSnapshot: String?
+
+    @Option(
+        name: .customLong("to"),
+        help: "Where to write the database; nothing may stand there. With --fleet-snapshot the folder.")
+    var target: String?
+
+    @Flag(help: "Write to where the database was when it was captured, and keep what stands there.")
+    var inPlace = false
+
+    @Flag(help: "With --in-place: do it. Without, the command says what it would do and exits with 64.")
+    var confirm = false
 
     @Flag(help: "Say what would be done; write nothing.")
     var dryRun = false
@@ -51,6 +69,18 @@ struct Restore: AsyncParsableCommand {
     @OptionGroup var admin: AdminOptions
 
     func validate() throws {
+        guard (target != nil) != inPlace else { throw ValidationError("give --to PATH or --in-place") }
+        // A path that another machine's node wrote is not for this machine.
+        if inPlace, key.agentDir == nil { throw ValidationError("--in-place is for the node itself: give --agent-dir") }
+        if confirm, !inPlace { throw ValidationError("--confirm goes with --in-place") }
+        if fleetSnapshot != nil {
+            guard id == nil, node == nil, database == nil, at == nil, !inPlace, stores.store == nil,
+                key.recoveryKey != nil
+            else {
+                throw ValidationError("--fleet-snapshot goes with --to FOLDER and --recovery-key FILE, and names all")
+            }
+            return
+        }
         let byName = node != nil && database != nil
         guard (id != nil) != byName, id == nil || at == nil, byName || (node == nil && database == nil) else {
             throw ValidationError("name one snapshot: an id, or --node and --database with or without --at")
@@ -62,8 +92,8 @@ struct Restore: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let absolute = URL(filePath: target).standardizedFileURL.path(percentEncoded: false)
-        try refuseTarget(absolute)
+        if let fleetSnapshot { return try await restoreFleet(fleetSnapshot) }
+        if let target { try refuseTarget(Self.absolute(target)) }
         let origin = try await key.origin(stores, admin)
         let snapshot = try await chosen(origin)
         guard let snapshotID = SnapshotID(snapshot.id) else { throw UnreadableSnapshot(id: snapshot.id) }
@@ -75,18 +105,37 @@ struct Restore: AsyncParsableCommand {
         do {
             let plan = try await restore.plan(snapshotID)
             try check.check(snapshot, plan.publicPart, nodeName: keys.nodeName)
-            if dryRun { return try showPlan(plan, snapshot) }
+            let path = Self.absolute(target ?? plan.sealedPart.sourcePath)
+            if dryRun || (inPlace && !confirm) {
+                try showPlan(plan, snapshot, path)
+                guard inPlace else { return }
+                try refuseOpen(RestoreInPlace(target: path))
+                guard !dryRun else { return }
+                Console.note("nothing was done: give --confirm to do it")
+                throw ExitCode(64)
+            }
             let progress = ProgressLine("restoring")
             defer { progress.finish() }
-            let rebuilt = try await restore.run(snapshotID, to: absolute, checkIntegrity: integrityCheck) {
-                progress.update(done: $0, of: $1)
-            }
+            let (rebuilt, kept) =
+                inPlace
+                ? try await restoreInPlace(restore, snapshotID, at: path) { progress.update(done: $0, of: $1) }
+                : (
+                    try await restore.run(snapshotID, to: path, checkIntegrity: integrityCheck) {
+                        progress.update(done: $0, of: $1)
+                    }, nil
+                )
             try AnswerCheck.check(snapshot, rebuilt: rebuilt.publicPart.contentRoot)
             progress.finish()
-            try show(snapshot, rebuilt.publicPart, seconds: (Surroundings.monotonic() - began).inSeconds)
+            try show(
+                snapshot, rebuilt.publicPart, at: inPlace ? path : target ?? path, kept: kept,
+                seconds: (Surroundings.monotonic() - began).inSeconds)
         } catch let error as RestoreError {
             throw try await explained(error, origin)
         }
+    }
+
+    private static func absolute(_ path: String) -> String {
+        URL(filePath: path).standardizedFileURL.path(percentEncoded: false)
     }
 
     private var check: AnswerCheck {
@@ -123,8 +172,9 @@ struct Restore: AsyncParsableCommand {
         let checksum: String
     }
 
-    private func showPlan(_ plan: RestorePlan, _ snapshot: Muster_V1_Snapshot) throws {
+    private func showPlan(_ plan: RestorePlan, _ snapshot: Muster_V1_Snapshot, _ path: String) throws {
         let part = plan.publicPart
+        let target = target ?? path
         try admin.format.show(
             Plan(
                 snapshot: snapshot.id, database: snapshot.database, node: snapshot.node, target: target,
@@ -144,17 +194,22 @@ struct Restore: AsyncParsableCommand {
         let passed, total: Int
         let failed: [InspectionReport.Failed]
         let path, checksum: String
+        /// Where what stood there is now.
+        @Known var keptAs: String?
         let seconds: Double
     }
 
-    private func show(_ snapshot: Muster_V1_Snapshot, _ rebuilt: ManifestPublicPart, seconds: Double) throws {
+    private func show(
+        _ snapshot: Muster_V1_Snapshot, _ rebuilt: ManifestPublicPart, at path: String, kept: String?, seconds: Double
+    ) throws {
         let checksum = rebuilt.contentRoot.description
         try admin.format.show(
             Restored(
-                run: "", passed: 1, total: 1, failed: [], path: target, checksum: checksum, seconds: seconds),
+                run: "", passed: 1, total: 1, failed: [], path: path, checksum: checksum,
+                keptAs: Known(wrappedValue: kept), seconds: seconds),
             lines: [
                 ("restored", "\(snapshot.database) of \(snapshot.node)"), ("snapshot", snapshot.id),
-                ("received", snapshot.receivedAt), ("to", target),
+                ("received", snapshot.receivedAt), ("to", path), ("kept", kept ?? "nothing stood there"),
                 ("size", "\(Quantity.bytes(rebuilt.geometry.sizeBytes)) in \(Quantity.seconds(seconds))"),
                 ("checksum", checksum + " (as announced)"),
             ])

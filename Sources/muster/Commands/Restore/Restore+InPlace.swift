@@ -1,0 +1,50 @@
+import ArgumentParser
+import Foundation
+import MusterAPI
+import MusterEngine
+import MusterFormat
+import MusterModel
+
+/// Restores a database to where it was: what stands there is kept.
+extension Restore {
+    /// Refuses while somebody has the database open: they would go on with the file that was moved away.
+    func refuseOpen(_ place: RestoreInPlace) throws {
+        let (processes, unseen) = place.openers()
+        if !processes.isEmpty { throw TargetInUse(path: place.target, processes: processes) }
+        if unseen > 0 {
+            Console.note("note: \(unseen) processes of other users could not be looked at; be sure that none uses it")
+        }
+    }
+
+    /// - Returns: what stood there before, under its new name.
+    func restoreInPlace(
+        _ restore: SnapshotRestore, _ snapshot: SnapshotID, at path: String,
+        onProgress: @escaping @Sendable (UInt64, UInt64) -> Void
+    ) async throws -> (plan: RestorePlan, kept: String?) {
+        let place = RestoreInPlace(target: path)
+        try refuseOpen(place)
+        let built = place.buildPath(Surroundings.random)
+        let plan = try await restore.run(
+            snapshot, to: built, checkIntegrity: integrityCheck, onProgress: onProgress)
+        do {
+            // Looked at again: it took a while.
+            try refuseOpen(place)
+            return (plan, try place.replace(with: built))
+        } catch {
+            unlink(built)
+            throw error
+        }
+    }
+}
+
+private struct TargetInUse: ActionableError {
+    let path: String
+    let processes: [Int32]
+    var summary: String {
+        "'\(path)' is open in process \(processes.prefix(5).map(String.init).joined(separator: ", "))"
+    }
+    var hint: String {
+        "Stop the application, pause the database with 'muster database pause --dir DIR NAME', then try again."
+    }
+    var isTransient: Bool { true }
+}
