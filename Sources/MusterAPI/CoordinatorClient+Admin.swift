@@ -56,6 +56,27 @@ extension CoordinatorClient {
         try await get("/v1/stores/\(escaped(store))/probe")
     }
 
+    /// Begins a check of all that should be in the store, or gives the one under way.
+    package func check(
+        store: String, level: VerificationLevel
+    ) async throws(CoordinatorError) -> Muster_V1_StoreCheck {
+        var request = Muster_V1_StoreCheckRequest()
+        request.level = level.rawValue
+        return try await post("/v1/stores/\(escaped(store))/check", request)
+    }
+
+    package func lastCheck(ofStore store: String) async throws(CoordinatorError) -> Muster_V1_StoreCheck {
+        try await get("/v1/stores/\(escaped(store))/check")
+    }
+
+    package func repair(store: String) async throws(CoordinatorError) -> Muster_V1_StoreRepair {
+        try await post("/v1/stores/\(escaped(store))/repair", Muster_V1_StoreChangeRequest(), timeout: .seconds(300))
+    }
+
+    package func repairs(ofStore store: String) async throws(CoordinatorError) -> Muster_V1_StoreRepair {
+        try await get("/v1/stores/\(escaped(store))/repair")
+    }
+
     package func stores() async throws(CoordinatorError) -> Muster_V1_StoreList { try await get("/v1/stores") }
 
     package func add(store request: Muster_V1_StoreAddRequest) async throws(CoordinatorError) -> Muster_V1_StoreList {

@@ -101,6 +101,8 @@ extension Catalog {
         case notOwned
         /// The node was retired or revoked meanwhile.
         case nodeEnded
+        /// A store that was to acknowledge it does not hold all of it any more.
+        case storeLacks(store: Int64)
     }
 
     package struct Preview: Sendable {
@@ -144,6 +146,13 @@ extension Catalog {
         switch try CommitCheck(commit, in: database).run() {
         case .refused(let outcome): return outcome
         case .fits(let fitting): change = fitting
+        }
+        // Replicas may have been given up since the stores were chosen.
+        for place in commit.places {
+            let standing = try standing(of: commit, incoming: [], in: place.store, database)
+            guard standing.hasBase, standing.hasKeys, standing.lacking.isEmpty else {
+                return .storeLacks(store: place.store)
+            }
         }
         guard try claim(commit.database, named: commit.databaseName, by: commit.node, in: database) else {
             return .notOwned

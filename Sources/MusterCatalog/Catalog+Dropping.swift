@@ -72,10 +72,7 @@ extension Catalog {
         of row: Row, _ names: ObjectNames, now: Timestamp, in database: GRDB.Database
     ) throws -> Int64 {
         let (number, manifestBytes): (Int64, Int64) = (row["number"], row["manifest_bytes"])
-        let sequence: Int64 = row["sequence"]
-        let place = ObjectNames.Place(
-            database: try row.identifier("database"), lineage: try row.identifier("lineage"),
-            sequence: UInt64(sequence), snapshot: try row.identifier("id"))
+        let place = try place(of: row)
         let receiptBytes: Int64 =
             try database.value("SELECT length(bytes) FROM receipt WHERE snapshot = ?", [number]) ?? 0
         var byteCount: Int64 = 0
@@ -90,6 +87,13 @@ extension Catalog {
             }
         }
         return byteCount
+    }
+
+    static func place(of row: Row) throws -> ObjectNames.Place {
+        let sequence: Int64 = row["sequence"]
+        return ObjectNames.Place(
+            database: try row.identifier("database"), lineage: try row.identifier("lineage"),
+            sequence: UInt64(sequence), snapshot: try row.identifier("id"))
     }
 
     // MARK: - Statements

@@ -59,11 +59,14 @@ extension Catalog {
         }
     }
 
-    package func postpone(_ task: Replication, until time: Timestamp, reason: String) async throws(CatalogError) {
+    /// - Parameter isAttempt: false where it only waits for its turn.
+    package func postpone(
+        _ task: Replication, until time: Timestamp, reason: String, isAttempt: Bool = true
+    ) async throws(CatalogError) {
         try await write { database in
             try database.run(
-                "UPDATE replication SET due_at = ?, attempts = attempts + 1, reason = ? WHERE number = ?",
-                [time.microseconds, reason, task.number])
+                "UPDATE replication SET due_at = ?, attempts = attempts + ?, reason = ? WHERE number = ?",
+                [time.microseconds, isAttempt ? 1 : 0, reason, task.number])
         }
     }
 
@@ -120,42 +123,71 @@ extension Catalog {
 
     /// What a committed snapshot lacks in a store.
     ///
-    /// Where the parent is whole there, only what began with this snapshot has to be looked at.
+    /// Where the parent is whole there, only what began with this snapshot has to be looked at. Of a forgotten one,
+    /// which others are based on, nothing but its manifest is needed.
     package func standing(
         of snapshot: Snapshot, in store: Int64, limit: Int
     ) async throws(CatalogError) -> Standing {
-        try await read { database in
-            let hasParent = try snapshot.parent.map { try Self.hasManifest(of: $0, in: store, database) } ?? false
-            let sequence = Int64(snapshot.sequence)
-            let lacking: [Int64] =
-                hasParent
-                ? try database.rows(Self.lackingNewQuery, [snapshot.lineage.blob, sequence, store, limit])
-                    .map { $0["pack"] }
-                : try database.rows(Self.lackingQuery, [snapshot.lineage.blob, sequence, store, limit])
-                    .map { $0["pack"] }
-            return Standing(
-                hasParent: hasParent,
-                hasBase: try snapshot.base.map { try Self.hasManifest(of: $0, in: store, database) } ?? true,
-                hasKeys: try Self.hasKeys(of: snapshot.node, in: store, database), lacking: lacking)
+        try await read { try Self.standing(of: snapshot, in: store, limit: limit, $0) }
+    }
+
+    private static func standing(
+        of snapshot: Snapshot, in store: Int64, limit: Int, _ database: GRDB.Database
+    ) throws -> Standing {
+        let hasParent = try snapshot.parent.map { try hasWhole($0, in: store, database) } ?? false
+        var lacking: [Int64] = []
+        if !snapshot.isForgotten {
+            lacking = try database.rows(
+                hasParent ? lackingNewQuery : lackingQuery,
+                [snapshot.lineage.blob, Int64(snapshot.sequence), store, limit]
+            ).map { $0["pack"] }
         }
+        return Standing(
+            hasParent: hasParent,
+            hasBase: try snapshot.base.map { try hasManifest(of: $0, in: store, database) } ?? true,
+            hasKeys: try hasKeys(of: snapshot.node, in: store, database), lacking: lacking)
     }
 
     /// How a commit stands in a store: whether the store could acknowledge it, and after which copies.
     ///
+    /// Where the store has not the parent, all packs that the snapshot needs are looked at: it may have them all the same.
     /// - Parameter incoming: packs that come with the commit.
     package func standing(
         of commit: Commit, incoming: Set<PackID>, in store: Int64
     ) async throws(CatalogError) -> Standing {
-        try await read { database in
-            let wanted = Set(commit.parent == nil ? commit.packs.added : commit.packsSinceParent.added)
-            let lacking = try wanted.subtracting(incoming).sorted().compactMap { id -> Int64? in
-                try database.value(Self.lackingCommittedQuery, [id.blob, commit.scope.blob, store])
-            }
-            return Standing(
-                hasParent: try commit.parent.map { try Self.hasManifest(of: $0, in: store, database) } ?? true,
-                hasBase: try commit.base.map { try Self.hasManifest(of: $0.snapshot, in: store, database) } ?? true,
-                hasKeys: try Self.hasKeys(of: commit.node, in: store, database), lacking: lacking)
+        try await read { try Self.standing(of: commit, incoming: incoming, in: store, $0) }
+    }
+
+    static func standing(
+        of commit: Commit, incoming: Set<PackID>, in store: Int64, _ database: GRDB.Database
+    ) throws -> Standing {
+        let hasParent = try commit.parent.map { try hasWhole($0, in: store, database) } ?? true
+        let added = Set(commit.parent == nil ? commit.packs.added : commit.packsSinceParent.added)
+        var lacking = try added.subtracting(incoming).sorted().compactMap { id -> Int64? in
+            try database.value(lackingCommittedQuery, [id.blob, commit.scope.blob, store])
         }
+        if !hasParent {
+            let ended = Set(commit.packsSinceParent.dropped)
+            for row in try database.rows(lackingLiveQuery, [commit.lineage.blob, store]) {
+                let id: PackID = try row.digest("id")
+                if !ended.contains(id), !added.contains(id), !incoming.contains(id) { lacking.append(row["number"]) }
+            }
+        }
+        return Standing(
+            hasParent: hasParent,
+            hasBase: try commit.base.map { try hasManifest(of: $0.snapshot, in: store, database) } ?? true,
+            hasKeys: try hasKeys(of: commit.node, in: store, database), lacking: lacking)
+    }
+
+    /// The manifest is there, and so all that the snapshot needs. A forgotten one may lack packs.
+    private static func hasWhole(
+        _ snapshot: SnapshotID, in store: Int64, _ database: GRDB.Database
+    ) throws -> Bool {
+        try database.row(
+            """
+            SELECT 1 FROM snapshot s JOIN manifest_replica r ON r.snapshot = s.number
+            WHERE s.id = ? AND r.store = ? AND r.state = 'present' AND s.forgotten_at IS NULL
+            """, [snapshot.blob, store]) != nil
     }
 
     private static func hasManifest(
@@ -229,13 +261,19 @@ extension Catalog {
 
     /// Records that a store holds the snapshot whole: its manifest was copied last.
     ///
-    /// - Returns: false where the snapshot is no longer known.
+    /// What it was copied beside may be given up meanwhile, so that is asked once more.
+    /// - Returns: false where the snapshot is no longer known, or the store lacks something that it needs.
     @discardableResult
     package func recordCopy(
         of snapshot: Int64, _ copy: SnapshotCopy, quarantine: Duration, now: Timestamp
     ) async throws(CatalogError) -> Bool {
         try await write { database in
-            guard try database.row("SELECT 1 FROM snapshot WHERE number = ?", [snapshot]) != nil else { return false }
+            guard let row = try database.row(Self.snapshotQuery + " WHERE s.number = ?", [snapshot]) else {
+                return false
+            }
+            let standing = try Self.standing(
+                of: try Self.snapshot(row, in: database), in: copy.store, limit: 1, database)
+            guard standing.hasBase, standing.hasKeys, standing.lacking.isEmpty else { return false }
             try database.run(
                 """
                 INSERT INTO manifest_replica(snapshot, store, generation, receipt_generation, state, receipt_state,
@@ -331,6 +369,11 @@ extension Catalog {
             (SELECT pack FROM pack_reference WHERE lineage = ?1 AND died IS NULL AND born <= ?2
             UNION ALL SELECT pack FROM pack_reference WHERE lineage = ?1 AND died > ?2 AND born <= ?2) f
         WHERE \(lackingCondition) LIMIT ?4
+        """
+    static let lackingLiveQuery = """
+        SELECT p.number, p.id FROM pack_reference f JOIN pack p ON p.number = f.pack
+        WHERE f.lineage = ?1 AND f.died IS NULL AND NOT EXISTS
+            (SELECT 1 FROM pack_replica r WHERE r.pack = f.pack AND r.store = ?2 AND r.state = 'present')
         """
     static let lackingCommittedQuery = """
         SELECT p.number FROM pack p WHERE p.id = ?1 AND p.scope = ?2 AND NOT EXISTS

@@ -42,6 +42,11 @@ extension Catalog {
         package let wantedCopies: Int
         /// Why one of them is not there, where it was tried.
         package let reason: String
+        /// Replicas that it holds: of snapshots, and of packs.
+        package let snapshots: Int
+        package let packs: Int
+        /// Nothing of any node is in it, and nothing waits to be deleted there.
+        package let isEmpty: Bool
     }
 
     package func add(
@@ -76,7 +81,9 @@ extension Catalog {
             guard let row = try database.row(Self.standingQuery, [number, StoreStanding.countLimit]) else {
                 throw CatalogError.damaged(column: "store")
             }
-            return StoreStanding(badReplicas: row["bad"], wantedCopies: row["wanted"], reason: row["reason"])
+            return StoreStanding(
+                badReplicas: row["bad"], wantedCopies: row["wanted"], reason: row["reason"],
+                snapshots: row["snapshots"], packs: row["packs"], isEmpty: row["is_empty"])
         }
     }
 
@@ -93,8 +100,14 @@ extension Catalog {
     static let standingQuery = """
         SELECT (SELECT count(*) FROM (SELECT 1 FROM pack_replica WHERE store = ?1 AND state <> 'present' LIMIT ?2))
             + (SELECT count(*) FROM (SELECT 1 FROM manifest_replica WHERE store = ?1
-                AND (state <> 'present' OR receipt_state <> 'present') LIMIT ?2)) AS bad,
+                AND (state <> 'present' OR receipt_state <> 'present') LIMIT ?2))
+            + (SELECT count(*) FROM (SELECT 1 FROM key_replica WHERE store = ?1 AND state <> 'present' LIMIT ?2)) AS bad,
             (SELECT count(*) FROM (SELECT 1 FROM replication WHERE store = ?1 LIMIT ?2)) AS wanted,
-            coalesce((SELECT reason FROM replication WHERE store = ?1 AND reason <> '' LIMIT 1), '') AS reason
+            coalesce((SELECT reason FROM replication WHERE store = ?1 AND reason <> '' LIMIT 1), '') AS reason,
+            (SELECT coalesce(sum(snapshots), 0) FROM holding WHERE store = ?1) AS snapshots,
+            (SELECT coalesce(sum(packs), 0) FROM holding WHERE store = ?1) AS packs,
+            NOT EXISTS (SELECT 1 FROM holding WHERE store = ?1 AND (snapshots > 0 OR packs > 0))
+                AND NOT EXISTS (SELECT 1 FROM key_replica WHERE store = ?1)
+                AND NOT EXISTS (SELECT 1 FROM discarded_object WHERE store = ?1) AS is_empty
         """
 }

@@ -16,6 +16,7 @@ extension Schema {
             hashed_at INTEGER NOT NULL,
             PRIMARY KEY (node, store)) STRICT, WITHOUT ROWID;
         CREATE INDEX key_replica_by_age ON key_replica(store, hashed_at);
+        CREATE INDEX key_replica_bad ON key_replica(store) WHERE state <> 'present';
 
         CREATE TABLE replication(
             number INTEGER PRIMARY KEY AUTOINCREMENT,

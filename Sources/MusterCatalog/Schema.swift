@@ -8,7 +8,7 @@
 enum Schema {
     static let version1 = [
         identity, databases, packs, replication, inspections, work, record, retention, storeProbe, collection,
-        fleetSnapshot, uploadGrant,
+        fleetSnapshot, uploadGrant, holdings,
     ]
 
     private static let identity = """

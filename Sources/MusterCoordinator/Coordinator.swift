@@ -45,6 +45,8 @@ struct Coordinator: Sendable {
     /// When the listeners' certificate runs out.
     let serverCertificateEnd: Timestamp?
     let opening: StoreOpening
+    /// What an earlier coordinator knew of replicas counts as not known since then; nil for one that was never lost.
+    let rebuiltAt: Timestamp?
 
     let callers: CallerLookup
     let succession = Succession()
@@ -57,6 +59,8 @@ struct Coordinator: Sendable {
     let replications = Bell<Bool>()
     let wanted = WantedBook()
     let collections = CollectionBook()
+    /// A store is to be looked at, object by object.
+    let storeChecks = Bell<Bool>()
     let copyPace: CopyPace
     let contacts = ContactBook()
     let lives = LifeBook()
@@ -77,6 +81,8 @@ struct Coordinator: Sendable {
     let packLanes = Lanes<PackLane>()
     let lineageLanes = Lanes<LineageID>()
     let reportLanes = Lanes<NodeID>()
+    /// A check of a store begins once.
+    let storeCheckLanes = Lanes<Int64>()
     /// The fleet's state and the catalog's backup: of each one at a time.
     let stateLanes = Lanes<Bool>()
     /// Where the catalog is copied to while it is backed up.
@@ -97,7 +103,7 @@ struct Coordinator: Sendable {
         (self.clock, self.random, self.logger) = (clock, random, logger)
         startedAt = clock.now()
         self.serverCertificateEnd = serverCertificateEnd
-        self.opening = opening
+        (self.opening, self.rebuiltAt) = (opening, rebuiltAt)
         callers = CallerLookup(catalog: catalog, clock: clock, rebuiltAt: rebuiltAt)
         copyPace = CopyPace(bytesPerSecond: settings.replicationMiBPerSecond << 20, clock: clock)
         load = NodeLoad(limit: settings.limits.requestsPerNode)
@@ -163,6 +169,10 @@ struct Coordinator: Sendable {
         case .changeStore: try await changeStore(call)
         case .probeStore: try await probeStore(call)
         case .showProbe: try await showProbe(call)
+        case .checkStore: try await checkStore(call)
+        case .showStoreCheck: try await showStoreCheck(call)
+        case .repairStore: try await repairStore(call)
+        case .showStoreRepair: try await showStoreRepair(call)
         }
     }
 }

@@ -61,6 +61,20 @@ package struct Placement: Hashable, Sendable {
         return chosen
     }
 
+    /// What of the replicas and sites that were asked for by number these stores cannot give: nil where they give it all.
+    ///
+    /// Such a placement holds for the moment only, so nothing is given up for it.
+    package func shortfall(of chosen: [Candidate]) -> String? {
+        if let replicas, chosen.count < replicas {
+            return "\(replicas) replicas are wanted, and \(chosen.count) active stores can have one"
+        }
+        let domains = Set(chosen.map(\.domain)).count
+        if let sites, domains < min(sites, chosen.count) {
+            return "\(sites) sites are wanted, and the active stores are in \(domains)"
+        }
+        return nil
+    }
+
     /// FNV-1a over the node and the store, mixed as splitmix64 does. It says where replicas are: it never changes.
     private static func weight(of store: String, for node: NodeID) -> UInt64 {
         var hash: UInt64 = 0xcbf2_9ce4_8422_2325

@@ -28,7 +28,7 @@ struct SampleFleet {
                     group.addTask {
                         for node in stride(from: lane, to: nodeCount, by: Self.lanes) {
                             if round < 0 {
-                                try await join(node, catalog)
+                                try await join(node, in: store, catalog)
                             } else {
                                 try await commit(round, of: node, in: store, catalog)
                             }
@@ -96,7 +96,7 @@ struct SampleFleet {
 
     // MARK: - What is written
 
-    private func join(_ number: Int, _ catalog: Catalog) async throws {
+    private func join(_ number: Int, in store: Int64, _ catalog: Catalog) async throws {
         let secret = bytes(.token, number)
         let joined = time(0, of: number)
         let name = "node-\(number)"
@@ -111,6 +111,8 @@ struct SampleFleet {
                     fingerprint: try made(CertificateFingerprint(bytes: bytes(.token, number, 2))), role: .node,
                     node: node.id, subject: name, issuedAt: joined, notAfter: end + .seconds(30 * 86_400)),
                 certificatePEM: "certificate of \(name)"), now: joined)
+        try await catalog.recordKeys(
+            of: node.id, in: store, object: node.keyObject, byteCount: 300, quarantine: .zero, now: joined)
         var database = Catalog.Database(
             id: try made(DatabaseID(bytes: bytes(.database, number, count: 16))), node: node.id, nodeName: name,
             name: "app")

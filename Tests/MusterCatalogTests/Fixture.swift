@@ -46,13 +46,20 @@ struct Fixture {
     struct Missing: Error {}
 
     /// Invites a node and lets it join.
-    func makeNode(_ name: String = "alpha") async throws -> Catalog.Node {
+    ///
+    /// - Parameter hasKeys: its key record is in the store.
+    func makeNode(_ name: String = "alpha", hasKeys: Bool = true) async throws -> Catalog.Node {
         let secret = random.bytes(32)
         let now = clock.now()
         _ = try await catalog.invite(
             secretHash: secret, nodeName: name, now: now, expiresAt: now + .seconds(600))
         let registration = try registration(name, secret: secret)
         _ = try await catalog.redeem(registration, now: now)
+        if hasKeys {
+            try await catalog.recordKeys(
+                of: registration.node.id, in: store.number, object: registration.node.keyObject, byteCount: 100,
+                quarantine: .zero, now: now)
+        }
         return registration.node
     }
 

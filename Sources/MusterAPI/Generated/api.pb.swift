@@ -874,6 +874,9 @@ package nonisolated struct Muster_V1_Replica: Sendable {
 
   package var checkedAt: String = String()
 
+  /// The placement does not name the store (any more): the replica is given up once every store that it names has one.
+  package var surplus: Bool = false
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -2046,6 +2049,87 @@ package nonisolated struct Muster_V1_StoreStatus: Sendable {
 
   /// Why a wanted copy is not there, where it was tried.
   package var reason: String = String()
+
+  /// Replicas that it holds, of snapshots and of packs.
+  package var heldSnapshots: UInt64 = 0
+
+  package var heldPacks: UInt64 = 0
+
+  /// Nothing of any node is in it, and nothing waits to be deleted there. What rebuilds the coordinator may be.
+  package var empty: Bool = false
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+/// POST /v1/stores/{name}/check looks at every object that the catalog expects in the store; GET shows the newest one.
+package nonisolated struct Muster_V1_StoreCheckRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// "check" (there, with the right size) or "scrub" (every byte read and hashed); "" for check.
+  package var level: String = String()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Muster_V1_StoreCheck: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var run: String = String()
+
+  package var store: String = String()
+
+  package var level: String = String()
+
+  /// "running" or "finished".
+  package var state: String = String()
+
+  /// Objects that are sound, of all that are expected. Those that were not looked at, as the store was away, did not pass.
+  package var passed: UInt64 = 0
+
+  package var total: UInt64 = 0
+
+  /// So many were found wanting, and these are named; the repair of each has begun.
+  package var failedCount: UInt64 = 0
+
+  package var failed: [Muster_V1_Finding] = []
+
+  package var startedAt: String = String()
+
+  package var finishedAt: String = String()
+
+  package var bytesRead: UInt64 = 0
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+/// POST /v1/stores/{name}/repair puts what is bad or missing in the store in front of the queue; GET shows how far it is.
+package nonisolated struct Muster_V1_StoreRepair: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var store: String = String()
+
+  /// "ok", or why the store does not answer.
+  package var state: String = String()
+
+  /// Copies not tried since then, and those that were tried in vain and are tried again later; each counted up to 100,000.
+  package var waiting: UInt64 = 0
+
+  package var failing: UInt64 = 0
+
+  /// Some of the latter.
+  package var failed: [Muster_V1_Finding] = []
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -3842,7 +3926,7 @@ nonisolated extension Muster_V1_SnapshotHold: SwiftProtobuf.Message, SwiftProtob
 
 nonisolated extension Muster_V1_Replica: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Replica"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}store\0\u{1}state\0\u{3}checked_at\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}store\0\u{1}state\0\u{3}checked_at\0\u{1}surplus\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -3853,6 +3937,7 @@ nonisolated extension Muster_V1_Replica: SwiftProtobuf.Message, SwiftProtobuf._M
       case 1: try { try decoder.decodeSingularStringField(value: &self.store) }()
       case 2: try { try decoder.decodeSingularStringField(value: &self.state) }()
       case 3: try { try decoder.decodeSingularStringField(value: &self.checkedAt) }()
+      case 4: try { try decoder.decodeSingularBoolField(value: &self.surplus) }()
       default: break
       }
     }
@@ -3868,6 +3953,9 @@ nonisolated extension Muster_V1_Replica: SwiftProtobuf.Message, SwiftProtobuf._M
     if !self.checkedAt.isEmpty {
       try visitor.visitSingularStringField(value: self.checkedAt, fieldNumber: 3)
     }
+    if self.surplus != false {
+      try visitor.visitSingularBoolField(value: self.surplus, fieldNumber: 4)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -3875,6 +3963,7 @@ nonisolated extension Muster_V1_Replica: SwiftProtobuf.Message, SwiftProtobuf._M
     if lhs.store != rhs.store {return false}
     if lhs.state != rhs.state {return false}
     if lhs.checkedAt != rhs.checkedAt {return false}
+    if lhs.surplus != rhs.surplus {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -6261,7 +6350,7 @@ nonisolated extension Muster_V1_CollectionState: SwiftProtobuf.Message, SwiftPro
 
 nonisolated extension Muster_V1_StoreStatus: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".StoreStatus"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}url\0\u{1}state\0\u{3}free_bytes\0\u{1}site\0\u{1}placement\0\u{3}wanted_copies\0\u{3}bad_replicas\0\u{1}reason\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}url\0\u{1}state\0\u{3}free_bytes\0\u{1}site\0\u{1}placement\0\u{3}wanted_copies\0\u{3}bad_replicas\0\u{1}reason\0\u{3}held_snapshots\0\u{3}held_packs\0\u{1}empty\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -6278,6 +6367,9 @@ nonisolated extension Muster_V1_StoreStatus: SwiftProtobuf.Message, SwiftProtobu
       case 7: try { try decoder.decodeSingularUInt64Field(value: &self.wantedCopies) }()
       case 8: try { try decoder.decodeSingularUInt64Field(value: &self.badReplicas) }()
       case 9: try { try decoder.decodeSingularStringField(value: &self.reason) }()
+      case 10: try { try decoder.decodeSingularUInt64Field(value: &self.heldSnapshots) }()
+      case 11: try { try decoder.decodeSingularUInt64Field(value: &self.heldPacks) }()
+      case 12: try { try decoder.decodeSingularBoolField(value: &self.empty) }()
       default: break
       }
     }
@@ -6311,6 +6403,15 @@ nonisolated extension Muster_V1_StoreStatus: SwiftProtobuf.Message, SwiftProtobu
     if !self.reason.isEmpty {
       try visitor.visitSingularStringField(value: self.reason, fieldNumber: 9)
     }
+    if self.heldSnapshots != 0 {
+      try visitor.visitSingularUInt64Field(value: self.heldSnapshots, fieldNumber: 10)
+    }
+    if self.heldPacks != 0 {
+      try visitor.visitSingularUInt64Field(value: self.heldPacks, fieldNumber: 11)
+    }
+    if self.empty != false {
+      try visitor.visitSingularBoolField(value: self.empty, fieldNumber: 12)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -6324,6 +6425,169 @@ nonisolated extension Muster_V1_StoreStatus: SwiftProtobuf.Message, SwiftProtobu
     if lhs.wantedCopies != rhs.wantedCopies {return false}
     if lhs.badReplicas != rhs.badReplicas {return false}
     if lhs.reason != rhs.reason {return false}
+    if lhs.heldSnapshots != rhs.heldSnapshots {return false}
+    if lhs.heldPacks != rhs.heldPacks {return false}
+    if lhs.empty != rhs.empty {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Muster_V1_StoreCheckRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".StoreCheckRequest"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}level\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.level) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.level.isEmpty {
+      try visitor.visitSingularStringField(value: self.level, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Muster_V1_StoreCheckRequest, rhs: Muster_V1_StoreCheckRequest) -> Bool {
+    if lhs.level != rhs.level {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Muster_V1_StoreCheck: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".StoreCheck"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}run\0\u{1}store\0\u{1}level\0\u{1}state\0\u{1}passed\0\u{1}total\0\u{3}failed_count\0\u{1}failed\0\u{3}started_at\0\u{3}finished_at\0\u{3}bytes_read\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.run) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.store) }()
+      case 3: try { try decoder.decodeSingularStringField(value: &self.level) }()
+      case 4: try { try decoder.decodeSingularStringField(value: &self.state) }()
+      case 5: try { try decoder.decodeSingularUInt64Field(value: &self.passed) }()
+      case 6: try { try decoder.decodeSingularUInt64Field(value: &self.total) }()
+      case 7: try { try decoder.decodeSingularUInt64Field(value: &self.failedCount) }()
+      case 8: try { try decoder.decodeRepeatedMessageField(value: &self.failed) }()
+      case 9: try { try decoder.decodeSingularStringField(value: &self.startedAt) }()
+      case 10: try { try decoder.decodeSingularStringField(value: &self.finishedAt) }()
+      case 11: try { try decoder.decodeSingularUInt64Field(value: &self.bytesRead) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.run.isEmpty {
+      try visitor.visitSingularStringField(value: self.run, fieldNumber: 1)
+    }
+    if !self.store.isEmpty {
+      try visitor.visitSingularStringField(value: self.store, fieldNumber: 2)
+    }
+    if !self.level.isEmpty {
+      try visitor.visitSingularStringField(value: self.level, fieldNumber: 3)
+    }
+    if !self.state.isEmpty {
+      try visitor.visitSingularStringField(value: self.state, fieldNumber: 4)
+    }
+    if self.passed != 0 {
+      try visitor.visitSingularUInt64Field(value: self.passed, fieldNumber: 5)
+    }
+    if self.total != 0 {
+      try visitor.visitSingularUInt64Field(value: self.total, fieldNumber: 6)
+    }
+    if self.failedCount != 0 {
+      try visitor.visitSingularUInt64Field(value: self.failedCount, fieldNumber: 7)
+    }
+    if !self.failed.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.failed, fieldNumber: 8)
+    }
+    if !self.startedAt.isEmpty {
+      try visitor.visitSingularStringField(value: self.startedAt, fieldNumber: 9)
+    }
+    if !self.finishedAt.isEmpty {
+      try visitor.visitSingularStringField(value: self.finishedAt, fieldNumber: 10)
+    }
+    if self.bytesRead != 0 {
+      try visitor.visitSingularUInt64Field(value: self.bytesRead, fieldNumber: 11)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Muster_V1_StoreCheck, rhs: Muster_V1_StoreCheck) -> Bool {
+    if lhs.run != rhs.run {return false}
+    if lhs.store != rhs.store {return false}
+    if lhs.level != rhs.level {return false}
+    if lhs.state != rhs.state {return false}
+    if lhs.passed != rhs.passed {return false}
+    if lhs.total != rhs.total {return false}
+    if lhs.failedCount != rhs.failedCount {return false}
+    if lhs.failed != rhs.failed {return false}
+    if lhs.startedAt != rhs.startedAt {return false}
+    if lhs.finishedAt != rhs.finishedAt {return false}
+    if lhs.bytesRead != rhs.bytesRead {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Muster_V1_StoreRepair: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".StoreRepair"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}store\0\u{1}state\0\u{1}waiting\0\u{1}failing\0\u{1}failed\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.store) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.state) }()
+      case 3: try { try decoder.decodeSingularUInt64Field(value: &self.waiting) }()
+      case 4: try { try decoder.decodeSingularUInt64Field(value: &self.failing) }()
+      case 5: try { try decoder.decodeRepeatedMessageField(value: &self.failed) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.store.isEmpty {
+      try visitor.visitSingularStringField(value: self.store, fieldNumber: 1)
+    }
+    if !self.state.isEmpty {
+      try visitor.visitSingularStringField(value: self.state, fieldNumber: 2)
+    }
+    if self.waiting != 0 {
+      try visitor.visitSingularUInt64Field(value: self.waiting, fieldNumber: 3)
+    }
+    if self.failing != 0 {
+      try visitor.visitSingularUInt64Field(value: self.failing, fieldNumber: 4)
+    }
+    if !self.failed.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.failed, fieldNumber: 5)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Muster_V1_StoreRepair, rhs: Muster_V1_StoreRepair) -> Bool {
+    if lhs.store != rhs.store {return false}
+    if lhs.state != rhs.state {return false}
+    if lhs.waiting != rhs.waiting {return false}
+    if lhs.failing != rhs.failing {return false}
+    if lhs.failed != rhs.failed {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -8,6 +8,9 @@ extension Coordinator {
     func storeAlarms(_ stores: [Muster_V1_StoreStatus], now: Timestamp) async throws -> [FleetAlarm] {
         var alarms = stores.flatMap { storeAlarms($0) }
         for store in self.stores.all {
+            if let record = try await catalog.lastProbe(ofStore: store.number) {
+                alarms += Self.probeAlarms(store.name, StoreProving.capabilities(record), at: record.at)
+            }
             guard let since = try await catalog.oldestWant(inStore: store.number),
                 now - since > settings.alarms.debtAfter
             else { continue }
@@ -44,6 +47,21 @@ extension Coordinator {
                 .disk, severity: severity, "store '\(store.name)' has \(store.freeBytes.mebibytes) MiB left",
                 hint: "Make room, shorten the retention, or add a store with 'muster store add'."
             ).of(store: store.name)
+        ]
+    }
+
+    private static func probeAlarms(
+        _ store: String, _ capabilities: StoreCapabilities, at probed: Timestamp
+    ) -> [FleetAlarm] {
+        let lacks = capabilities.obstacles(to: .replicas).map(\.capability.rawValue)
+        guard !lacks.isEmpty else { return [] }
+        return [
+            FleetAlarm(
+                .store,
+                "store '\(store)' cannot keep replicas: its probe found wanting \(lacks.joined(separator: ", "))",
+                hint: "See 'muster store probe \(store) --last'; if it stays so, let it drain and leave it.",
+                since: probed
+            ).of(store: store)
         ]
     }
 

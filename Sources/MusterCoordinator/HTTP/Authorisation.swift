@@ -22,6 +22,7 @@ package enum Route: String, Sendable, CaseIterable {
     case createFleetSnapshot, listFleetSnapshots, showFleetSnapshot, forgetFleetSnapshot
     case retireNode, revokeNode, listPeople, addPerson, revokePerson
     case listStores, addStore, changeStore, probeStore, showProbe
+    case checkStore, showStoreCheck, repairStore, showStoreRepair
 }
 
 /// Who may do what: the only place that says so, and what the planes' routes are made from.
@@ -105,6 +106,10 @@ package struct RouteRule: Sendable {
         RouteRule(.admin, .post, "/v1/stores/*", .changeStore, [.admin]),
         RouteRule(.admin, .get, "/v1/stores/*/probe", .showProbe, lookers),
         RouteRule(.admin, .post, "/v1/stores/*/probe", .probeStore, [.admin]),
+        RouteRule(.admin, .get, "/v1/stores/*/check", .showStoreCheck, lookers),
+        RouteRule(.admin, .post, "/v1/stores/*/check", .checkStore, operators),
+        RouteRule(.admin, .get, "/v1/stores/*/repair", .showStoreRepair, lookers),
+        RouteRule(.admin, .post, "/v1/stores/*/repair", .repairStore, operators),
     ]
 
     /// - Returns: the caller's segments, percent-decoded, where this rule is for that request.

@@ -5,6 +5,17 @@ import MusterStore
 
 /// Which stores can acknowledge a commit: each holds all that the snapshot needs but what comes with the commit.
 extension Coordinator {
+    private static let copiedAtOnce = 64
+
+    /// What may be done to make a store ready.
+    private enum Effort {
+        case none
+        /// What is lacking is copied there.
+        case copies
+        /// The same, and it need not have the snapshots before: no store has them any more.
+        case alone
+    }
+
     /// As many stores as a receipt needs, the first of them on no node: those that have all that is needed, then those
     /// that get what they lack copied. So a pack that a node put into one store need not be copied to another before the
     /// receipt.
@@ -13,13 +24,16 @@ extension Coordinator {
     func stores(for commit: Catalog.Commit, incoming: Set<PackID>) async throws -> [OpenStore] {
         var ready: [OpenStore] = []
         var failure: (any Error)?
-        for copies in [false, true] {
+        // Where the history is in no store that is left, one may have all that this snapshot needs: else a database
+        // whose only store was lost could never be backed up again.
+        let efforts: [Effort] = try await isLost(commit.parent) ? [.none, .copies, .alone] : [.none, .copies]
+        for effort in efforts {
             for store in stores.acknowledgers(of: commit.node) where ready.count < stores.placement.beforeReceipt {
                 if ready.contains(where: { $0.number == store.number }) || (ready.isEmpty && store.isOnNode) {
                     continue
                 }
                 do {
-                    if try await makeReady(store, for: commit, incoming, copies: copies) { ready.append(store) }
+                    if try await makeReady(store, for: commit, incoming, effort) { ready.append(store) }
                 } catch let error as any ActionableError where !(error is CatalogError) {
                     failure = failure ?? error
                 }
@@ -36,14 +50,26 @@ extension Coordinator {
         return ready
     }
 
-    /// - Parameter copies: whether what is lacking is copied there.
+    /// Whether the parent's manifest is in no store any more, not even in one that is away.
+    private func isLost(_ parent: SnapshotID?) async throws -> Bool {
+        guard let parent, let snapshot = try await catalog.snapshot(parent) else { return false }
+        return !snapshot.replicas.contains { $0.manifestState == .present && stores[$0.store] != nil }
+    }
+
     /// - Returns: false where the store has not the snapshots before, so that it must get those first.
     private func makeReady(
-        _ store: OpenStore, for commit: Catalog.Commit, _ incoming: Set<PackID>, copies: Bool
+        _ store: OpenStore, for commit: Catalog.Commit, _ incoming: Set<PackID>, _ effort: Effort
     ) async throws -> Bool {
         if let absence = store.store.absence { throw absence }
         let standing = try await catalog.standing(of: commit, incoming: incoming, in: store.number)
-        guard standing.hasParent, standing.hasBase, copies || standing.lacking.isEmpty else { return false }
+        let isFit =
+            switch effort {
+            case .none: standing.hasParent && standing.lacking.isEmpty
+            case .copies: standing.hasParent
+            // Nobody waits for a whole history to be copied.
+            case .alone: standing.lacking.count <= Self.copiedAtOnce
+            }
+        guard isFit, standing.hasBase else { return false }
         if !standing.hasKeys, let node = try await catalog.node(commit.node) { try await copyKeys(of: node, to: store) }
         var unreachable: [PackID] = []
         for number in standing.lacking {

@@ -200,6 +200,11 @@ extension Coordinator {
             throw Refusal(
                 .forbidden, "not_yours", "the database or lineage belongs to another node, or the id is taken",
                 hint: "Look for two agents that share a state directory.")
+        case .storeLacks(let number):
+            throw Refusal(
+                .serviceUnavailable, "store_changed",
+                "store '\(stores[number]?.name ?? "?")' gave up replicas that the snapshot needs while it was committed",
+                hint: "It is committed again by itself.", isTransient: true)
         }
     }
 

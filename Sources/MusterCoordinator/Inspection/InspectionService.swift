@@ -53,6 +53,11 @@ struct HousekeepingService: Service {
                 if try await coordinator.mayWrite() { try await coordinator.completeReceipts() }
             }
             await rounds.wait(true, after: 0, atMost: Self.interval)
+            guard !Task.isShuttingDownGracefully, !Task.isCancelled else { return }
+            // Not at once: a start has better things to wait for.
+            await attempt {
+                if try await coordinator.mayWrite() { try await coordinator.probeUnprobedStores() }
+            }
         }
     }
 

@@ -77,25 +77,39 @@ struct ScrubService: Service {
 
 extension Coordinator {
     /// Reads a snapshot's manifest and receipt in one store again, and records what was found.
-    func inspectRecords(of snapshot: Catalog.Snapshot, in store: OpenStore) async throws {
+    ///
+    /// - Returns: what is wrong with each of them, and how many bytes were read.
+    @discardableResult
+    func inspectRecords(
+        of snapshot: Catalog.Snapshot, in store: OpenStore, isHashed: Bool = true
+    ) async throws -> (faults: [(object: ObjectName, reason: String)], bytesRead: Int64) {
         guard let replica = snapshot.replicas.first(where: { $0.store == store.number }),
             let generation = Generation(replica.generation),
             let receiptGeneration = Generation(replica.receiptGeneration),
             let receipt = try await catalog.receipt(of: snapshot.id)
         else { throw CatalogError.damaged(column: "generation") }
         let place = SnapshotPlace(snapshot)
-        let (manifestFault, _) = try await fault(
+        // A size does not make good what was found bad.
+        let (readsManifest, readsReceipt) = (
+            isHashed || replica.manifestState != .present, isHashed || replica.receiptState != .present
+        )
+        let (manifestFault, manifestBytes) = try await fault(
             in: .manifest(place, generation), of: store, size: UInt64(snapshot.manifestBytes),
-            hash: snapshot.manifestHash, isHashed: true)
-        let (receiptFault, _) = try await fault(
+            hash: snapshot.manifestHash, isHashed: readsManifest)
+        let (receiptFault, receiptBytes) = try await fault(
             in: .receipt(place, receiptGeneration), of: store, size: UInt64(receipt.count),
-            hash: SHA256Hasher.hash(receipt, as: Digest<ReceiptKind>.self), isHashed: true)
+            hash: SHA256Hasher.hash(receipt, as: Digest<ReceiptKind>.self), isHashed: readsReceipt)
         try await catalog.mark(
             .manifest, of: snapshot.number, store: store.number, generation: replica.generation,
-            as: manifestFault?.state ?? .present, isHashed: true, now: clock.now())
+            as: manifestFault?.state ?? .present, isHashed: readsManifest, now: clock.now())
         try await catalog.mark(
             .receipt, of: snapshot.number, store: store.number, generation: replica.receiptGeneration,
-            as: receiptFault?.state ?? .present, isHashed: true, now: clock.now())
+            as: receiptFault?.state ?? .present, isHashed: readsReceipt, now: clock.now())
         if manifestFault != nil || receiptFault != nil { await replications.ring(true) }
+        let faults = [
+            manifestFault.map { (ObjectName.manifest(place, generation), $0.reason) },
+            receiptFault.map { (ObjectName.receipt(place, receiptGeneration), $0.reason) },
+        ].compactMap { $0 }
+        return (faults, manifestBytes + receiptBytes)
     }
 }

@@ -117,7 +117,7 @@ extension Route {
         switch self {
         case .listSnapshots, .showSnapshot, .readManifest, .readPack, .readKeys, .listNodes, .showNode,
             .listDatabases, .showJob, .showVerification, .status, .showRetention, .previewRetention, .listStores,
-            .showProbe, .showCollection:
+            .showProbe, .showCollection, .showStoreCheck, .showStoreRepair:
             true
         default: false
         }

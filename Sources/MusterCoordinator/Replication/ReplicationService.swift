@@ -62,6 +62,7 @@ struct ReplicationService: Service {
     /// One step: what it asks for is begun before the next.
     private func walk() async {
         do {
+            try await coordinator.followPlacement()
             if try await coordinator.stepPlacementWalk() { await coordinator.replications.ring(true) }
         } catch {
             coordinator.logger.warning("walk over snapshots postponed", metadata: ["reason": "\(error)"])
@@ -113,15 +114,25 @@ struct ReplicationService: Service {
         case .pack:
             guard let pack = try await catalog.copies(ofPack: task.subject) else { return try await catalog.drop(task) }
             let own = pack.replicas.first { $0.store == store.number }
-            guard let own, own.state != .present else { return try await catalog.drop(task) }
+            guard own?.state != .present else { return try await catalog.drop(task) }
+            // A store that has a snapshot and never had this pack of it: a rebuild found it so.
+            if own == nil, try await !catalog.isWanted(pack: task.subject, in: store.number) {
+                return try await catalog.drop(task)
+            }
             try await coordinator.copy(pack, to: store, pace: coordinator.copyPace)
             tell("pack", pack.id.description, store)
         case .snapshot:
-            guard let snapshot = try await catalog.snapshot(numbered: task.subject), !snapshot.isForgotten else {
+            guard let snapshot = try await catalog.snapshot(numbered: task.subject) else {
+                return try await catalog.drop(task)
+            }
+            if snapshot.isForgotten, try await catalog.snapshots(basedOn: snapshot.id, limit: 1).isEmpty {
                 return try await catalog.drop(task)
             }
             let old = snapshot.replicas.first { $0.store == store.number }
-            if old?.state == .present { return try await catalog.drop(task) }
+            let keepers = coordinator.stores.keepers(of: snapshot.node)
+            // Wanted before the placement changed.
+            let isObsolete = old == nil && !keepers.contains { $0.number == store.number }
+            if old?.state == .present || isObsolete { return try await catalog.drop(task) }
             try await coordinator.copy(snapshot, to: store)
             if old != nil { tell("snapshot", snapshot.id.description, store) }
         }
@@ -141,7 +152,9 @@ struct ReplicationService: Service {
             error is Coordinator.WaitsForBase
             ? .seconds(1) : min(.seconds(2) * (1 << min(task.attempts, 10)), .seconds(600))
         let reason = (error as? any ActionableError)?.summary ?? "\(error)"
-        try await coordinator.catalog.postpone(task, until: coordinator.clock.now() + pause, reason: reason)
+        try await coordinator.catalog.postpone(
+            task, until: coordinator.clock.now() + pause, reason: reason,
+            isAttempt: !(error is Coordinator.WaitsForBase))
         coordinator.logger.info(
             "copy postponed",
             metadata: ["store": "\(store.name)", "\(task.kind)": "\(task.subject)", "reason": "\(reason)"])

@@ -16,7 +16,8 @@ extension Coordinator {
     }
 
     /// Brings to a store, in this order, what a snapshot needs: the node's key record, its packs, its receipt, and at
-    /// last its manifest. Its base's manifest has to be there before. So a manifest that is there says that all is.
+    /// last its manifest. Its base's manifest has to be there before. So a manifest that is there says that all is; but of
+    /// a forgotten snapshot, which others are based on, no packs are brought.
     func copy(_ snapshot: Catalog.Snapshot, to store: OpenStore) async throws {
         var standing = try await catalog.standing(of: snapshot, in: store.number, limit: Self.packsAtOnce)
         guard standing.hasBase else { throw WaitsForBase(snapshot: snapshot.id) }
@@ -47,9 +48,11 @@ extension Coordinator {
         let old = snapshot.replicas.first { $0.store == store.number }
         var copy = Catalog.SnapshotCopy(
             store: store.number, generation: old?.generation ?? "", receiptGeneration: old?.receiptGeneration ?? "")
+        var written: [(name: ObjectName, byteCount: Int64)] = []
         if old?.receiptState != .present {
             let generation = Generation(from: random)
             try await store.store.put(.receipt(place, generation), receipt)
+            written.append((.receipt(place, generation), Int64(receipt.count)))
             if let old, old.receiptState == .damaged, let bad = Generation(old.receiptGeneration) {
                 copy.replaced.append((ObjectName.receipt(place, bad).description, Int64(receipt.count)))
             }
@@ -59,6 +62,7 @@ extension Coordinator {
             let bytes = try await goodManifest(of: snapshot)
             let generation = Generation(from: random)
             try await store.store.put(.manifest(place, generation), bytes)
+            written.append((.manifest(place, generation), snapshot.manifestBytes))
             if let old, old.manifestState == .damaged, let bad = Generation(old.generation) {
                 copy.replaced.append((ObjectName.manifest(place, bad).description, snapshot.manifestBytes))
             }
@@ -68,14 +72,19 @@ extension Coordinator {
         guard try await !catalog.recordCopy(of: snapshot.number, copy, quarantine: Self.quarantine, now: now) else {
             return
         }
-        // gc took the snapshot meanwhile, and nothing names what was copied.
-        let written = [
-            Generation(copy.generation).map { ObjectName.manifest(place, $0) },
-            Generation(copy.receiptGeneration).map { ObjectName.receipt(place, $0) },
-        ]
-        for name in written.compactMap({ $0 }) {
+        // gc took the snapshot meanwhile, or what it needs there was given up: nothing names what was copied.
+        for object in written {
             try await catalog.discard(
-                name.description, in: store.number, byteCount: snapshot.manifestBytes, now: now, reason: "not needed")
+                object.name.description, in: store.number, byteCount: object.byteCount, now: now, reason: "not needed")
         }
+        throw Overtaken(snapshot: snapshot.id)
+    }
+
+    /// The copy counts for nothing; it is asked again whether one is wanted.
+    private struct Overtaken: ActionableError {
+        let snapshot: SnapshotID
+        let isTransient = true
+        var summary: String { "what snapshot \(snapshot) needs in the store changed while it was copied" }
+        var hint: String { "Nothing is wrong; it is copied again where it is still wanted." }
     }
 }

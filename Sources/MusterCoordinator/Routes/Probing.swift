@@ -11,15 +11,28 @@ extension Coordinator {
         let store = try knownStore(call.parameters[0])
         let capabilities = try await probing.pass { try await measure(store) }
         let now = clock.now()
-        try await catalog.record(
-            probe: StoreProving.record(of: capabilities), ofStore: store.number, at: now)
+        try await record(capabilities, of: store, now: now)
         try await audit(call, "store probe", store.name)
+        return try call.answer(Self.message(capabilities, of: store.name, at: now))
+    }
+
+    /// Measures stores that never were: those that came with `init` or with a rebuild.
+    func probeUnprobedStores() async throws {
+        for store in stores.all where !store.isAway {
+            guard try await catalog.lastProbe(ofStore: store.number) == nil else { continue }
+            let capabilities = try await probing.pass { try await measure(store) }
+            try await record(capabilities, of: store, now: clock.now())
+            logger.info("store probed", metadata: ["store": "\(store.name)"])
+        }
+    }
+
+    private func record(_ capabilities: StoreCapabilities, of store: OpenStore, now: Timestamp) async throws {
+        try await catalog.record(probe: StoreProving.record(of: capabilities), ofStore: store.number, at: now)
         for finding in capabilities.broken {
             logger.error(
                 "store breaks a promise",
                 metadata: ["store": "\(store.name)", "reason": "\(finding.capability.rawValue): \(finding.detail)"])
         }
-        return try call.answer(Self.message(capabilities, of: store.name, at: now))
     }
 
     /// A probe that a crash cut off has left objects, which are removed by name before the next one begins.

@@ -31,6 +31,8 @@ extension Coordinator {
         status.wantedCopies = UInt64(standing.wantedCopies)
         status.badReplicas = UInt64(standing.badReplicas)
         status.reason = standing.reason
+        (status.heldSnapshots, status.heldPacks) = (UInt64(standing.snapshots), UInt64(standing.packs))
+        status.empty = standing.isEmpty
         do {
             status.freeBytes = try await store.store.freeBytes()
             // A folder that was unmounted still has free bytes: the object that makes it a store must be there.
@@ -169,11 +171,17 @@ extension Coordinator {
             random: random, reach: opening.reach)
     }
 
-    /// The snapshot's message, with the stores where it is still to be copied.
+    /// The snapshot's message: with the stores where it is still to be copied, and which replicas the placement does
+    /// not want. What was in a store that was given up does not count.
     func message(of snapshot: Catalog.Snapshot) -> Muster_V1_Snapshot {
         var message = Muster_V1_Snapshot(snapshot)
-        for keeper in stores.keepers(of: snapshot.node)
-        where !snapshot.replicas.contains(where: { $0.store == keeper.number }) {
+        let keepers = stores.keepers(of: snapshot.node)
+        message.replicas = snapshot.replicas.filter { stores[$0.store] != nil }.map { held in
+            var replica = Muster_V1_Replica(held)
+            replica.surplus = !keepers.contains { $0.number == held.store }
+            return replica
+        }
+        for keeper in keepers where !snapshot.replicas.contains(where: { $0.store == keeper.number }) {
             var replica = Muster_V1_Replica()
             (replica.store, replica.state) = (keeper.name, "wanted")
             message.replicas.append(replica)

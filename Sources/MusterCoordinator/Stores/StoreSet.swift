@@ -63,9 +63,19 @@ final class StoreSet: Sendable {
         return stores.withLock { $0 }.filter { numbers.contains($0.number) }.map(\.name)
     }
 
+    /// Those that placements are drawn from.
+    var active: [OpenStore] { all.filter { $0.entry.state == .active } }
+
+    /// What the places of replicas follow from, as a text that changes with it.
+    var places: String {
+        let stores = active.map { "\($0.number):\($0.entry.site):\($0.entry.node.map { "\($0)" } ?? "")" }
+        let (replicas, sites) = (placement.replicas ?? 0, placement.sites ?? 0)
+        return "\(replicas)/\(sites) " + stores.joined(separator: " ")
+    }
+
     /// Where a node's snapshots belong, the first choice first.
     func keepers(of node: NodeID) -> [OpenStore] {
-        let active = all.filter { $0.entry.state == .active }
+        let active = active
         let chosen = placement.stores(for: node, among: active.map(\.candidate))
         return chosen.compactMap { candidate in active.first { $0.number == candidate.number } }
     }

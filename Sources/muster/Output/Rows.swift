@@ -33,9 +33,15 @@ struct SnapshotRow: Row {
     var cells: [String] {
         [
             String(id.prefix(12)), node, database, String(sequence), receivedAt ?? "", Quantity.bytes(sizeBytes),
-            Quantity.bytes(storedBytes), "\(replicas.count { $0.state == "present" }) of \(replicas.count)",
-            verdict ?? "never inspected",
+            Quantity.bytes(storedBytes), shownReplicas, verdict ?? "never inspected",
         ]
+    }
+
+    /// How many of those that the placement wants are there, and how many are there besides.
+    private var shownReplicas: String {
+        let wanted = replicas.filter { !$0.surplus }
+        let extra = replicas.count - wanted.count
+        return "\(wanted.count { $0.state == "present" }) of \(wanted.count)" + (extra > 0 ? " +\(extra)" : "")
     }
 
     func encode(to encoder: any Encoder) throws {
@@ -69,10 +75,15 @@ struct HoldRow: Encodable {
 struct ReplicaRow: Encodable {
     let store, state: String
     @Known var checkedAt: String?
+    /// The placement does not want it there: it goes once it is everywhere else.
+    let surplus: Bool
 
     init(_ replica: Muster_V1_Replica) {
         (store, state, checkedAt) = (replica.store, replica.state, known(replica.checkedAt))
+        surplus = replica.surplus
     }
+
+    var text: String { "\(store) \(state)" + (surplus ? ", surplus" : "") }
 }
 
 struct NodeRow: Row {

@@ -35,7 +35,7 @@ struct SnapshotShow: AsyncParsableCommand {
                         "labels",
                         row.labels.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }.joined(separator: " ")
                     ),
-                    ("replicas", row.replicas.map { "\($0.store) \($0.state)" }.joined(separator: ", ")),
+                    ("replicas", row.replicas.map(\.text).joined(separator: ", ")),
                     ("given up", row.expiredAt.map { "\($0), for good after \(row.graceUntil ?? "")" } ?? "no"),
                     ("holds", row.holds.map { "\($0.name) by \($0.actor)" }.joined(separator: ", ")),
                     ("verified", row.verifiedAt ?? "never"), ("verdict", row.verdict ?? "never inspected"),

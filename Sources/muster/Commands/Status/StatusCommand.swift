@@ -68,19 +68,22 @@ struct StatusCommand: AsyncParsableCommand {
 }
 
 struct StoreRow: Row {
-    static let columns = ["store", "state", "site", "placement", "to copy", "bad", "free", "url"]
+    static let columns = ["store", "state", "site", "placement", "snapshots", "to copy", "bad", "free", "url"]
     let name, url, state, site, placement, reason: String
-    let freeBytes, wantedCopies, badReplicas: UInt64
+    let freeBytes, wantedCopies, badReplicas, heldSnapshots, heldPacks: UInt64
+    let empty: Bool
 
     init(_ store: Muster_V1_StoreStatus) {
         (name, url, state, freeBytes) = (store.name, store.url, store.state, store.freeBytes)
         (site, placement, reason) = (store.site, store.placement, store.reason)
         (wantedCopies, badReplicas) = (store.wantedCopies, store.badReplicas)
+        (heldSnapshots, heldPacks, empty) = (store.heldSnapshots, store.heldPacks, store.empty)
     }
 
     var cells: [String] {
         [
-            name, state, site, placement, String(wantedCopies), String(badReplicas), Self.room(freeBytes), url,
+            name, state, site, placement == "draining" && empty ? "draining, empty" : placement, String(heldSnapshots),
+            String(wantedCopies), String(badReplicas), Self.room(freeBytes), url,
         ]
     }
 

@@ -54,8 +54,8 @@ struct StorePlace: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "place", abstract: "Say whether a store takes new snapshots.",
         discussion: """
-            A draining store takes nothing new, and what only it has is copied elsewhere. A lost one is given up with
-            all that is in it; it cannot be taken back.
+            A draining store takes nothing new; what it has is copied elsewhere and then given up, until 'muster store
+            list' says that it is empty. A lost one is given up with all that is in it; it cannot be taken back.
             """)
 
     enum State: String, ExpressibleByArgument, CaseIterable { case active, draining, lost }
