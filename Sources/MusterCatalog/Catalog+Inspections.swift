@@ -96,6 +96,21 @@ extension Catalog {
         }
     }
 
+    /// Nodes of which something would be given up now, by what the catalog knows.
+    package func silentInspectors(
+        listeningSince: Timestamp, now: Timestamp
+    ) async throws(CatalogError) -> [NodeID] {
+        try await read { database in
+            let sql = "SELECT DISTINCT n.id " + Self.abandoned + " AND n.state = 'active'"
+            let rows = try Row.fetchAll(
+                database, sql: sql,
+                arguments: [
+                    listeningSince.microseconds, now.microseconds, listeningSince.microseconds, now.microseconds,
+                ])
+            return try rows.map { try $0.identifier("id") }
+        }
+    }
+
     private static func reason(_ row: Row, _ name: String) throws -> String {
         let state: String = row["node_state"]
         guard state == "active" else { return "node '\(name)' is \(state)" }
@@ -105,12 +120,13 @@ extension Catalog {
     private static let abandonedJobs = """
         SELECT j.*, n.name AS node_name, d.name AS database_name, n.state AS node_state,
             coalesce(n.last_contact_at, n.joined_at) AS heard_at
-        FROM node n CROSS JOIN job j ON j.node = n.id AND j.kind = 'verify' AND j.state IN ('queued', 'running')
+        """ + abandoned + " ORDER BY j.number LIMIT ?"
+    private static let abandoned = """
+         FROM node n CROSS JOIN job j ON j.node = n.id AND j.kind = 'verify' AND j.state IN ('queued', 'running')
         JOIN database d ON d.id = j.database JOIN verification v ON v.run = j.run AND v.state = 'running'
         WHERE (n.state <> 'active' OR max(coalesce(n.last_contact_at, n.joined_at), ?)
                 + (SELECT coalesce(min(patience), 0) FROM verification WHERE state = 'running') < ?)
             AND (n.state <> 'active' OR max(coalesce(n.last_contact_at, n.joined_at), ?) + v.patience < ?)
-        ORDER BY j.number LIMIT ?
         """
 }
 

@@ -95,6 +95,12 @@ extension Coordinator {
 
     /// Ends what runs wait for from nodes that are away.
     func giveUpNodes() async throws {
+        // What the catalog knows of a node's contacts is up to a minute old.
+        for node in try await catalog.silentInspectors(listeningSince: startedAt, now: clock.now()) {
+            if let seen = await contacts.lastPoll(of: node, now: clock.now()) {
+                try await catalog.touch(node, at: seen)
+            }
+        }
         var count = 0
         while !Task.isShuttingDownGracefully {
             let some = try await catalog.giveUp(listeningSince: startedAt, now: clock.now())

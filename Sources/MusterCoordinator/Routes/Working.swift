@@ -25,6 +25,16 @@ extension Coordinator {
             TwinBook.Sight(
                 life: request.bootID, machine: request.machine, address: call.address, version: request.agentVersion),
             of: node, in: .polls, now: now)
+        let clock = clock
+        return try await contacts.poll(node, now: { clock.now() }) {
+            try call.answer(try await nextWork(of: node, request))
+        }
+    }
+
+    private func nextWork(
+        of node: NodeID, _ request: Muster_V1_WorkRequest
+    ) async throws -> Muster_V1_WorkResponse {
+        let now = clock.now()
         let ticket = await work.ticket(node)
         var jobs = try await takeJobs(of: node, boot: request.bootID)
         var packs = wanted.take(of: node, now: now)
@@ -38,7 +48,7 @@ extension Coordinator {
         var answer = Muster_V1_WorkResponse()
         answer.jobs = jobs.map(Muster_V1_Job.init)
         answer.wantedPacks = packs.map { .init($0.bytes) }
-        return try call.answer(answer)
+        return answer
     }
 
     private func takeJobs(of node: NodeID, boot: String) async throws -> [Catalog.Job] {
