@@ -57,10 +57,12 @@ int cprocess_confine(int last, uint64_t memoryBytes, uint64_t seconds) {
     return code;
 }
 
-void cprocess_be_idle(void) {
-    struct sched_param none = {0};
-    sched_setscheduler(0, SCHED_IDLE, &none);
-    setpriority(PRIO_PROCESS, 0, 19);
+void cprocess_step_back(void) {
+    /* Not SCHED_IDLE, nor 19: on a node whose cores are all busy such a process never ends, and that is no verdict on
+    ** a backup. */
+    errno = 0;
+    int nice = getpriority(PRIO_PROCESS, 0);
+    if (errno == 0) setpriority(PRIO_PROCESS, 0, nice + 5 > 19 ? 19 : nice + 5);
     /* ioprio_set(2) has no wrapper: IOPRIO_WHO_PROCESS is 1, IOPRIO_CLASS_IDLE is 3 and stands above 13 bits. */
     syscall(SYS_ioprio_set, 1, 0, 3 << 13);
 }

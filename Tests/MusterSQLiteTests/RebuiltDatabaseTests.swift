@@ -135,14 +135,6 @@ struct RebuiltDatabaseTests {
         #expect(answers.assertions.first?.passed == false)
     }
 
-    @Test func aBrokenCheckIsAProblem() throws {
-        try change("CREATE TABLE age(years INTEGER CHECK (years >= 0))")
-        let connection = try SQLiteConnection(path: path, access: .readWrite)
-        try connection.execute("PRAGMA ignore_check_constraints = 1; INSERT INTO age VALUES (-1)")
-        let answers = try ask(OwnerAssertion(name: "a", sql: "SELECT 1"))
-        #expect(answers.problems == ["CHECK constraint failed in age"] && answers.assertions == [], "nothing is asked of what is not sound")
-    }
-
     @Test func violatedForeignKeysAreCounted() throws {
         try change(
             "CREATE TABLE line(id INTEGER PRIMARY KEY, parent INTEGER REFERENCES orders(id))",

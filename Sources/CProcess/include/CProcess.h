@@ -18,5 +18,6 @@ void cprocess_close_from(int first);
 // Returns 0, or a negative errno where something that must not fail did.
 int cprocess_confine(int last, uint64_t memoryBytes, uint64_t seconds);
 
-// The lowest priority for processor and disk that there is; what is refused stays as it was.
-void cprocess_be_idle(void);
+// A lower priority for the processor than the process that started this one, and the lowest for the disk; what is refused
+// stays as it was.
+void cprocess_step_back(void);

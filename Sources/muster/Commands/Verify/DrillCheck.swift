@@ -19,7 +19,7 @@ struct DrillCheck: ParsableCommand {
 
     func run() throws {
         cprocess_close_from(Self.database + 1)
-        cprocess_be_idle()
+        cprocess_step_back()
         let request = try FileHandle.standardInput.read(upToCount: Self.longestRequest) ?? Data()
         let questions = try JSONDecoder().decode(RebuiltQuestions.self, from: request)
         // Whatever the coding loads, it loads before no file can be opened any more.
