@@ -1,1 +1,68 @@
+#define _GNU_SOURCE
 #include "CProcess.h"
+#include <errno.h>
+#include <grp.h>
+#include <sched.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+void cprocess_close_from(int first) {
+    if (close_range((unsigned)first, ~0U, 0) == 0) return;
+    struct rlimit limit;
+    int end = getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < 65536 ? (int)limit.rlim_cur : 65536;
+    for (int number = first; number < end; number++) close(number);
+}
+
+static int limit(int resource, uint64_t value) {
+    struct rlimit both = {.rlim_cur = value, .rlim_max = value};
+    return setrlimit((__rlimit_resource_t)resource, &both) == 0 ? 0 : -errno;
+}
+
+/* Address space in use, in bytes (proc(5), statm). */
+static uint64_t address_space(void) {
+    unsigned long pages = 0;
+    FILE *file = fopen("/proc/self/statm", "re");
+    if (!file) return 0;
+    if (fscanf(file, "%lu", &pages) != 1) pages = 0;
+    fclose(file);
+    return (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+/* 65534 is the kernel's overflow id (/proc/sys/kernel/overflowuid): it owns nothing. */
+static int become_nobody(void) {
+    if (geteuid() != 0) return 0;
+    if (setgroups(0, 0) != 0 || setresgid(65534, 65534, 65534) != 0 || setresuid(65534, 65534, 65534) != 0)
+        return -errno;
+    return getuid() == 65534 && geteuid() == 65534 ? 0 : -EPERM;
+}
+
+int cprocess_confine(int last, uint64_t memoryBytes, uint64_t seconds) {
+    uint64_t used = address_space();
+    /* Without privileges it takes a user namespace of its own, which not every system gives. */
+    if (unshare(CLONE_NEWNET | CLONE_NEWIPC) != 0) unshare(CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWIPC);
+    int code = become_nobody();
+    if (code == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1UL, 0UL, 0UL, 0UL) != 0) code = -errno;
+    /* After the change of ids, which takes it back (kernel/cred.c, commit_creds). */
+    if (code == 0 && cprocess_die_with_parent() != 0) code = -errno;
+    if (code == 0 && used > 0) code = limit(RLIMIT_AS, used + memoryBytes);
+    if (code == 0) code = limit(RLIMIT_CPU, seconds);
+    if (code == 0) code = limit(RLIMIT_CORE, 0);
+    if (code == 0) code = limit(RLIMIT_FSIZE, 0);
+    if (code == 0) code = limit(RLIMIT_NPROC, 0);
+    if (code == 0) code = limit(RLIMIT_NOFILE, (uint64_t)last + 1);
+    /* The clock on the wall too: whoever started us may be gone. */
+    alarm((unsigned)seconds + 60);
+    return code;
+}
+
+void cprocess_step_back(void) {
+    /* Not SCHED_IDLE, nor 19: on a node whose cores are all busy such a process never ends, and that is no verdict on
+    ** a backup. */
+    errno = 0;
+    int nice = getpriority(PRIO_PROCESS, 0);
+    if (errno == 0) setpriority(PRIO_PROCESS, 0, nice + 5 > 19 ? 19 : nice + 5);
+    /* ioprio_set(2) has no wrapper: IOPRIO_WHO_PROCESS is 1, IOPRIO_CLASS_IDLE is 3 and stands above 13 bits. */
+    syscall(SYS_ioprio_set, 1, 0, 3 << 13);
+}

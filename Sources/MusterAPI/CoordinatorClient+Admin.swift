@@ -1,5 +1,3 @@
-package import MusterModel
-
 /// The admin plane.
 extension CoordinatorClient {
     package func invite(_ nodeName: String) async throws(CoordinatorError) -> Muster_V1_TokenResponse {
@@ -30,19 +28,6 @@ extension CoordinatorClient {
     package func job(_ id: String, waitingSeconds: Int = 0) async throws(CoordinatorError) -> Muster_V1_Job {
         try await get(
             "/v1/jobs/\(escaped(id))", waitingSeconds > 0 ? [("wait", String(min(30, waitingSeconds)))] : [])
-    }
-
-    package func verify(
-        _ snapshots: [String], level: VerificationLevel
-    ) async throws(CoordinatorError) -> Muster_V1_Verification {
-        var request = Muster_V1_VerificationRequest()
-        request.snapshotIds = snapshots
-        request.level = level.rawValue
-        return try await post("/v1/verifications", request, repeatable: false)
-    }
-
-    package func verification(_ run: String) async throws(CoordinatorError) -> Muster_V1_Verification {
-        try await get("/v1/verifications/\(escaped(run))")
     }
 
     /// Measures what the store promises; takes as long as a few MiB and some hundred requests take there.

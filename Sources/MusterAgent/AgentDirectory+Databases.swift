@@ -1,5 +1,5 @@
 import Foundation
-import MusterModel
+package import MusterModel
 import MusterSQLite
 
 /// What the command line changes in `agent.yaml`, and how a running agent takes it up.
@@ -63,6 +63,20 @@ extension AgentDirectory {
                     configuration.patterns[index].exclude.append(try Exclusion(path: path))
                     configuration.patterns[index].pausedPaths.removeAll { FilePath($0) == FilePath(path) }
                 }
+            }
+        }
+    }
+
+    /// Changes what drills ask of a database, or of all that a pattern finds.
+    package func setExpectations(
+        of name: String, _ body: (inout DrillExpectations) throws -> Void
+    ) throws -> ConfigurationChange {
+        try change { configuration in
+            switch try find(name, in: configuration) {
+            case .listed(let index): try body(&configuration.databases[index].expectations)
+            case .pattern(let index): try body(&configuration.patterns[index].expectations)
+            case .found(let path, let index):
+                throw FoundByPattern(path: path, pattern: configuration.patterns[index].pattern.description)
             }
         }
     }
@@ -200,6 +214,14 @@ package struct PatternKnown: ActionableError {
     package var hint: String {
         "To change it, remove it with 'muster database remove' and add it again, or edit agent.yaml."
     }
+    package var isTransient: Bool { false }
+}
+
+package struct FoundByPattern: ActionableError {
+    let path: String
+    let pattern: String
+    package var summary: String { "'\(path)' was found by the pattern '\(pattern)', and has no entry of its own" }
+    package var hint: String { "Name the pattern: what is asserted of it is asked of all its databases." }
     package var isTransient: Bool { false }
 }
 

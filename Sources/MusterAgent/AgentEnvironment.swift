@@ -1,4 +1,5 @@
 package import Logging
+package import MusterEngine
 package import MusterModel
 
 /// Time, chance and the log, as parameters: the agent reads none of them by itself.
@@ -18,17 +19,20 @@ package struct AgentEnvironment: Sendable {
     package let reach: @Sendable (CrashPoint) -> Void
     /// Gives memory that nobody uses back to the system; may block for some milliseconds.
     package let trimMemory: @Sendable () -> Void
+    /// Asks rebuilt databases, which may be hostile.
+    package let inspector: any RebuiltInspector
 
     package init(
         clock: any WallClock, monotonic: @escaping @Sendable () -> Duration,
         sleep: @escaping @Sendable (Duration) async throws -> Void, random: RandomSource, logger: Logger, cores: Int,
         version: String, machine: String = "", reach: @escaping @Sendable (CrashPoint) -> Void = { _ in },
-        trimMemory: @escaping @Sendable () -> Void = {}
+        trimMemory: @escaping @Sendable () -> Void = {}, inspector: (any RebuiltInspector)? = nil
     ) {
         (self.clock, self.monotonic, self.sleep, self.random) = (clock, monotonic, sleep, random)
         (self.logger, self.cores, self.version, self.reach) = (logger, cores, version, reach)
         self.machine = machine
         self.trimMemory = trimMemory
+        self.inspector = inspector ?? InspectorHere(monotonic: monotonic)
     }
 }
 

@@ -173,8 +173,8 @@ struct AgentCrew: Sendable {
         schedule = ScheduleLoop(
             board: board, snapshots: snapshots, sessions: sessions, state: state, environment: environment)
         let verifier = NodeVerification(
-            coordinator: coordinator, identity: identity, scratch: directory.scratch, lanes: lanes,
-            environment: environment)
+            coordinator: coordinator, identity: identity, state: state, scratch: directory.scratch,
+            limits: configuration.inspection, lanes: lanes, environment: environment)
         jobs = JobLoop(
             board: board, snapshots: snapshots, verification: verifier, offer: offer, coordinator: coordinator,
             machine: machine, environment: environment)

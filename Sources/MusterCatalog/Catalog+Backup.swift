@@ -71,15 +71,17 @@ extension Catalog {
         WHERE id IN (SELECT head_snapshot FROM main.lineage)
         """,
         """
-        INSERT INTO main.verdict(snapshot, run, level, passed, at)
-        SELECT s.number, v.run, v.level, v.passed, v.at FROM old.verdict v
+        INSERT INTO main.verdict(snapshot, run, level, passed, at, seconds, bytes_read)
+        SELECT s.number, v.run, v.level, v.passed, v.at, v.seconds, v.bytes_read FROM old.verdict v
             JOIN old.snapshot o ON o.number = v.snapshot JOIN main.snapshot s ON s.id = o.id ORDER BY v.number
         """,
         """
         UPDATE main.database SET (path, schedule, state, error_summary, error_hint, attempted_at, capture,
-                interval_milliseconds, slot_interval_milliseconds, interval_shortened_at, verified_at) =
+                interval_milliseconds, slot_interval_milliseconds, interval_shortened_at, checked_at, scrubbed_at,
+                verified_at, drilled_at, inspection_tried_at, restore_seconds, restored_bytes) =
             (o.path, o.schedule, o.state, o.error_summary, o.error_hint, o.attempted_at, o.capture,
-                o.interval_milliseconds, o.slot_interval_milliseconds, o.interval_shortened_at, o.verified_at)
+                o.interval_milliseconds, o.slot_interval_milliseconds, o.interval_shortened_at, o.checked_at,
+                o.scrubbed_at, o.verified_at, o.drilled_at, o.inspection_tried_at, o.restore_seconds, o.restored_bytes)
         FROM old.database o WHERE o.id = main.database.id AND o.node = main.database.node
         """,
         """
@@ -88,6 +90,14 @@ extension Catalog {
                 WHERE s.database = main.database.id AND s.expired_at IS NULL),
             expired_count = (SELECT count(*) FROM main.snapshot s
                 WHERE s.database = main.database.id AND s.expired_at IS NOT NULL)
+        """,
+        """
+        INSERT INTO main.drill SELECT * FROM old.drill d
+        WHERE EXISTS (SELECT 1 FROM main.database b WHERE b.id = d.database)
+        """,
+        """
+        INSERT INTO main.drill_assertion SELECT * FROM old.drill_assertion a
+        WHERE EXISTS (SELECT 1 FROM main.drill d WHERE d.number = a.drill)
         """,
         """
         UPDATE main.node SET (last_contact_at, agent_version) = (o.last_contact_at, o.agent_version)

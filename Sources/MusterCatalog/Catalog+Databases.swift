@@ -40,7 +40,14 @@ extension Catalog {
         package var newestReceivedAt: Timestamp?
         /// End of its capture by the node's clock.
         package var newestCreatedAt: Timestamp?
+        /// Of the newest passed inspection of any of its snapshots, by depth.
+        package var checkedAt: Timestamp?
+        package var scrubbedAt: Timestamp?
         package var verifiedAt: Timestamp?
+        package var drilledAt: Timestamp?
+        /// What the newest passed drill took to restore it.
+        package var restoreSeconds: Double?
+        package var restoredBytes: Int64 = 0
         package var isForked = false
 
         package init(id: DatabaseID, node: NodeID, nodeName: String, name: String) {
@@ -139,7 +146,13 @@ extension Catalog {
         database.newestSnapshot = try row.optionalIdentifier("newest_snapshot")
         database.newestReceivedAt = row.optionalTime("newest_received_at")
         database.newestCreatedAt = row.optionalTime("newest_created_at")
+        database.checkedAt = row.optionalTime("checked_at")
+        database.scrubbedAt = row.optionalTime("scrubbed_at")
         database.verifiedAt = row.optionalTime("verified_at")
+        database.drilledAt = row.optionalTime("drilled_at")
+        database.restoreSeconds = row["restore_seconds"]
+        let restored: Int64? = row["restored_bytes"]
+        database.restoredBytes = restored ?? 0
         database.isForked = row["is_forked"]
         return database
     }

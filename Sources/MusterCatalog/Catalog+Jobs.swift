@@ -47,23 +47,29 @@ extension Catalog {
         }
     }
 
-    /// Hands out what is queued for a node, and what an earlier life of its agent was given.
+    /// Hands out what is queued for a node, and what an earlier life of its agent was given: any number of snapshots,
+    /// but one inspection at a time.
     ///
-    /// - Parameter isNewest: asked in the transaction; false where a later life has asked, which gets the jobs.
+    /// - Parameters:
+    ///   - inspectionsAtOnce: so many nodes of the fleet inspect at the same time.
+    ///   - isNewest: asked in the transaction; false where a later life has asked, which gets the jobs.
     package func takeJobs(
-        of node: NodeID, boot: String, limit: Int, now: Timestamp,
+        of node: NodeID, boot: String, limit: Int, inspectionsAtOnce: Int = .max, now: Timestamp,
         isNewest: @escaping @Sendable () -> Bool = { true }
     ) async throws(CatalogError) -> [Job] {
-        let waiting = try await read { database in
-            try Row.fetchOne(database, sql: Self.openJobs + " LIMIT 1", arguments: [node.blob, boot]) != nil
+        @Sendable func open(_ database: GRDB.Database) throws -> [Job] {
+            let snapshots = try Row.fetchAll(
+                database, sql: Self.openSnapshotJobs, arguments: [node.blob, boot, limit]
+            ).map(Self.job)
+            return snapshots
+                + (try Self.nextInspection(of: node, boot, atOnce: inspectionsAtOnce, now: now, in: database))
         }
+        let waiting = try await read { try !open($0).isEmpty }
         // Most polls find nothing: they must not cost a durable write.
         guard waiting else { return [] }
         return try await write { database in
             guard isNewest() else { return [] }
-            let rows = try Row.fetchAll(
-                database, sql: Self.openJobs + " ORDER BY j.number LIMIT ?", arguments: [node.blob, boot, limit])
-            var jobs = try rows.map(Self.job)
+            var jobs = try open(database)
             for index in jobs.indices {
                 jobs[index].state = .running
                 try database.execute(
@@ -76,11 +82,13 @@ extension Catalog {
 
     /// Closes a job, and with it its part of a run; one that is closed already is left as it is.
     ///
-    /// - Parameter findings: of a verify job; a job that failed without one says nothing about the snapshot.
+    /// - Parameters:
+    ///   - findings: of a verify job; a job that failed without one says nothing about the snapshot.
+    ///   - drill: what a drill measured.
     /// - Returns: the job as it now stands, or nil where the node has no such job.
     package func finish(
         _ id: JobID, of node: NodeID, state: Job.State, snapshot: SnapshotID?, findings: [Failing] = [],
-        errorSummary: String, errorHint: String, now: Timestamp
+        effort: Effort = Effort(), drill: DrillMeasure? = nil, errorSummary: String, errorHint: String, now: Timestamp
     ) async throws(CatalogError) -> Job? {
         try await write { database in
             try database.execute(
@@ -94,7 +102,7 @@ extension Catalog {
             let job = try Row.fetchOne(
                 database, sql: Self.jobQuery + " WHERE j.id = ? AND j.node = ?", arguments: [id.blob, node.blob]
             ).map(Self.job)
-            if let job { try Self.conclude(job, findings, now: now, in: database) }
+            if let job { try Self.conclude(job, findings, effort, drill, now: now, in: database) }
             return job
         }
     }
@@ -102,7 +110,8 @@ extension Catalog {
     /// Fails open jobs of which nothing was heard since `limit`, and what waits for them in a run is unfinished.
     ///
     /// A node that is in touch may work for longer; but an outcome that was lost on its way never
-    /// comes, so a day is the most.
+    /// comes, so a day is the most. An inspection that waits for its turn may wait for longer, and of a run that
+    /// goes on the run's own patience counts: see `giveUp`.
     package func expireJobs(untouchedSince limit: Timestamp, now: Timestamp) async throws(CatalogError) -> [Job] {
         let arguments: StatementArguments = [
             limit.microseconds, limit.microseconds, limit.microseconds, (limit - Self.longestJob).microseconds,
@@ -126,7 +135,7 @@ extension Catalog {
                 if let closed = try Row.fetchOne(
                     database, sql: Self.jobQuery + " WHERE j.id = ?", arguments: [job.id.blob])
                 {
-                    try Self.conclude(try Self.job(closed), [], now: now, in: database)
+                    try Self.conclude(try Self.job(closed), now: now, in: database)
                 }
             }
             return jobs
@@ -140,21 +149,22 @@ extension Catalog {
                 var job = try Self.job(row)
                 if job.state == .done { job.errorSummary = "the outcome of job \(job.id) was not kept" }
                 job.state = .failed
-                try Self.conclude(job, [], now: now, in: database)
+                try Self.conclude(job, now: now, in: database)
             }
         }
     }
 
     /// Brings a closed verify job's outcome into its run.
     static func conclude(
-        _ job: Job, _ findings: [Failing], now: Timestamp, in database: GRDB.Database
+        _ job: Job, _ findings: [Failing] = [], _ effort: Effort = Effort(), _ drill: DrillMeasure? = nil,
+        now: Timestamp, in database: GRDB.Database
     ) throws {
         if job.kind == .snapshot { return try concludeMember(job, now: now, in: database) }
         guard job.kind == .verify, let run = job.run, let snapshot = job.snapshot else { return }
         let outcome: ItemOutcome =
             findings.isEmpty && job.state == .failed
             ? .unfinished(reason: job.errorSummary) : .inspected(findings)
-        try conclude(snapshot, in: run, outcome, bytesRead: 0, now: now, in: database)
+        try conclude(snapshot, in: run, outcome, effort, drill: drill, now: now, in: database)
     }
 
     static func insert(_ job: Job, into database: GRDB.Database) throws {
@@ -173,15 +183,19 @@ extension Catalog {
         SELECT j.*, n.name AS node_name, d.name AS database_name FROM job j
         JOIN node n ON n.id = j.node JOIN database d ON d.id = j.database
         """
-    static let openJobs =
-        jobQuery + " WHERE j.node = ? AND j.state IN ('queued', 'running') AND (j.state = 'queued' OR j.boot <> ?)"
+    static let openSnapshotJobs =
+        jobQuery + """
+             WHERE j.node = ? AND j.kind = 'snapshot' AND j.state IN ('queued', 'running')
+            AND (j.state = 'queued' OR j.boot <> ?) ORDER BY j.number LIMIT ?
+            """
     private static let longestJob = Duration.seconds(24 * 3600)
     static let oldJobs =
         jobQuery + """
              WHERE j.state IN ('queued', 'running') AND j.created_at < ?
                 AND coalesce(j.handed_out_at, j.created_at) < ?
                 AND (coalesce(n.last_contact_at, n.joined_at) < ?
-                    OR coalesce(j.handed_out_at, j.created_at) < ?)
+                        AND NOT EXISTS (SELECT 1 FROM verification v WHERE v.run = j.run AND v.state = 'running')
+                    OR coalesce(j.handed_out_at, j.created_at) < ? AND (j.kind <> 'verify' OR j.state = 'running'))
             """
     private static let closedJobs =
         jobQuery + """

@@ -9,66 +9,70 @@ extension Catalog {
     package struct Verification: Hashable, Sendable {
         package var run: RunID
         package var level: VerificationLevel
+        /// What it is over, in words for people.
+        package var scope: String
+        package var actor: String
+        package var patience: Duration
         package var isFinished: Bool
+        /// Snapshots are still added.
+        package var isFilling: Bool
         package var passed: Int
+        package var failedCount: Int
+        package var unfinished: Int
         package var total: Int
-        package var failed: [Failing]
+        package var failed: [Finding]
+        /// Where to go on with `failed`; 0 at the end.
+        package var nextFinding: Int64
         package var startedAt: Timestamp
         package var finishedAt: Timestamp?
         package var bytesRead: Int64
         package var waiting: [SnapshotID]
+
+        package var waitingCount: Int { max(0, total - passed - failedCount - unfinished) }
     }
 
-    /// What became of one snapshot in a run.
-    package enum ItemOutcome: Sendable {
-        /// It was inspected; no findings mean that it passed.
-        case inspected([Failing])
-        /// It was not: that counts against the run, but says nothing about the snapshot.
-        case unfinished(reason: String)
+    /// What did not pass, and whose it is.
+    package struct Finding: Hashable, Sendable {
+        package var failing: Failing
+        package var nodeName: String
+        package var databaseName: String
     }
 
-    /// Begins a run over these snapshots; `jobs` hand the work to agents.
-    package func begin(
-        _ run: RunID, level: VerificationLevel, snapshots: [SnapshotID], jobs: [Job], now: Timestamp
-    ) async throws(CatalogError) {
-        try await write { database in
-            try database.execute(
-                sql: "INSERT INTO verification(run, level, state, started_at) VALUES (?, ?, 'running', ?)",
-                arguments: [run.blob, level.rawValue, now.microseconds])
-            for (position, snapshot) in snapshots.enumerated() {
-                try database.execute(
-                    sql: """
-                        INSERT INTO verification_item(run, position, snapshot, state)
-                        SELECT ?, ?, number, 'waiting' FROM snapshot WHERE id = ?
-                        """,
-                    arguments: [run.blob, position, snapshot.blob])
-            }
-            for job in jobs { try Self.insert(job, into: database) }
+    /// So many findings are read at once.
+    package static let findingsAtOnce = 1000
+    private static let shownWaiting = 1000
+
+    package func verification(
+        _ run: RunID, findingsAfter: Int64 = 0
+    ) async throws(CatalogError) -> Verification? {
+        try await read { database in
+            let row = try Row.fetchOne(
+                database, sql: "SELECT * FROM verification WHERE run = ?", arguments: [run.blob])
+            guard let row else { return nil }
+            var verification = try Self.verification(row)
+            let waiting = try Row.fetchAll(
+                database, sql: Self.waitingQuery + " LIMIT \(Self.shownWaiting)", arguments: [run.blob])
+            verification.waiting = try waiting.map { try $0.identifier("id") }
+            let findings = try Row.fetchAll(
+                database, sql: Self.findingQuery, arguments: [run.blob, findingsAfter, Self.findingsAtOnce])
+            verification.failed = try findings.map(Self.finding)
+            if findings.count == Self.findingsAtOnce { verification.nextFinding = findings.last?["number"] ?? 0 }
+            return verification
         }
     }
 
-    package func verification(_ run: RunID) async throws(CatalogError) -> Verification? {
+    /// Runs of the fleet, the newest first, without what was found in them.
+    ///
+    /// - Parameter after: the last one of the page before.
+    package func verifications(after: RunID? = nil, limit: Int) async throws(CatalogError) -> [Verification] {
         try await read { database in
-            let row = try Row.fetchOne(database, sql: Self.verificationQuery, arguments: [run.blob])
-            guard let row else { return nil }
-            let waiting = try Row.fetchAll(
-                database, sql: Self.waitingQuery + " LIMIT 1000", arguments: [run.blob])
-            let failed = try Row.fetchAll(
-                database,
-                sql: """
-                    SELECT s.id, f.store, f.object, f.reason FROM finding f JOIN snapshot s ON s.number = f.snapshot
-                    WHERE f.run = ? ORDER BY f.number
-                    """, arguments: [run.blob])
-            return Verification(
-                run: run, level: try row.word("level"), isFinished: row["state"] == "finished", passed: row["passed"],
-                total: row["total"],
-                failed: try failed.map { row in
-                    let id: SnapshotID = try row.identifier("id")
-                    return Failing(
-                        snapshot: "\(id)", store: row["store"], object: row["object"], reason: row["reason"])
-                },
-                startedAt: row.time("started_at"), finishedAt: row.optionalTime("finished_at"),
-                bytesRead: row["bytes_read"], waiting: try waiting.map { try $0.identifier("id") })
+            let last = try after.flatMap { run in
+                try Row.fetchOne(
+                    database, sql: "SELECT started_at, run FROM verification WHERE run = ?", arguments: [run.blob])
+            }
+            let (time, run): (Int64, Data) = last.map { ($0[0], $0[1]) } ?? (Int64.max, Data())
+            return try Row.fetchAll(database, sql: Self.verificationList, arguments: [time, run, limit])
+                .map(Self.verification)
         }
     }
 
@@ -112,56 +116,6 @@ extension Catalog {
         }
     }
 
-    /// Closes one snapshot of a run with its verdict, and the run with its last snapshot.
-    ///
-    /// A snapshot that is closed already keeps its verdict.
-    package func conclude(
-        _ snapshot: SnapshotID, in run: RunID, _ outcome: ItemOutcome, bytesRead: Int64, now: Timestamp
-    ) async throws(CatalogError) {
-        try await write { database in
-            try Self.conclude(snapshot, in: run, outcome, bytesRead: bytesRead, now: now, in: database)
-        }
-    }
-
-    static func conclude(
-        _ snapshot: SnapshotID, in run: RunID, _ outcome: ItemOutcome, bytesRead: Int64, now: Timestamp,
-        in database: GRDB.Database
-    ) throws {
-        let row = try Row.fetchOne(
-            database,
-            sql: """
-                SELECT s.number, s.database, v.level FROM verification_item i
-                JOIN snapshot s ON s.number = i.snapshot JOIN verification v ON v.run = i.run
-                WHERE s.id = ? AND i.run = ? AND i.state = 'waiting'
-                """, arguments: [snapshot.blob, run.blob])
-        guard let row else { return }
-        let number: Int64 = row["number"]
-        switch outcome {
-        case .inspected(let findings):
-            let level: VerificationLevel = try row.word("level")
-            try insert(findings, of: number, in: run, into: database)
-            try insertVerdict(of: number, level, run, passed: findings.isEmpty, now: now, into: database)
-            if findings.isEmpty, level >= .verify {
-                try setVerified(number, of: try row.identifier("database"), now: now, in: database)
-            }
-            try close(run, after: number, as: findings.isEmpty ? "passed" : "failed", bytesRead, now: now, in: database)
-        case .unfinished(let reason):
-            let finding = Failing(
-                snapshot: snapshot.description, store: "", object: "", reason: "not verified: \(reason)")
-            try insert([finding], of: number, in: run, into: database)
-            try close(run, after: number, as: "unfinished", bytesRead, now: now, in: database)
-        }
-    }
-
-    private static func setVerified(
-        _ snapshot: Int64, of id: DatabaseID, now: Timestamp, in database: GRDB.Database
-    ) throws {
-        try database.execute(
-            sql: "UPDATE snapshot SET verified_at = ? WHERE number = ?", arguments: [now.microseconds, snapshot])
-        try database.execute(
-            sql: "UPDATE database SET verified_at = ? WHERE id = ?", arguments: [now.microseconds, id.blob])
-    }
-
     /// Databases with a snapshot of which a failure stands, and one such snapshot.
     package func damagedDatabases() async throws(CatalogError) -> [(database: DatabaseID, snapshot: SnapshotID)] {
         try await read { database in
@@ -174,69 +128,36 @@ extension Catalog {
     static let damagedQuery = """
         SELECT s.database, s.id, max(s.number) FROM snapshot s WHERE s.verdict LIKE 'failed%' AND s.forgotten_at IS NULL GROUP BY s.database
         """
-    private static let verificationQuery = """
-        SELECT v.*, (SELECT count(*) FROM verification_item i WHERE i.run = v.run) AS total,
-            (SELECT count(*) FROM verification_item i WHERE i.run = v.run AND i.state = 'passed') AS passed
-        FROM verification v WHERE v.run = ?
-        """
     static let waitingQuery = """
         SELECT s.id FROM verification_item i JOIN snapshot s ON s.number = i.snapshot
         WHERE i.run = ? AND i.state = 'waiting' ORDER BY i.position
         """
+    static let verificationList = """
+        SELECT * FROM verification WHERE (started_at, run) < (?, ?) ORDER BY started_at DESC, run DESC LIMIT ?
+        """
+    static let findingQuery = """
+        SELECT f.number, s.id, f.store, f.object, f.reason, d.name AS database_name, n.name AS node_name FROM finding f
+        JOIN database d ON d.id = f.database JOIN node n ON n.id = d.node
+        LEFT JOIN snapshot s ON s.number = f.snapshot
+        WHERE f.run = ? AND f.number > ? ORDER BY f.number LIMIT ?
+        """
 
-    private static func insert(
-        _ findings: [Failing], of snapshot: Int64, in run: RunID, into database: GRDB.Database
-    ) throws {
-        for finding in findings {
-            try database.execute(
-                sql: "INSERT INTO finding(run, snapshot, store, object, reason) VALUES (?, ?, ?, ?, ?)",
-                arguments: [run.blob, snapshot, finding.store, finding.object, finding.reason])
-        }
+    private static func verification(_ row: Row) throws -> Verification {
+        Verification(
+            run: try row.identifier("run"), level: try row.word("level"), scope: row["scope"], actor: row["actor"],
+            patience: .microseconds(row["patience"] as Int64), isFinished: row["state"] == "finished",
+            isFilling: row["is_filling"], passed: row["passed"], failedCount: row["failed"],
+            unfinished: row["unfinished"], total: row["total"], failed: [], nextFinding: 0,
+            startedAt: row.time("started_at"), finishedAt: row.optionalTime("finished_at"),
+            bytesRead: row["bytes_read"], waiting: [])
     }
 
-    /// The level of the newest failure that no inspection since has lifted.
-    ///
-    /// Only one of the same depth or a deeper one lifts it, and only one that began after it was
-    /// found. What was found in the stores is lifted by what the coordinator read itself, not by a node's word.
-    private static func standingFailure(of snapshot: Int64, in database: GRDB.Database) throws -> String? {
-        try String.fetchOne(
-            database,
-            sql: """
-                SELECT f.level FROM verdict f WHERE f.snapshot = ? AND NOT f.passed AND NOT EXISTS
-                    (SELECT 1 FROM verdict p JOIN verification v ON v.run = p.run
-                    WHERE p.snapshot = f.snapshot AND p.passed AND v.started_at >= f.at
-                        AND (f.level, p.level) IN (VALUES ('check', 'check'), ('check', 'scrub'), ('scrub', 'scrub'),
-                            ('verify', 'verify'), ('verify', 'drill'), ('drill', 'drill')))
-                ORDER BY f.number DESC LIMIT 1
-                """, arguments: [snapshot])
-    }
-
-    private static func insertVerdict(
-        of snapshot: Int64, _ level: VerificationLevel, _ run: RunID, passed: Bool, now: Timestamp,
-        into database: GRDB.Database
-    ) throws {
-        try database.execute(
-            sql: "INSERT INTO verdict(snapshot, run, level, passed, at) VALUES (?, ?, ?, ?, ?)",
-            arguments: [snapshot, run.blob, level.rawValue, passed, now.microseconds])
-        let standing = try standingFailure(of: snapshot, in: database)
-        try database.execute(
-            sql: "UPDATE snapshot SET verdict = ? WHERE number = ?",
-            arguments: [standing.map { "failed \($0)" } ?? "passed \(level.rawValue)", snapshot])
-    }
-
-    private static func close(
-        _ run: RunID, after snapshot: Int64, as state: String, _ bytesRead: Int64, now: Timestamp,
-        in database: GRDB.Database
-    ) throws {
-        try database.execute(
-            sql: "UPDATE verification_item SET state = ? WHERE run = ? AND snapshot = ?",
-            arguments: [state, run.blob, snapshot])
-        try database.execute(
-            sql: "UPDATE verification SET bytes_read = bytes_read + ? WHERE run = ?", arguments: [bytesRead, run.blob])
-        try database.execute(
-            sql: """
-                UPDATE verification SET state = 'finished', finished_at = ?1 WHERE run = ?2 AND NOT EXISTS
-                    (SELECT 1 FROM verification_item WHERE run = ?2 AND state = 'waiting')
-                """, arguments: [now.microseconds, run.blob])
+    private static func finding(_ row: Row) throws -> Finding {
+        let snapshot: SnapshotID? = try row.optionalIdentifier("id")
+        return Finding(
+            failing: Failing(
+                snapshot: snapshot?.description ?? "", store: row["store"], object: row["object"],
+                reason: row["reason"]),
+            nodeName: row["node_name"], databaseName: row["database_name"])
     }
 }

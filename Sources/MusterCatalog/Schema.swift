@@ -98,7 +98,13 @@ enum Schema {
             newest_snapshot BLOB,
             newest_received_at INTEGER,
             newest_created_at INTEGER,
-            verified_at INTEGER) STRICT;
+            checked_at INTEGER,
+            scrubbed_at INTEGER,
+            verified_at INTEGER,
+            drilled_at INTEGER,
+            inspection_tried_at INTEGER,
+            restore_seconds REAL,
+            restored_bytes INTEGER) STRICT;
         CREATE INDEX database_by_node ON database(node, name);
         CREATE INDEX database_by_name ON database(name);
         CREATE INDEX database_failing ON database(state) WHERE state IN ('failing', 'unsupported');
@@ -227,51 +233,6 @@ enum Schema {
         CREATE INDEX pack_reference_by_pack ON pack_reference(pack, lineage, born);
         """
 
-    private static let inspections = """
-        CREATE TABLE verdict(
-            number INTEGER PRIMARY KEY,
-            snapshot INTEGER NOT NULL REFERENCES snapshot(number),
-            run BLOB NOT NULL,
-            level TEXT NOT NULL,
-            passed INTEGER NOT NULL,
-            at INTEGER NOT NULL) STRICT;
-        CREATE INDEX verdict_by_snapshot ON verdict(snapshot, at);
-
-        CREATE TABLE verification(
-            run BLOB NOT NULL PRIMARY KEY CHECK (length(run) = 16),
-            level TEXT NOT NULL,
-            state TEXT NOT NULL CHECK (state IN ('running', 'finished')),
-            started_at INTEGER NOT NULL,
-            finished_at INTEGER,
-            bytes_read INTEGER NOT NULL DEFAULT 0) STRICT;
-        CREATE INDEX verification_running ON verification(started_at) WHERE state = 'running';
-
-        CREATE TABLE verification_item(
-            run BLOB NOT NULL REFERENCES verification(run),
-            position INTEGER NOT NULL,
-            snapshot INTEGER NOT NULL REFERENCES snapshot(number),
-            state TEXT NOT NULL CHECK (state IN ('waiting', 'passed', 'failed', 'unfinished')),
-            PRIMARY KEY (run, position),
-            UNIQUE (run, snapshot)) STRICT, WITHOUT ROWID;
-        CREATE INDEX verification_item_by_state ON verification_item(run, state, position);
-
-        CREATE TABLE inspected_object(
-            run BLOB NOT NULL REFERENCES verification(run),
-            object TEXT NOT NULL,
-            store INTEGER NOT NULL REFERENCES store(number),
-            reason TEXT NOT NULL,
-            PRIMARY KEY (run, object, store)) STRICT, WITHOUT ROWID;
-
-        CREATE TABLE finding(
-            number INTEGER PRIMARY KEY,
-            run BLOB NOT NULL REFERENCES verification(run),
-            snapshot INTEGER NOT NULL REFERENCES snapshot(number),
-            store TEXT NOT NULL,
-            object TEXT NOT NULL,
-            reason TEXT NOT NULL) STRICT;
-        CREATE INDEX finding_by_run ON finding(run);
-        """
-
     private static let work = """
         CREATE TABLE job(
             number INTEGER PRIMARY KEY,
@@ -291,8 +252,10 @@ enum Schema {
             outcome_snapshot BLOB,
             error_summary TEXT NOT NULL,
             error_hint TEXT NOT NULL) STRICT;
-        CREATE INDEX job_open_by_node ON job(node, number) WHERE state IN ('queued', 'running');
+        CREATE INDEX job_open_by_node ON job(node, kind, number) WHERE state IN ('queued', 'running');
         CREATE INDEX job_open_by_age ON job(created_at) WHERE state IN ('queued', 'running');
+        CREATE INDEX job_to_inspect ON job(node, number) WHERE kind = 'verify' AND state = 'queued';
+        CREATE INDEX job_inspecting ON job(node, number) WHERE kind = 'verify' AND state = 'running';
         """
 
     private static let record = """

@@ -55,6 +55,8 @@ struct Coordinator: Sendable {
     /// A job of the node has ended.
     let endings = Bell<NodeID>()
     let inspections = Bell<Bool>()
+    /// A run has to be filled, or an agent may take up an inspection.
+    let verifications = Bell<Bool>()
     /// Something may have to be copied.
     let replications = Bell<Bool>()
     let wanted = WantedBook()
@@ -152,6 +154,11 @@ struct Coordinator: Sendable {
         case .showJob: try await showJob(call)
         case .verify: try await verify(call)
         case .showVerification: try await showVerification(call)
+        case .listVerifications: try await listVerifications(call)
+        case .listVerificationNodes: try await listVerificationNodes(call)
+        case .listVerificationItems: try await listVerificationItems(call)
+        case .listDrills: try await listDrills(call)
+        case .showCoverage: try await showCoverage(call)
         case .status: try await status(call)
         case .showCollection: try await showCollection(call)
         case .runCollection: try await runCollection(call)

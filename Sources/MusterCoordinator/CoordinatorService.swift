@@ -91,6 +91,7 @@ package struct CoordinatorService: Service {
             try application(.agent, coordinator.settings.listen),
             try application(.admin, coordinator.settings.adminListen),
             InspectionService(coordinator: coordinator),
+            VerificationService(coordinator: coordinator),
             ReplicationService(coordinator: coordinator),
             BalanceService(coordinator: coordinator),
             ScrubService(coordinator: coordinator),

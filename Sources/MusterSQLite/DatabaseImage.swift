@@ -19,6 +19,12 @@ package struct DatabaseImage: ~Copyable {
         self = try orFailed { () throws(SQLiteError) in try DatabaseImage(source) }
     }
 
+    /// Opens a file that belongs to Muster by a descriptor, which is closed with it.
+    package init(descriptor: Int32) throws(CaptureError) {
+        let source = DescriptorSource(OwnDescriptor(adopting: descriptor), path: "descriptor \(descriptor)")
+        self = try orFailed { () throws(SQLiteError) in try DatabaseImage(source) }
+    }
+
     private static let checkCacheKibibytes = 32 << 10
 
     /// Runs `PRAGMA integrity_check` with every check on; takes seconds for each gigabyte.

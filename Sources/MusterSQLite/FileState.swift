@@ -61,6 +61,9 @@ struct OwnDescriptor: ~Copyable {
         number = opened
     }
 
+    /// Takes over a descriptor that somebody else opened.
+    init(adopting number: Int32) { self.number = number }
+
     deinit { close(number) }
 
     /// Hands the descriptor over to somebody else, who closes it.

@@ -30,7 +30,7 @@ struct Muster: AsyncParsableCommand {
             FleetSnapshotCommand.self,
             StoreCommand.self, VerifyCommand.self, Restore.self, RetentionCommand.self, CollectionCommand.self,
             AlarmCommand.self,
-            StatusCommand.self, Doctor.self,
+            StatusCommand.self, Doctor.self, DrillCheck.self,
         ])
 }
 

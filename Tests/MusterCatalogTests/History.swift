@@ -46,7 +46,7 @@ struct History {
         try await catalog.begin(run, level: .verify, snapshots: [snapshot], jobs: [], now: fixture.clock.now())
         let finding = Failing(snapshot: "\(snapshot)", store: "main", object: "x", reason: "gone")
         try await catalog.conclude(
-            snapshot, in: run, .inspected(passes ? [] : [finding]), bytesRead: 0, now: fixture.clock.now())
+            snapshot, in: run, .inspected(passes ? [] : [finding]), now: fixture.clock.now())
     }
 
     func hold(_ snapshot: SnapshotID, name: String = "audit") async throws -> Catalog.HoldOutcome? {

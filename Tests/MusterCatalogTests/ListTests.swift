@@ -185,7 +185,9 @@ struct ListTests {
     }
 
     @Test(arguments: [
-        Catalog.chunkQuery, Catalog.needingQuery, Catalog.openJobs, Catalog.oldJobs,
+        Catalog.chunkQuery, Catalog.needingQuery, Catalog.openSnapshotJobs, Catalog.oldJobs,
+        Catalog.runningInspections, Catalog.queuedInspections, Catalog.nodeToInspect, Catalog.verificationList,
+        Catalog.findingQuery, Catalog.drillQuery, Catalog.nodesInRun, Catalog.itemsInRun, Catalog.inspectableQuery,
         Catalog.damagedQuery, Catalog.waitingQuery, Catalog.momentQuery, CommitCheck.receiptQuery,
         CommitCheck.wantingQuery,
         CommitCheck.newcomersQuery, Catalog.failedQuery, Catalog.lostQuery, Catalog.standingQuery,

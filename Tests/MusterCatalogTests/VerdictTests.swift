@@ -33,7 +33,7 @@ struct VerdictTests {
     private func end(_ run: RunID, passed: Bool) async throws -> String? {
         fixture.clock.advance(by: .seconds(1))
         try await fixture.catalog.conclude(
-            commit.snapshot, in: run, .inspected(passed ? [] : [finding]), bytesRead: 0, now: fixture.clock.now())
+            commit.snapshot, in: run, .inspected(passed ? [] : [finding]), now: fixture.clock.now())
         fixture.clock.advance(by: .seconds(1))
         return try await fixture.catalog.snapshot(commit.snapshot)?.verdict
     }
@@ -82,7 +82,7 @@ struct VerdictTests {
             now: fixture.clock.now())
         let verification = try #require(try await fixture.catalog.verification(run))
         #expect(verification.isFinished && verification.passed == 0 && verification.total == 1)
-        #expect(verification.failed.map(\.reason) == ["not verified: no space"])
+        #expect(verification.failed.map(\.failing.reason) == ["not verified: no space"])
         #expect(try await fixture.catalog.snapshot(commit.snapshot)?.verdict == "")
         #expect(try await fixture.catalog.damagedDatabases().isEmpty)
     }
@@ -113,6 +113,9 @@ struct VerdictTests {
         #expect(try await expired(after: 24, contactAfter: 24) == 0)
         #expect(try await expired(after: 6, contactAfter: 4) == 1)
         try await fixture.catalog.add([self.job(RunID(from: fixture.random))])
+        #expect(try await expired(after: 26, contactAfter: 26) == 0, "it waits for its turn")
+        #expect(
+            try await fixture.catalog.takeJobs(of: node.id, boot: "one", limit: 1, now: job.createdAt).count == 1)
         #expect(try await expired(after: 26, contactAfter: 26) == 1, "no outcome is waited for longer than a day")
     }
 

@@ -63,15 +63,17 @@ struct WorkTests {
             run, level: .verify, snapshots: [first.snapshot, second.snapshot], jobs: [], now: now)
         #expect(try await fixture.catalog.unfinishedRuns().map(\.run) == [run])
         #expect(try await fixture.catalog.nextWaiting(in: run) == first.snapshot)
-        try await fixture.catalog.conclude(first.snapshot, in: run, .inspected([]), bytesRead: 10, now: now)
+        try await fixture.catalog.conclude(
+            first.snapshot, in: run, .inspected([]), Catalog.Effort(bytesRead: 10), now: now)
         let finding = Failing(snapshot: "\(second.snapshot)", store: "main", object: "packs/x", reason: "gone")
         // A second outcome of the same snapshot changes nothing.
         for findings in [[finding], []] {
-            try await fixture.catalog.conclude(second.snapshot, in: run, .inspected(findings), bytesRead: 5, now: now)
+            try await fixture.catalog.conclude(
+                second.snapshot, in: run, .inspected(findings), Catalog.Effort(bytesRead: 5), now: now)
         }
         let verification = try #require(try await fixture.catalog.verification(run))
         #expect(verification.isFinished && verification.passed == 1 && verification.total == 2)
-        #expect(verification.failed == [finding] && verification.bytesRead == 15)
+        #expect(verification.failed.map(\.failing) == [finding] && verification.bytesRead == 15)
         #expect(try await fixture.catalog.snapshot(first.snapshot)?.verifiedAt == now)
         #expect(try await fixture.catalog.snapshot(first.snapshot)?.verdict == "passed verify")
         #expect(try await fixture.catalog.snapshot(second.snapshot)?.verdict == "failed verify")

@@ -20,10 +20,12 @@ struct Rig: Sendable {
     let place: CoordinatorDirectory
 
     /// gc runs when it is told to: by itself it would run whenever half a minute of real time is over, beside a test
-    /// that moved the clock on.
+    /// that moved the clock on. So does the schedule of inspections.
     ///
     /// - Parameter stores: so many folders in the rig's directory, `store1` and on; none for the coordinator's own.
-    init(stores count: Int = 0, placement: String = "") async throws {
+    init(
+        stores count: Int = 0, placement: String = "", verification: String = "verify_every: never, drill_every: never"
+    ) async throws {
         directory = try TemporaryDirectory()
         // TLS compares certificates with the real time; the test moves this clock from there.
         clock = ManualClock(at: Timestamp(microseconds: Int64(Date().timeIntervalSince1970 * 1_000_000)))
@@ -35,6 +37,7 @@ struct Rig: Sendable {
         ).run()
         admin = outcome.admin
         var text = try String(contentsOfFile: place.settings, encoding: .utf8) + "gc_every: never\n"
+        text += "verification: {\(verification)}\n"
         if !placement.isEmpty { text += "placement: {\(placement)}\n" }
         try PrivateFile.write(text, to: place.settings)
     }

@@ -47,7 +47,7 @@ extension Rule {
                 "programs are started by ChildProcess",
                 // What these open is inherited by every program that another thread starts at that moment.
                 banning: ["Process()", "Foundation.Process", "Pipe()", "posix_spawn(", "popen("],
-                where: { $0.path != supervisor }, instead: "use ChildProcess of MusterTestSupport",
+                where: { $0.path != ownProgram }, instead: "use ChildProcess of MusterTestSupport",
                 accepts: ["ChildProcess()", "// Process()"]),
             Rule(
                 "sleeping is for loops that poll or back off",
@@ -57,8 +57,8 @@ extension Rule {
                 accepts: ["try await sleep(interval)"]),
         ] + bannedText
 
-    /// Before it starts a program it opens nothing that a program should not inherit, and it tests nothing.
-    private static let supervisor = "Sources/muster/Commands/Agent/AgentSupervisor.swift"
+    /// What it hands on it names, and what it starts closes all else; it tests nothing.
+    private static let ownProgram = "Sources/muster/Commands/OwnProgram.swift"
 
     /// Files that may sleep, each with the reason.
     private static let placesThatSleep = [

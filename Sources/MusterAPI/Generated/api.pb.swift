@@ -601,27 +601,130 @@ package nonisolated struct Muster_V1_Job: Sendable {
 /// GET /v1/jobs/{id}?wait= on the admin plane gives the job: at once, or with `wait` when it has ended, at the latest after
 /// so many seconds (60 at most).
 /// POST /v1/jobs/{id}/outcome
-package nonisolated struct Muster_V1_JobOutcome: Sendable {
+package nonisolated struct Muster_V1_JobOutcome: @unchecked Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
   /// "done" or "failed".
-  package var state: String = String()
+  package var state: String {
+    get {_storage._state}
+    set {_uniqueStorage()._state = newValue}
+  }
 
-  package var snapshotID: String = String()
+  package var snapshotID: String {
+    get {_storage._snapshotID}
+    set {_uniqueStorage()._snapshotID = newValue}
+  }
 
-  package var errorSummary: String = String()
+  package var errorSummary: String {
+    get {_storage._errorSummary}
+    set {_uniqueStorage()._errorSummary = newValue}
+  }
 
-  package var errorHint: String = String()
+  package var errorHint: String {
+    get {_storage._errorHint}
+    set {_uniqueStorage()._errorHint = newValue}
+  }
 
-  package var failed: [Muster_V1_Finding] = []
+  package var failed: [Muster_V1_Finding] {
+    get {_storage._failed}
+    set {_uniqueStorage()._failed = newValue}
+  }
 
-  package var seconds: Double = 0
+  package var seconds: Double {
+    get {_storage._seconds}
+    set {_uniqueStorage()._seconds = newValue}
+  }
+
+  /// Sealed bytes that were read for it.
+  package var bytesRead: UInt64 {
+    get {_storage._bytesRead}
+    set {_uniqueStorage()._bytesRead = newValue}
+  }
+
+  /// Of a drill.
+  package var drill: Muster_V1_DrillOutcome {
+    get {_storage._drill ?? Muster_V1_DrillOutcome()}
+    set {_uniqueStorage()._drill = newValue}
+  }
+  /// Returns true if `drill` has been explicitly set.
+  package var hasDrill: Bool {_storage._drill != nil}
+  /// Clears the value of `drill`. Subsequent reads from it will return its default value.
+  package mutating func clearDrill() {_uniqueStorage()._drill = nil}
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
+
+  fileprivate var _storage = _StorageClass.defaultInstance
+}
+
+/// What a drill measured. Nothing in it is content of the database: names of assertions, numbers and claims only.
+package nonisolated struct Muster_V1_DrillOutcome: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// From the first byte read until the whole database had its name: the RTO.
+  package var restoreSeconds: Double = 0
+
+  package var restoredBytes: UInt64 = 0
+
+  /// Of everything that was asked of the rebuilt database.
+  package var checkSeconds: Double = 0
+
+  package var assertions: [Muster_V1_AssertionOutcome] = []
+
+  package var tableCount: UInt32 = 0
+
+  package var rowCount: UInt64 = 0
+
+  /// Compared with the drill before, if the node remembers one: tables with fewer rows, tables that are gone, and the
+  /// largest part of its rows that a table lost, from 0 to 1.
+  package var compared: Bool = false
+
+  package var shrunkTables: UInt32 = 0
+
+  package var vanishedTables: UInt32 = 0
+
+  package var largestDrop: Double = 0
+
+  package var foreignKeyViolations: UInt64 = 0
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Muster_V1_AssertionOutcome: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// As the owner called it.
+  package var name: String = String()
+
+  package var passed: Bool = false
+
+  /// The number that was compared; absent where there was none.
+  package var value: Double {
+    get {_value ?? 0}
+    set {_value = newValue}
+  }
+  /// Returns true if `value` has been explicitly set.
+  package var hasValue: Bool {self._value != nil}
+  /// Clears the value of `value`. Subsequent reads from it will return its default value.
+  package mutating func clearValue() {self._value = nil}
+
+  /// Why it did not pass, without anything of the database in it.
+  package var reason: String = String()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _value: Double? = nil
 }
 
 package nonisolated struct Muster_V1_JobOutcomeAccepted: Sendable {
@@ -649,6 +752,11 @@ package nonisolated struct Muster_V1_Finding: Sendable {
   package var object: String = String()
 
   package var reason: String = String()
+
+  /// Whose it is; "" where the sender did not say.
+  package var node: String = String()
+
+  package var database: String = String()
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -1250,6 +1358,38 @@ package nonisolated struct Muster_V1_Database: @unchecked Sendable {
     set {_uniqueStorage()._expiredCount = newValue}
   }
 
+  /// When an inspection of any of its snapshots last passed, by depth; "" if none did. A deeper one counts for what it
+  /// holds in itself: a scrub is a check, a drill is a verify (verified_at).
+  package var checkedAt: String {
+    get {_storage._checkedAt}
+    set {_uniqueStorage()._checkedAt = newValue}
+  }
+
+  package var scrubbedAt: String {
+    get {_storage._scrubbedAt}
+    set {_uniqueStorage()._scrubbedAt = newValue}
+  }
+
+  package var drilledAt: String {
+    get {_storage._drilledAt}
+    set {_uniqueStorage()._drilledAt = newValue}
+  }
+
+  /// How long the newest passed drill took to restore it (RTO), and how much that was; absent without one.
+  package var rtoSeconds: Double {
+    get {_storage._rtoSeconds ?? 0}
+    set {_uniqueStorage()._rtoSeconds = newValue}
+  }
+  /// Returns true if `rtoSeconds` has been explicitly set.
+  package var hasRtoSeconds: Bool {_storage._rtoSeconds != nil}
+  /// Clears the value of `rtoSeconds`. Subsequent reads from it will return its default value.
+  package mutating func clearRtoSeconds() {_uniqueStorage()._rtoSeconds = nil}
+
+  package var drilledBytes: UInt64 {
+    get {_storage._drilledBytes}
+    set {_uniqueStorage()._drilledBytes = newValue}
+  }
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -1395,7 +1535,8 @@ package nonisolated struct Muster_V1_FleetSnapshotForgotten: Sendable {
   package init() {}
 }
 
-/// POST /v1/verifications, GET /v1/verifications/{run}
+/// POST /v1/verifications, GET /v1/verifications/{run}?findings_after=
+/// Either snapshots, or the newest snapshot of every database that matches.
 package nonisolated struct Muster_V1_VerificationRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -1403,40 +1544,316 @@ package nonisolated struct Muster_V1_VerificationRequest: Sendable {
 
   package var snapshotIds: [String] = []
 
-  /// "check", "scrub" or "verify".
+  /// "check", "scrub", "verify" or "drill".
   package var level: String = String()
+
+  package var fleet: Bool = false
+
+  /// Names or ids.
+  package var node: String = String()
+
+  package var database: String = String()
+
+  /// For so long a node may be silent before its part of the run is given up as unfinished; 0 for 15 minutes.
+  package var patienceSeconds: UInt32 = 0
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
 }
 
-package nonisolated struct Muster_V1_Verification: Sendable {
+package nonisolated struct Muster_V1_Verification: @unchecked Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var run: String {
+    get {_storage._run}
+    set {_uniqueStorage()._run = newValue}
+  }
+
+  package var level: String {
+    get {_storage._level}
+    set {_uniqueStorage()._level = newValue}
+  }
+
+  /// "running" or "finished".
+  package var state: String {
+    get {_storage._state}
+    set {_uniqueStorage()._state = newValue}
+  }
+
+  package var passed: UInt32 {
+    get {_storage._passed}
+    set {_uniqueStorage()._passed = newValue}
+  }
+
+  /// In a run over the fleet it grows until `filling` is false.
+  package var total: UInt32 {
+    get {_storage._total}
+    set {_uniqueStorage()._total = newValue}
+  }
+
+  /// What did not pass, in the order it was found; what was not finished is in it with its reason.
+  package var failed: [Muster_V1_Finding] {
+    get {_storage._failed}
+    set {_uniqueStorage()._failed = newValue}
+  }
+
+  package var startedAt: String {
+    get {_storage._startedAt}
+    set {_uniqueStorage()._startedAt = newValue}
+  }
+
+  package var finishedAt: String {
+    get {_storage._finishedAt}
+    set {_uniqueStorage()._finishedAt = newValue}
+  }
+
+  package var bytesRead: UInt64 {
+    get {_storage._bytesRead}
+    set {_uniqueStorage()._bytesRead = newValue}
+  }
+
+  /// Snapshots that were not inspected yet; at most 1000.
+  package var waiting: [String] {
+    get {_storage._waiting}
+    set {_uniqueStorage()._waiting = newValue}
+  }
+
+  package var failedCount: UInt32 {
+    get {_storage._failedCount}
+    set {_uniqueStorage()._failedCount = newValue}
+  }
+
+  package var unfinished: UInt32 {
+    get {_storage._unfinished}
+    set {_uniqueStorage()._unfinished = newValue}
+  }
+
+  package var waitingCount: UInt32 {
+    get {_storage._waitingCount}
+    set {_uniqueStorage()._waitingCount = newValue}
+  }
+
+  /// What it is over: "fleet", "node NAME", "database NAME", "snapshots".
+  package var scope: String {
+    get {_storage._scope}
+    set {_uniqueStorage()._scope = newValue}
+  }
+
+  /// Who asked: an admin, or "schedule".
+  package var actor: String {
+    get {_storage._actor}
+    set {_uniqueStorage()._actor = newValue}
+  }
+
+  package var patienceSeconds: UInt32 {
+    get {_storage._patienceSeconds}
+    set {_uniqueStorage()._patienceSeconds = newValue}
+  }
+
+  package var filling: Bool {
+    get {_storage._filling}
+    set {_uniqueStorage()._filling = newValue}
+  }
+
+  /// Pass as findings_after for more of `failed`; 0 at the end.
+  package var nextFinding: UInt64 {
+    get {_storage._nextFinding}
+    set {_uniqueStorage()._nextFinding = newValue}
+  }
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _storage = _StorageClass.defaultInstance
+}
+
+/// GET /v1/verifications?limit=&after=: newest first, without `failed` and `waiting`.
+package nonisolated struct Muster_V1_VerificationList: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var verifications: [Muster_V1_Verification] = []
+
+  /// Pass as `after` for the next page; "" at the end.
+  package var next: String = String()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+/// GET /v1/verifications/{run}/nodes?limit=&after=: by name.
+package nonisolated struct Muster_V1_VerificationNodeList: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var nodes: [Muster_V1_VerificationNode] = []
+
+  package var next: String = String()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+/// One node's part of a run.
+package nonisolated struct Muster_V1_VerificationNode: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var node: String = String()
+
+  package var nodeID: String = String()
+
+  package var total: UInt32 = 0
+
+  package var passed: UInt32 = 0
+
+  package var failed: UInt32 = 0
+
+  package var unfinished: UInt32 = 0
+
+  package var waiting: UInt32 = 0
+
+  package var bytesRead: UInt64 = 0
+
+  /// Of work on it, summed up.
+  package var seconds: Double = 0
+
+  /// Last contact of a node that has been silent for longer than it should; "" otherwise.
+  package var awaySince: String = String()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+/// GET /v1/verifications/{run}/items?node=&state=&limit=&after=: in the run's order.
+package nonisolated struct Muster_V1_VerificationItemList: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var items: [Muster_V1_VerificationItem] = []
+
+  package var next: String = String()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Muster_V1_VerificationItem: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var snapshotID: String = String()
+
+  package var node: String = String()
+
+  package var database: String = String()
+
+  package var databaseID: String = String()
+
+  /// "waiting", "passed", "failed" or "unfinished".
+  package var state: String = String()
+
+  package var at: String = String()
+
+  package var seconds: Double = 0
+
+  package var bytesRead: UInt64 = 0
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+/// GET /v1/databases/{id}/drills?limit=: newest first, the last 100.
+package nonisolated struct Muster_V1_DrillList: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var drills: [Muster_V1_Drill] = []
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Muster_V1_Drill: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
   package var run: String = String()
 
+  package var snapshotID: String = String()
+
+  package var at: String = String()
+
+  package var passed: Bool = false
+
+  package var outcome: Muster_V1_DrillOutcome {
+    get {_outcome ?? Muster_V1_DrillOutcome()}
+    set {_outcome = newValue}
+  }
+  /// Returns true if `outcome` has been explicitly set.
+  package var hasOutcome: Bool {self._outcome != nil}
+  /// Clears the value of `outcome`. Subsequent reads from it will return its default value.
+  package mutating func clearOutcome() {self._outcome = nil}
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _outcome: Muster_V1_DrillOutcome? = nil
+}
+
+/// GET /v1/coverage, and in Status: how much of the fleet was inspected, and how long ago.
+package nonisolated struct Muster_V1_Coverage: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// Databases that nodes protect now, with snapshots or without.
+  package var databases: UInt64 = 0
+
+  /// By rising depth: "check", "scrub", "verify", "drill".
+  package var levels: [Muster_V1_LevelCoverage] = []
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Muster_V1_LevelCoverage: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
   package var level: String = String()
 
-  /// "running" or "finished".
-  package var state: String = String()
+  /// How often it is wanted for each database, such as "7d"; "never" where nobody wants it by itself.
+  package var every: String = String()
 
-  package var passed: UInt32 = 0
+  /// Databases whose newest passed one is not older than that; with "never" those that have one at all.
+  package var within: UInt64 = 0
 
-  package var total: UInt32 = 0
+  /// Databases of which none ever passed.
+  package var never: UInt64 = 0
 
-  package var failed: [Muster_V1_Finding] = []
-
-  package var startedAt: String = String()
-
-  package var finishedAt: String = String()
-
-  package var bytesRead: UInt64 = 0
-
-  /// Snapshots whose node has not answered yet.
-  package var waiting: [String] = []
+  /// Of the others, the one that is longest ago; "" if there is none.
+  package var oldestAt: String = String()
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -1895,9 +2312,20 @@ package nonisolated struct Muster_V1_Status: Sendable {
 
   package var receiptKey: String = String()
 
+  package var coverage: Muster_V1_Coverage {
+    get {_coverage ?? Muster_V1_Coverage()}
+    set {_coverage = newValue}
+  }
+  /// Returns true if `coverage` has been explicitly set.
+  package var hasCoverage: Bool {self._coverage != nil}
+  /// Clears the value of `coverage`. Subsequent reads from it will return its default value.
+  package mutating func clearCoverage() {self._coverage = nil}
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
+
+  fileprivate var _coverage: Muster_V1_Coverage? = nil
 }
 
 /// What gc would give up, before it gives up anything.
@@ -3454,7 +3882,126 @@ nonisolated extension Muster_V1_Job: SwiftProtobuf.Message, SwiftProtobuf._Messa
 
 nonisolated extension Muster_V1_JobOutcome: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".JobOutcome"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}state\0\u{3}snapshot_id\0\u{3}error_summary\0\u{3}error_hint\0\u{1}failed\0\u{1}seconds\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}state\0\u{3}snapshot_id\0\u{3}error_summary\0\u{3}error_hint\0\u{1}failed\0\u{1}seconds\0\u{3}bytes_read\0\u{1}drill\0")
+
+  fileprivate class _StorageClass {
+    var _state: String = String()
+    var _snapshotID: String = String()
+    var _errorSummary: String = String()
+    var _errorHint: String = String()
+    var _failed: [Muster_V1_Finding] = []
+    var _seconds: Double = 0
+    var _bytesRead: UInt64 = 0
+    var _drill: Muster_V1_DrillOutcome? = nil
+
+      // This property is used as the initial default value for new instances of the type.
+      // The type itself is protecting the reference to its storage via CoW semantics.
+      // This will force a copy to be made of this reference when the first mutation occurs;
+      // hence, it is safe to mark this as `nonisolated(unsafe)`.
+      static nonisolated(unsafe) let defaultInstance = _StorageClass()
+
+    private init() {}
+
+    init(copying source: _StorageClass) {
+      _state = source._state
+      _snapshotID = source._snapshotID
+      _errorSummary = source._errorSummary
+      _errorHint = source._errorHint
+      _failed = source._failed
+      _seconds = source._seconds
+      _bytesRead = source._bytesRead
+      _drill = source._drill
+    }
+  }
+
+  fileprivate mutating func _uniqueStorage() -> _StorageClass {
+    if !isKnownUniquelyReferenced(&_storage) {
+      _storage = _StorageClass(copying: _storage)
+    }
+    return _storage
+  }
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    _ = _uniqueStorage()
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      while let fieldNumber = try decoder.nextFieldNumber() {
+        // The use of inline closures is to circumvent an issue where the compiler
+        // allocates stack space for every case branch when no optimizations are
+        // enabled. https://github.com/apple/swift-protobuf/issues/1034
+        switch fieldNumber {
+        case 1: try { try decoder.decodeSingularStringField(value: &_storage._state) }()
+        case 2: try { try decoder.decodeSingularStringField(value: &_storage._snapshotID) }()
+        case 3: try { try decoder.decodeSingularStringField(value: &_storage._errorSummary) }()
+        case 4: try { try decoder.decodeSingularStringField(value: &_storage._errorHint) }()
+        case 5: try { try decoder.decodeRepeatedMessageField(value: &_storage._failed) }()
+        case 6: try { try decoder.decodeSingularDoubleField(value: &_storage._seconds) }()
+        case 7: try { try decoder.decodeSingularUInt64Field(value: &_storage._bytesRead) }()
+        case 8: try { try decoder.decodeSingularMessageField(value: &_storage._drill) }()
+        default: break
+        }
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every if/case branch local when no optimizations
+      // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+      // https://github.com/apple/swift-protobuf/issues/1182
+      if !_storage._state.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._state, fieldNumber: 1)
+      }
+      if !_storage._snapshotID.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._snapshotID, fieldNumber: 2)
+      }
+      if !_storage._errorSummary.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._errorSummary, fieldNumber: 3)
+      }
+      if !_storage._errorHint.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._errorHint, fieldNumber: 4)
+      }
+      if !_storage._failed.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._failed, fieldNumber: 5)
+      }
+      if _storage._seconds.bitPattern != 0 {
+        try visitor.visitSingularDoubleField(value: _storage._seconds, fieldNumber: 6)
+      }
+      if _storage._bytesRead != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._bytesRead, fieldNumber: 7)
+      }
+      try { if let v = _storage._drill {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 8)
+      } }()
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Muster_V1_JobOutcome, rhs: Muster_V1_JobOutcome) -> Bool {
+    if lhs._storage !== rhs._storage {
+      let storagesAreEqual: Bool = withExtendedLifetime((lhs._storage, rhs._storage)) { (_args: (_StorageClass, _StorageClass)) in
+        let _storage = _args.0
+        let rhs_storage = _args.1
+        if _storage._state != rhs_storage._state {return false}
+        if _storage._snapshotID != rhs_storage._snapshotID {return false}
+        if _storage._errorSummary != rhs_storage._errorSummary {return false}
+        if _storage._errorHint != rhs_storage._errorHint {return false}
+        if _storage._failed != rhs_storage._failed {return false}
+        if _storage._seconds != rhs_storage._seconds {return false}
+        if _storage._bytesRead != rhs_storage._bytesRead {return false}
+        if _storage._drill != rhs_storage._drill {return false}
+        return true
+      }
+      if !storagesAreEqual {return false}
+    }
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Muster_V1_DrillOutcome: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".DrillOutcome"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}restore_seconds\0\u{3}restored_bytes\0\u{3}check_seconds\0\u{1}assertions\0\u{3}table_count\0\u{3}row_count\0\u{1}compared\0\u{3}shrunk_tables\0\u{3}vanished_tables\0\u{3}largest_drop\0\u{3}foreign_key_violations\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -3462,46 +4009,120 @@ nonisolated extension Muster_V1_JobOutcome: SwiftProtobuf.Message, SwiftProtobuf
       // allocates stack space for every case branch when no optimizations are
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
-      case 1: try { try decoder.decodeSingularStringField(value: &self.state) }()
-      case 2: try { try decoder.decodeSingularStringField(value: &self.snapshotID) }()
-      case 3: try { try decoder.decodeSingularStringField(value: &self.errorSummary) }()
-      case 4: try { try decoder.decodeSingularStringField(value: &self.errorHint) }()
-      case 5: try { try decoder.decodeRepeatedMessageField(value: &self.failed) }()
-      case 6: try { try decoder.decodeSingularDoubleField(value: &self.seconds) }()
+      case 1: try { try decoder.decodeSingularDoubleField(value: &self.restoreSeconds) }()
+      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.restoredBytes) }()
+      case 3: try { try decoder.decodeSingularDoubleField(value: &self.checkSeconds) }()
+      case 4: try { try decoder.decodeRepeatedMessageField(value: &self.assertions) }()
+      case 5: try { try decoder.decodeSingularUInt32Field(value: &self.tableCount) }()
+      case 6: try { try decoder.decodeSingularUInt64Field(value: &self.rowCount) }()
+      case 7: try { try decoder.decodeSingularBoolField(value: &self.compared) }()
+      case 8: try { try decoder.decodeSingularUInt32Field(value: &self.shrunkTables) }()
+      case 9: try { try decoder.decodeSingularUInt32Field(value: &self.vanishedTables) }()
+      case 10: try { try decoder.decodeSingularDoubleField(value: &self.largestDrop) }()
+      case 11: try { try decoder.decodeSingularUInt64Field(value: &self.foreignKeyViolations) }()
       default: break
       }
     }
   }
 
   package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
-    if !self.state.isEmpty {
-      try visitor.visitSingularStringField(value: self.state, fieldNumber: 1)
+    if self.restoreSeconds.bitPattern != 0 {
+      try visitor.visitSingularDoubleField(value: self.restoreSeconds, fieldNumber: 1)
     }
-    if !self.snapshotID.isEmpty {
-      try visitor.visitSingularStringField(value: self.snapshotID, fieldNumber: 2)
+    if self.restoredBytes != 0 {
+      try visitor.visitSingularUInt64Field(value: self.restoredBytes, fieldNumber: 2)
     }
-    if !self.errorSummary.isEmpty {
-      try visitor.visitSingularStringField(value: self.errorSummary, fieldNumber: 3)
+    if self.checkSeconds.bitPattern != 0 {
+      try visitor.visitSingularDoubleField(value: self.checkSeconds, fieldNumber: 3)
     }
-    if !self.errorHint.isEmpty {
-      try visitor.visitSingularStringField(value: self.errorHint, fieldNumber: 4)
+    if !self.assertions.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.assertions, fieldNumber: 4)
     }
-    if !self.failed.isEmpty {
-      try visitor.visitRepeatedMessageField(value: self.failed, fieldNumber: 5)
+    if self.tableCount != 0 {
+      try visitor.visitSingularUInt32Field(value: self.tableCount, fieldNumber: 5)
     }
-    if self.seconds.bitPattern != 0 {
-      try visitor.visitSingularDoubleField(value: self.seconds, fieldNumber: 6)
+    if self.rowCount != 0 {
+      try visitor.visitSingularUInt64Field(value: self.rowCount, fieldNumber: 6)
+    }
+    if self.compared != false {
+      try visitor.visitSingularBoolField(value: self.compared, fieldNumber: 7)
+    }
+    if self.shrunkTables != 0 {
+      try visitor.visitSingularUInt32Field(value: self.shrunkTables, fieldNumber: 8)
+    }
+    if self.vanishedTables != 0 {
+      try visitor.visitSingularUInt32Field(value: self.vanishedTables, fieldNumber: 9)
+    }
+    if self.largestDrop.bitPattern != 0 {
+      try visitor.visitSingularDoubleField(value: self.largestDrop, fieldNumber: 10)
+    }
+    if self.foreignKeyViolations != 0 {
+      try visitor.visitSingularUInt64Field(value: self.foreignKeyViolations, fieldNumber: 11)
     }
     try unknownFields.traverse(visitor: &visitor)
   }
 
-  package static func ==(lhs: Muster_V1_JobOutcome, rhs: Muster_V1_JobOutcome) -> Bool {
-    if lhs.state != rhs.state {return false}
-    if lhs.snapshotID != rhs.snapshotID {return false}
-    if lhs.errorSummary != rhs.errorSummary {return false}
-    if lhs.errorHint != rhs.errorHint {return false}
-    if lhs.failed != rhs.failed {return false}
-    if lhs.seconds != rhs.seconds {return false}
+  package static func ==(lhs: Muster_V1_DrillOutcome, rhs: Muster_V1_DrillOutcome) -> Bool {
+    if lhs.restoreSeconds != rhs.restoreSeconds {return false}
+    if lhs.restoredBytes != rhs.restoredBytes {return false}
+    if lhs.checkSeconds != rhs.checkSeconds {return false}
+    if lhs.assertions != rhs.assertions {return false}
+    if lhs.tableCount != rhs.tableCount {return false}
+    if lhs.rowCount != rhs.rowCount {return false}
+    if lhs.compared != rhs.compared {return false}
+    if lhs.shrunkTables != rhs.shrunkTables {return false}
+    if lhs.vanishedTables != rhs.vanishedTables {return false}
+    if lhs.largestDrop != rhs.largestDrop {return false}
+    if lhs.foreignKeyViolations != rhs.foreignKeyViolations {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Muster_V1_AssertionOutcome: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".AssertionOutcome"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}passed\0\u{1}value\0\u{1}reason\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.name) }()
+      case 2: try { try decoder.decodeSingularBoolField(value: &self.passed) }()
+      case 3: try { try decoder.decodeSingularDoubleField(value: &self._value) }()
+      case 4: try { try decoder.decodeSingularStringField(value: &self.reason) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if !self.name.isEmpty {
+      try visitor.visitSingularStringField(value: self.name, fieldNumber: 1)
+    }
+    if self.passed != false {
+      try visitor.visitSingularBoolField(value: self.passed, fieldNumber: 2)
+    }
+    try { if let v = self._value {
+      try visitor.visitSingularDoubleField(value: v, fieldNumber: 3)
+    } }()
+    if !self.reason.isEmpty {
+      try visitor.visitSingularStringField(value: self.reason, fieldNumber: 4)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Muster_V1_AssertionOutcome, rhs: Muster_V1_AssertionOutcome) -> Bool {
+    if lhs.name != rhs.name {return false}
+    if lhs.passed != rhs.passed {return false}
+    if lhs._value != rhs._value {return false}
+    if lhs.reason != rhs.reason {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -3539,7 +4160,7 @@ nonisolated extension Muster_V1_JobOutcomeAccepted: SwiftProtobuf.Message, Swift
 
 nonisolated extension Muster_V1_Finding: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Finding"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}snapshot\0\u{1}store\0\u{1}object\0\u{1}reason\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}snapshot\0\u{1}store\0\u{1}object\0\u{1}reason\0\u{1}node\0\u{1}database\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -3551,6 +4172,8 @@ nonisolated extension Muster_V1_Finding: SwiftProtobuf.Message, SwiftProtobuf._M
       case 2: try { try decoder.decodeSingularStringField(value: &self.store) }()
       case 3: try { try decoder.decodeSingularStringField(value: &self.object) }()
       case 4: try { try decoder.decodeSingularStringField(value: &self.reason) }()
+      case 5: try { try decoder.decodeSingularStringField(value: &self.node) }()
+      case 6: try { try decoder.decodeSingularStringField(value: &self.database) }()
       default: break
       }
     }
@@ -3569,6 +4192,12 @@ nonisolated extension Muster_V1_Finding: SwiftProtobuf.Message, SwiftProtobuf._M
     if !self.reason.isEmpty {
       try visitor.visitSingularStringField(value: self.reason, fieldNumber: 4)
     }
+    if !self.node.isEmpty {
+      try visitor.visitSingularStringField(value: self.node, fieldNumber: 5)
+    }
+    if !self.database.isEmpty {
+      try visitor.visitSingularStringField(value: self.database, fieldNumber: 6)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -3577,6 +4206,8 @@ nonisolated extension Muster_V1_Finding: SwiftProtobuf.Message, SwiftProtobuf._M
     if lhs.store != rhs.store {return false}
     if lhs.object != rhs.object {return false}
     if lhs.reason != rhs.reason {return false}
+    if lhs.node != rhs.node {return false}
+    if lhs.database != rhs.database {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -4458,7 +5089,7 @@ nonisolated extension Muster_V1_DatabaseList: SwiftProtobuf.Message, SwiftProtob
 
 nonisolated extension Muster_V1_Database: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Database"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}name\0\u{1}node\0\u{1}path\0\u{1}schedule\0\u{1}state\0\u{3}error_summary\0\u{3}error_hint\0\u{3}newest_snapshot_id\0\u{3}newest_received_at\0\u{3}verified_at\0\u{3}snapshot_count\0\u{3}lineage_count\0\u{3}changed_since_receipt\0\u{3}size_bytes\0\u{1}forked\0\u{3}reported_at\0\u{3}rpo_seconds\0\u{3}newest_created_at\0\u{3}unprotected_since\0\u{1}capture\0\u{3}change_counter\0\u{3}receipt_change_counter\0\u{3}interval_milliseconds\0\u{3}silent_since\0\u{3}expired_count\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}name\0\u{1}node\0\u{1}path\0\u{1}schedule\0\u{1}state\0\u{3}error_summary\0\u{3}error_hint\0\u{3}newest_snapshot_id\0\u{3}newest_received_at\0\u{3}verified_at\0\u{3}snapshot_count\0\u{3}lineage_count\0\u{3}changed_since_receipt\0\u{3}size_bytes\0\u{1}forked\0\u{3}reported_at\0\u{3}rpo_seconds\0\u{3}newest_created_at\0\u{3}unprotected_since\0\u{1}capture\0\u{3}change_counter\0\u{3}receipt_change_counter\0\u{3}interval_milliseconds\0\u{3}silent_since\0\u{3}expired_count\0\u{4}\u{4}checked_at\0\u{3}scrubbed_at\0\u{3}drilled_at\0\u{3}rto_seconds\0\u{3}drilled_bytes\0")
 
   fileprivate class _StorageClass {
     var _id: String = String()
@@ -4487,6 +5118,11 @@ nonisolated extension Muster_V1_Database: SwiftProtobuf.Message, SwiftProtobuf._
     var _intervalMilliseconds: UInt64 = 0
     var _silentSince: String = String()
     var _expiredCount: UInt64 = 0
+    var _checkedAt: String = String()
+    var _scrubbedAt: String = String()
+    var _drilledAt: String = String()
+    var _rtoSeconds: Double? = nil
+    var _drilledBytes: UInt64 = 0
 
       // This property is used as the initial default value for new instances of the type.
       // The type itself is protecting the reference to its storage via CoW semantics.
@@ -4523,6 +5159,11 @@ nonisolated extension Muster_V1_Database: SwiftProtobuf.Message, SwiftProtobuf._
       _intervalMilliseconds = source._intervalMilliseconds
       _silentSince = source._silentSince
       _expiredCount = source._expiredCount
+      _checkedAt = source._checkedAt
+      _scrubbedAt = source._scrubbedAt
+      _drilledAt = source._drilledAt
+      _rtoSeconds = source._rtoSeconds
+      _drilledBytes = source._drilledBytes
     }
   }
 
@@ -4567,6 +5208,11 @@ nonisolated extension Muster_V1_Database: SwiftProtobuf.Message, SwiftProtobuf._
         case 24: try { try decoder.decodeSingularUInt64Field(value: &_storage._intervalMilliseconds) }()
         case 25: try { try decoder.decodeSingularStringField(value: &_storage._silentSince) }()
         case 26: try { try decoder.decodeSingularUInt64Field(value: &_storage._expiredCount) }()
+        case 30: try { try decoder.decodeSingularStringField(value: &_storage._checkedAt) }()
+        case 31: try { try decoder.decodeSingularStringField(value: &_storage._scrubbedAt) }()
+        case 32: try { try decoder.decodeSingularStringField(value: &_storage._drilledAt) }()
+        case 33: try { try decoder.decodeSingularDoubleField(value: &_storage._rtoSeconds) }()
+        case 34: try { try decoder.decodeSingularUInt64Field(value: &_storage._drilledBytes) }()
         default: break
         }
       }
@@ -4657,6 +5303,21 @@ nonisolated extension Muster_V1_Database: SwiftProtobuf.Message, SwiftProtobuf._
       if _storage._expiredCount != 0 {
         try visitor.visitSingularUInt64Field(value: _storage._expiredCount, fieldNumber: 26)
       }
+      if !_storage._checkedAt.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._checkedAt, fieldNumber: 30)
+      }
+      if !_storage._scrubbedAt.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._scrubbedAt, fieldNumber: 31)
+      }
+      if !_storage._drilledAt.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._drilledAt, fieldNumber: 32)
+      }
+      try { if let v = _storage._rtoSeconds {
+        try visitor.visitSingularDoubleField(value: v, fieldNumber: 33)
+      } }()
+      if _storage._drilledBytes != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._drilledBytes, fieldNumber: 34)
+      }
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -4692,6 +5353,11 @@ nonisolated extension Muster_V1_Database: SwiftProtobuf.Message, SwiftProtobuf._
         if _storage._intervalMilliseconds != rhs_storage._intervalMilliseconds {return false}
         if _storage._silentSince != rhs_storage._silentSince {return false}
         if _storage._expiredCount != rhs_storage._expiredCount {return false}
+        if _storage._checkedAt != rhs_storage._checkedAt {return false}
+        if _storage._scrubbedAt != rhs_storage._scrubbedAt {return false}
+        if _storage._drilledAt != rhs_storage._drilledAt {return false}
+        if _storage._rtoSeconds != rhs_storage._rtoSeconds {return false}
+        if _storage._drilledBytes != rhs_storage._drilledBytes {return false}
         return true
       }
       if !storagesAreEqual {return false}
@@ -5018,7 +5684,7 @@ nonisolated extension Muster_V1_FleetSnapshotForgotten: SwiftProtobuf.Message, S
 
 nonisolated extension Muster_V1_VerificationRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".VerificationRequest"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}snapshot_ids\0\u{1}level\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}snapshot_ids\0\u{1}level\0\u{1}fleet\0\u{1}node\0\u{1}database\0\u{3}patience_seconds\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -5028,6 +5694,10 @@ nonisolated extension Muster_V1_VerificationRequest: SwiftProtobuf.Message, Swif
       switch fieldNumber {
       case 1: try { try decoder.decodeRepeatedStringField(value: &self.snapshotIds) }()
       case 2: try { try decoder.decodeSingularStringField(value: &self.level) }()
+      case 3: try { try decoder.decodeSingularBoolField(value: &self.fleet) }()
+      case 4: try { try decoder.decodeSingularStringField(value: &self.node) }()
+      case 5: try { try decoder.decodeSingularStringField(value: &self.database) }()
+      case 6: try { try decoder.decodeSingularUInt32Field(value: &self.patienceSeconds) }()
       default: break
       }
     }
@@ -5040,12 +5710,28 @@ nonisolated extension Muster_V1_VerificationRequest: SwiftProtobuf.Message, Swif
     if !self.level.isEmpty {
       try visitor.visitSingularStringField(value: self.level, fieldNumber: 2)
     }
+    if self.fleet != false {
+      try visitor.visitSingularBoolField(value: self.fleet, fieldNumber: 3)
+    }
+    if !self.node.isEmpty {
+      try visitor.visitSingularStringField(value: self.node, fieldNumber: 4)
+    }
+    if !self.database.isEmpty {
+      try visitor.visitSingularStringField(value: self.database, fieldNumber: 5)
+    }
+    if self.patienceSeconds != 0 {
+      try visitor.visitSingularUInt32Field(value: self.patienceSeconds, fieldNumber: 6)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Muster_V1_VerificationRequest, rhs: Muster_V1_VerificationRequest) -> Bool {
     if lhs.snapshotIds != rhs.snapshotIds {return false}
     if lhs.level != rhs.level {return false}
+    if lhs.fleet != rhs.fleet {return false}
+    if lhs.node != rhs.node {return false}
+    if lhs.database != rhs.database {return false}
+    if lhs.patienceSeconds != rhs.patienceSeconds {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -5053,7 +5739,467 @@ nonisolated extension Muster_V1_VerificationRequest: SwiftProtobuf.Message, Swif
 
 nonisolated extension Muster_V1_Verification: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Verification"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}run\0\u{1}level\0\u{1}state\0\u{1}passed\0\u{1}total\0\u{1}failed\0\u{3}started_at\0\u{3}finished_at\0\u{3}bytes_read\0\u{1}waiting\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}run\0\u{1}level\0\u{1}state\0\u{1}passed\0\u{1}total\0\u{1}failed\0\u{3}started_at\0\u{3}finished_at\0\u{3}bytes_read\0\u{1}waiting\0\u{3}failed_count\0\u{1}unfinished\0\u{3}waiting_count\0\u{1}scope\0\u{1}actor\0\u{3}patience_seconds\0\u{1}filling\0\u{3}next_finding\0")
+
+  fileprivate class _StorageClass {
+    var _run: String = String()
+    var _level: String = String()
+    var _state: String = String()
+    var _passed: UInt32 = 0
+    var _total: UInt32 = 0
+    var _failed: [Muster_V1_Finding] = []
+    var _startedAt: String = String()
+    var _finishedAt: String = String()
+    var _bytesRead: UInt64 = 0
+    var _waiting: [String] = []
+    var _failedCount: UInt32 = 0
+    var _unfinished: UInt32 = 0
+    var _waitingCount: UInt32 = 0
+    var _scope: String = String()
+    var _actor: String = String()
+    var _patienceSeconds: UInt32 = 0
+    var _filling: Bool = false
+    var _nextFinding: UInt64 = 0
+
+      // This property is used as the initial default value for new instances of the type.
+      // The type itself is protecting the reference to its storage via CoW semantics.
+      // This will force a copy to be made of this reference when the first mutation occurs;
+      // hence, it is safe to mark this as `nonisolated(unsafe)`.
+      static nonisolated(unsafe) let defaultInstance = _StorageClass()
+
+    private init() {}
+
+    init(copying source: _StorageClass) {
+      _run = source._run
+      _level = source._level
+      _state = source._state
+      _passed = source._passed
+      _total = source._total
+      _failed = source._failed
+      _startedAt = source._startedAt
+      _finishedAt = source._finishedAt
+      _bytesRead = source._bytesRead
+      _waiting = source._waiting
+      _failedCount = source._failedCount
+      _unfinished = source._unfinished
+      _waitingCount = source._waitingCount
+      _scope = source._scope
+      _actor = source._actor
+      _patienceSeconds = source._patienceSeconds
+      _filling = source._filling
+      _nextFinding = source._nextFinding
+    }
+  }
+
+  fileprivate mutating func _uniqueStorage() -> _StorageClass {
+    if !isKnownUniquelyReferenced(&_storage) {
+      _storage = _StorageClass(copying: _storage)
+    }
+    return _storage
+  }
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    _ = _uniqueStorage()
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      while let fieldNumber = try decoder.nextFieldNumber() {
+        // The use of inline closures is to circumvent an issue where the compiler
+        // allocates stack space for every case branch when no optimizations are
+        // enabled. https://github.com/apple/swift-protobuf/issues/1034
+        switch fieldNumber {
+        case 1: try { try decoder.decodeSingularStringField(value: &_storage._run) }()
+        case 2: try { try decoder.decodeSingularStringField(value: &_storage._level) }()
+        case 3: try { try decoder.decodeSingularStringField(value: &_storage._state) }()
+        case 4: try { try decoder.decodeSingularUInt32Field(value: &_storage._passed) }()
+        case 5: try { try decoder.decodeSingularUInt32Field(value: &_storage._total) }()
+        case 6: try { try decoder.decodeRepeatedMessageField(value: &_storage._failed) }()
+        case 7: try { try decoder.decodeSingularStringField(value: &_storage._startedAt) }()
+        case 8: try { try decoder.decodeSingularStringField(value: &_storage._finishedAt) }()
+        case 9: try { try decoder.decodeSingularUInt64Field(value: &_storage._bytesRead) }()
+        case 10: try { try decoder.decodeRepeatedStringField(value: &_storage._waiting) }()
+        case 11: try { try decoder.decodeSingularUInt32Field(value: &_storage._failedCount) }()
+        case 12: try { try decoder.decodeSingularUInt32Field(value: &_storage._unfinished) }()
+        case 13: try { try decoder.decodeSingularUInt32Field(value: &_storage._waitingCount) }()
+        case 14: try { try decoder.decodeSingularStringField(value: &_storage._scope) }()
+        case 15: try { try decoder.decodeSingularStringField(value: &_storage._actor) }()
+        case 16: try { try decoder.decodeSingularUInt32Field(value: &_storage._patienceSeconds) }()
+        case 17: try { try decoder.decodeSingularBoolField(value: &_storage._filling) }()
+        case 18: try { try decoder.decodeSingularUInt64Field(value: &_storage._nextFinding) }()
+        default: break
+        }
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      if !_storage._run.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._run, fieldNumber: 1)
+      }
+      if !_storage._level.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._level, fieldNumber: 2)
+      }
+      if !_storage._state.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._state, fieldNumber: 3)
+      }
+      if _storage._passed != 0 {
+        try visitor.visitSingularUInt32Field(value: _storage._passed, fieldNumber: 4)
+      }
+      if _storage._total != 0 {
+        try visitor.visitSingularUInt32Field(value: _storage._total, fieldNumber: 5)
+      }
+      if !_storage._failed.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._failed, fieldNumber: 6)
+      }
+      if !_storage._startedAt.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._startedAt, fieldNumber: 7)
+      }
+      if !_storage._finishedAt.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._finishedAt, fieldNumber: 8)
+      }
+      if _storage._bytesRead != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._bytesRead, fieldNumber: 9)
+      }
+      if !_storage._waiting.isEmpty {
+        try visitor.visitRepeatedStringField(value: _storage._waiting, fieldNumber: 10)
+      }
+      if _storage._failedCount != 0 {
+        try visitor.visitSingularUInt32Field(value: _storage._failedCount, fieldNumber: 11)
+      }
+      if _storage._unfinished != 0 {
+        try visitor.visitSingularUInt32Field(value: _storage._unfinished, fieldNumber: 12)
+      }
+      if _storage._waitingCount != 0 {
+        try visitor.visitSingularUInt32Field(value: _storage._waitingCount, fieldNumber: 13)
+      }
+      if !_storage._scope.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._scope, fieldNumber: 14)
+      }
+      if !_storage._actor.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._actor, fieldNumber: 15)
+      }
+      if _storage._patienceSeconds != 0 {
+        try visitor.visitSingularUInt32Field(value: _storage._patienceSeconds, fieldNumber: 16)
+      }
+      if _storage._filling != false {
+        try visitor.visitSingularBoolField(value: _storage._filling, fieldNumber: 17)
+      }
+      if _storage._nextFinding != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._nextFinding, fieldNumber: 18)
+      }
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Muster_V1_Verification, rhs: Muster_V1_Verification) -> Bool {
+    if lhs._storage !== rhs._storage {
+      let storagesAreEqual: Bool = withExtendedLifetime((lhs._storage, rhs._storage)) { (_args: (_StorageClass, _StorageClass)) in
+        let _storage = _args.0
+        let rhs_storage = _args.1
+        if _storage._run != rhs_storage._run {return false}
+        if _storage._level != rhs_storage._level {return false}
+        if _storage._state != rhs_storage._state {return false}
+        if _storage._passed != rhs_storage._passed {return false}
+        if _storage._total != rhs_storage._total {return false}
+        if _storage._failed != rhs_storage._failed {return false}
+        if _storage._startedAt != rhs_storage._startedAt {return false}
+        if _storage._finishedAt != rhs_storage._finishedAt {return false}
+        if _storage._bytesRead != rhs_storage._bytesRead {return false}
+        if _storage._waiting != rhs_storage._waiting {return false}
+        if _storage._failedCount != rhs_storage._failedCount {return false}
+        if _storage._unfinished != rhs_storage._unfinished {return false}
+        if _storage._waitingCount != rhs_storage._waitingCount {return false}
+        if _storage._scope != rhs_storage._scope {return false}
+        if _storage._actor != rhs_storage._actor {return false}
+        if _storage._patienceSeconds != rhs_storage._patienceSeconds {return false}
+        if _storage._filling != rhs_storage._filling {return false}
+        if _storage._nextFinding != rhs_storage._nextFinding {return false}
+        return true
+      }
+      if !storagesAreEqual {return false}
+    }
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Muster_V1_VerificationList: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".VerificationList"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}verifications\0\u{1}next\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedMessageField(value: &self.verifications) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.next) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.verifications.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.verifications, fieldNumber: 1)
+    }
+    if !self.next.isEmpty {
+      try visitor.visitSingularStringField(value: self.next, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Muster_V1_VerificationList, rhs: Muster_V1_VerificationList) -> Bool {
+    if lhs.verifications != rhs.verifications {return false}
+    if lhs.next != rhs.next {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Muster_V1_VerificationNodeList: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".VerificationNodeList"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}nodes\0\u{1}next\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedMessageField(value: &self.nodes) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.next) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.nodes.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.nodes, fieldNumber: 1)
+    }
+    if !self.next.isEmpty {
+      try visitor.visitSingularStringField(value: self.next, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Muster_V1_VerificationNodeList, rhs: Muster_V1_VerificationNodeList) -> Bool {
+    if lhs.nodes != rhs.nodes {return false}
+    if lhs.next != rhs.next {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Muster_V1_VerificationNode: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".VerificationNode"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}node\0\u{3}node_id\0\u{1}total\0\u{1}passed\0\u{1}failed\0\u{1}unfinished\0\u{1}waiting\0\u{3}bytes_read\0\u{1}seconds\0\u{3}away_since\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.node) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.nodeID) }()
+      case 3: try { try decoder.decodeSingularUInt32Field(value: &self.total) }()
+      case 4: try { try decoder.decodeSingularUInt32Field(value: &self.passed) }()
+      case 5: try { try decoder.decodeSingularUInt32Field(value: &self.failed) }()
+      case 6: try { try decoder.decodeSingularUInt32Field(value: &self.unfinished) }()
+      case 7: try { try decoder.decodeSingularUInt32Field(value: &self.waiting) }()
+      case 8: try { try decoder.decodeSingularUInt64Field(value: &self.bytesRead) }()
+      case 9: try { try decoder.decodeSingularDoubleField(value: &self.seconds) }()
+      case 10: try { try decoder.decodeSingularStringField(value: &self.awaySince) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.node.isEmpty {
+      try visitor.visitSingularStringField(value: self.node, fieldNumber: 1)
+    }
+    if !self.nodeID.isEmpty {
+      try visitor.visitSingularStringField(value: self.nodeID, fieldNumber: 2)
+    }
+    if self.total != 0 {
+      try visitor.visitSingularUInt32Field(value: self.total, fieldNumber: 3)
+    }
+    if self.passed != 0 {
+      try visitor.visitSingularUInt32Field(value: self.passed, fieldNumber: 4)
+    }
+    if self.failed != 0 {
+      try visitor.visitSingularUInt32Field(value: self.failed, fieldNumber: 5)
+    }
+    if self.unfinished != 0 {
+      try visitor.visitSingularUInt32Field(value: self.unfinished, fieldNumber: 6)
+    }
+    if self.waiting != 0 {
+      try visitor.visitSingularUInt32Field(value: self.waiting, fieldNumber: 7)
+    }
+    if self.bytesRead != 0 {
+      try visitor.visitSingularUInt64Field(value: self.bytesRead, fieldNumber: 8)
+    }
+    if self.seconds.bitPattern != 0 {
+      try visitor.visitSingularDoubleField(value: self.seconds, fieldNumber: 9)
+    }
+    if !self.awaySince.isEmpty {
+      try visitor.visitSingularStringField(value: self.awaySince, fieldNumber: 10)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Muster_V1_VerificationNode, rhs: Muster_V1_VerificationNode) -> Bool {
+    if lhs.node != rhs.node {return false}
+    if lhs.nodeID != rhs.nodeID {return false}
+    if lhs.total != rhs.total {return false}
+    if lhs.passed != rhs.passed {return false}
+    if lhs.failed != rhs.failed {return false}
+    if lhs.unfinished != rhs.unfinished {return false}
+    if lhs.waiting != rhs.waiting {return false}
+    if lhs.bytesRead != rhs.bytesRead {return false}
+    if lhs.seconds != rhs.seconds {return false}
+    if lhs.awaySince != rhs.awaySince {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Muster_V1_VerificationItemList: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".VerificationItemList"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}items\0\u{1}next\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedMessageField(value: &self.items) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.next) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.items.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.items, fieldNumber: 1)
+    }
+    if !self.next.isEmpty {
+      try visitor.visitSingularStringField(value: self.next, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Muster_V1_VerificationItemList, rhs: Muster_V1_VerificationItemList) -> Bool {
+    if lhs.items != rhs.items {return false}
+    if lhs.next != rhs.next {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Muster_V1_VerificationItem: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".VerificationItem"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}snapshot_id\0\u{1}node\0\u{1}database\0\u{3}database_id\0\u{1}state\0\u{1}at\0\u{1}seconds\0\u{3}bytes_read\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.snapshotID) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.node) }()
+      case 3: try { try decoder.decodeSingularStringField(value: &self.database) }()
+      case 4: try { try decoder.decodeSingularStringField(value: &self.databaseID) }()
+      case 5: try { try decoder.decodeSingularStringField(value: &self.state) }()
+      case 6: try { try decoder.decodeSingularStringField(value: &self.at) }()
+      case 7: try { try decoder.decodeSingularDoubleField(value: &self.seconds) }()
+      case 8: try { try decoder.decodeSingularUInt64Field(value: &self.bytesRead) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.snapshotID.isEmpty {
+      try visitor.visitSingularStringField(value: self.snapshotID, fieldNumber: 1)
+    }
+    if !self.node.isEmpty {
+      try visitor.visitSingularStringField(value: self.node, fieldNumber: 2)
+    }
+    if !self.database.isEmpty {
+      try visitor.visitSingularStringField(value: self.database, fieldNumber: 3)
+    }
+    if !self.databaseID.isEmpty {
+      try visitor.visitSingularStringField(value: self.databaseID, fieldNumber: 4)
+    }
+    if !self.state.isEmpty {
+      try visitor.visitSingularStringField(value: self.state, fieldNumber: 5)
+    }
+    if !self.at.isEmpty {
+      try visitor.visitSingularStringField(value: self.at, fieldNumber: 6)
+    }
+    if self.seconds.bitPattern != 0 {
+      try visitor.visitSingularDoubleField(value: self.seconds, fieldNumber: 7)
+    }
+    if self.bytesRead != 0 {
+      try visitor.visitSingularUInt64Field(value: self.bytesRead, fieldNumber: 8)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Muster_V1_VerificationItem, rhs: Muster_V1_VerificationItem) -> Bool {
+    if lhs.snapshotID != rhs.snapshotID {return false}
+    if lhs.node != rhs.node {return false}
+    if lhs.database != rhs.database {return false}
+    if lhs.databaseID != rhs.databaseID {return false}
+    if lhs.state != rhs.state {return false}
+    if lhs.at != rhs.at {return false}
+    if lhs.seconds != rhs.seconds {return false}
+    if lhs.bytesRead != rhs.bytesRead {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Muster_V1_DrillList: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".DrillList"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}drills\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedMessageField(value: &self.drills) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.drills.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.drills, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Muster_V1_DrillList, rhs: Muster_V1_DrillList) -> Bool {
+    if lhs.drills != rhs.drills {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Muster_V1_Drill: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".Drill"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}run\0\u{3}snapshot_id\0\u{1}at\0\u{1}passed\0\u{1}outcome\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -5062,65 +6208,129 @@ nonisolated extension Muster_V1_Verification: SwiftProtobuf.Message, SwiftProtob
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularStringField(value: &self.run) }()
-      case 2: try { try decoder.decodeSingularStringField(value: &self.level) }()
-      case 3: try { try decoder.decodeSingularStringField(value: &self.state) }()
-      case 4: try { try decoder.decodeSingularUInt32Field(value: &self.passed) }()
-      case 5: try { try decoder.decodeSingularUInt32Field(value: &self.total) }()
-      case 6: try { try decoder.decodeRepeatedMessageField(value: &self.failed) }()
-      case 7: try { try decoder.decodeSingularStringField(value: &self.startedAt) }()
-      case 8: try { try decoder.decodeSingularStringField(value: &self.finishedAt) }()
-      case 9: try { try decoder.decodeSingularUInt64Field(value: &self.bytesRead) }()
-      case 10: try { try decoder.decodeRepeatedStringField(value: &self.waiting) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.snapshotID) }()
+      case 3: try { try decoder.decodeSingularStringField(value: &self.at) }()
+      case 4: try { try decoder.decodeSingularBoolField(value: &self.passed) }()
+      case 5: try { try decoder.decodeSingularMessageField(value: &self._outcome) }()
       default: break
       }
     }
   }
 
   package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
     if !self.run.isEmpty {
       try visitor.visitSingularStringField(value: self.run, fieldNumber: 1)
     }
-    if !self.level.isEmpty {
-      try visitor.visitSingularStringField(value: self.level, fieldNumber: 2)
+    if !self.snapshotID.isEmpty {
+      try visitor.visitSingularStringField(value: self.snapshotID, fieldNumber: 2)
     }
-    if !self.state.isEmpty {
-      try visitor.visitSingularStringField(value: self.state, fieldNumber: 3)
+    if !self.at.isEmpty {
+      try visitor.visitSingularStringField(value: self.at, fieldNumber: 3)
     }
-    if self.passed != 0 {
-      try visitor.visitSingularUInt32Field(value: self.passed, fieldNumber: 4)
+    if self.passed != false {
+      try visitor.visitSingularBoolField(value: self.passed, fieldNumber: 4)
     }
-    if self.total != 0 {
-      try visitor.visitSingularUInt32Field(value: self.total, fieldNumber: 5)
+    try { if let v = self._outcome {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 5)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Muster_V1_Drill, rhs: Muster_V1_Drill) -> Bool {
+    if lhs.run != rhs.run {return false}
+    if lhs.snapshotID != rhs.snapshotID {return false}
+    if lhs.at != rhs.at {return false}
+    if lhs.passed != rhs.passed {return false}
+    if lhs._outcome != rhs._outcome {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Muster_V1_Coverage: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".Coverage"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}databases\0\u{1}levels\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt64Field(value: &self.databases) }()
+      case 2: try { try decoder.decodeRepeatedMessageField(value: &self.levels) }()
+      default: break
+      }
     }
-    if !self.failed.isEmpty {
-      try visitor.visitRepeatedMessageField(value: self.failed, fieldNumber: 6)
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.databases != 0 {
+      try visitor.visitSingularUInt64Field(value: self.databases, fieldNumber: 1)
     }
-    if !self.startedAt.isEmpty {
-      try visitor.visitSingularStringField(value: self.startedAt, fieldNumber: 7)
-    }
-    if !self.finishedAt.isEmpty {
-      try visitor.visitSingularStringField(value: self.finishedAt, fieldNumber: 8)
-    }
-    if self.bytesRead != 0 {
-      try visitor.visitSingularUInt64Field(value: self.bytesRead, fieldNumber: 9)
-    }
-    if !self.waiting.isEmpty {
-      try visitor.visitRepeatedStringField(value: self.waiting, fieldNumber: 10)
+    if !self.levels.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.levels, fieldNumber: 2)
     }
     try unknownFields.traverse(visitor: &visitor)
   }
 
-  package static func ==(lhs: Muster_V1_Verification, rhs: Muster_V1_Verification) -> Bool {
-    if lhs.run != rhs.run {return false}
+  package static func ==(lhs: Muster_V1_Coverage, rhs: Muster_V1_Coverage) -> Bool {
+    if lhs.databases != rhs.databases {return false}
+    if lhs.levels != rhs.levels {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Muster_V1_LevelCoverage: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".LevelCoverage"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}level\0\u{1}every\0\u{1}within\0\u{1}never\0\u{3}oldest_at\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.level) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.every) }()
+      case 3: try { try decoder.decodeSingularUInt64Field(value: &self.within) }()
+      case 4: try { try decoder.decodeSingularUInt64Field(value: &self.never) }()
+      case 5: try { try decoder.decodeSingularStringField(value: &self.oldestAt) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.level.isEmpty {
+      try visitor.visitSingularStringField(value: self.level, fieldNumber: 1)
+    }
+    if !self.every.isEmpty {
+      try visitor.visitSingularStringField(value: self.every, fieldNumber: 2)
+    }
+    if self.within != 0 {
+      try visitor.visitSingularUInt64Field(value: self.within, fieldNumber: 3)
+    }
+    if self.never != 0 {
+      try visitor.visitSingularUInt64Field(value: self.never, fieldNumber: 4)
+    }
+    if !self.oldestAt.isEmpty {
+      try visitor.visitSingularStringField(value: self.oldestAt, fieldNumber: 5)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Muster_V1_LevelCoverage, rhs: Muster_V1_LevelCoverage) -> Bool {
     if lhs.level != rhs.level {return false}
-    if lhs.state != rhs.state {return false}
-    if lhs.passed != rhs.passed {return false}
-    if lhs.total != rhs.total {return false}
-    if lhs.failed != rhs.failed {return false}
-    if lhs.startedAt != rhs.startedAt {return false}
-    if lhs.finishedAt != rhs.finishedAt {return false}
-    if lhs.bytesRead != rhs.bytesRead {return false}
-    if lhs.waiting != rhs.waiting {return false}
+    if lhs.every != rhs.every {return false}
+    if lhs.within != rhs.within {return false}
+    if lhs.never != rhs.never {return false}
+    if lhs.oldestAt != rhs.oldestAt {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -5995,7 +7205,7 @@ nonisolated extension Muster_V1_AlarmCleared: SwiftProtobuf.Message, SwiftProtob
 
 nonisolated extension Muster_V1_Status: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Status"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}version\0\u{1}now\0\u{3}started_at\0\u{1}epoch\0\u{3}node_count\0\u{3}database_count\0\u{3}snapshot_count\0\u{3}stored_bytes\0\u{1}databases\0\u{1}stores\0\u{1}alarms\0\u{1}nodes\0\u{3}receipt_key\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}version\0\u{1}now\0\u{3}started_at\0\u{1}epoch\0\u{3}node_count\0\u{3}database_count\0\u{3}snapshot_count\0\u{3}stored_bytes\0\u{1}databases\0\u{1}stores\0\u{1}alarms\0\u{1}nodes\0\u{3}receipt_key\0\u{1}coverage\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -6016,12 +7226,17 @@ nonisolated extension Muster_V1_Status: SwiftProtobuf.Message, SwiftProtobuf._Me
       case 11: try { try decoder.decodeRepeatedMessageField(value: &self.alarms) }()
       case 12: try { try decoder.decodeRepeatedMessageField(value: &self.nodes) }()
       case 13: try { try decoder.decodeSingularStringField(value: &self.receiptKey) }()
+      case 14: try { try decoder.decodeSingularMessageField(value: &self._coverage) }()
       default: break
       }
     }
   }
 
   package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
     if !self.version.isEmpty {
       try visitor.visitSingularStringField(value: self.version, fieldNumber: 1)
     }
@@ -6061,6 +7276,9 @@ nonisolated extension Muster_V1_Status: SwiftProtobuf.Message, SwiftProtobuf._Me
     if !self.receiptKey.isEmpty {
       try visitor.visitSingularStringField(value: self.receiptKey, fieldNumber: 13)
     }
+    try { if let v = self._coverage {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 14)
+    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -6078,6 +7296,7 @@ nonisolated extension Muster_V1_Status: SwiftProtobuf.Message, SwiftProtobuf._Me
     if lhs.alarms != rhs.alarms {return false}
     if lhs.nodes != rhs.nodes {return false}
     if lhs.receiptKey != rhs.receiptKey {return false}
+    if lhs._coverage != rhs._coverage {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

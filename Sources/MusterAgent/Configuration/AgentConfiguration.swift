@@ -19,6 +19,7 @@ package struct AgentConfiguration: Equatable, Sendable {
     package var reportEvery = AgentConfiguration.defaultReportEvery
     static let defaultReportEvery = Duration.seconds(30)
     private static let reportPeriods = Duration.seconds(1)...Duration.seconds(600)
+    package var inspection = InspectionLimits()
     package var databases: [ProtectedDatabase] = []
     package var patterns: [DatabasePattern] = []
 
@@ -42,6 +43,7 @@ package struct AgentConfiguration: Equatable, Sendable {
         guard Self.reportPeriods.contains(reportEvery) else {
             throw .invalid(file: Self.fileName, key: "report_every", expected: "a span from 1s to 10m")
         }
+        inspection = try InspectionLimits(reader: &reader)
         var databases: [ProtectedDatabase] = []
         for var entry in try reader.list("databases") {
             databases.append(try ProtectedDatabase(reader: &entry))
@@ -85,6 +87,7 @@ package struct AgentConfiguration: Equatable, Sendable {
         if uploadLimitBytes != 0 { lines.append("upload_limit_bytes: \(uploadLimitBytes)") }
         if cacheBytes != Self.defaultCacheBytes { lines.append("cache_bytes: \(cacheBytes)") }
         if reportEvery != Self.defaultReportEvery { lines.append("report_every: \(reportEvery.text)") }
+        lines += inspection.yamlLines
         lines.append(databases.isEmpty ? "databases: []" : "databases:")
         for database in databases {
             lines += [
@@ -93,6 +96,7 @@ package struct AgentConfiguration: Equatable, Sendable {
                 "    every: \(database.schedule.every.text)", "    jitter: \(database.schedule.jitter.text)",
             ]
             if database.isPaused { lines.append("    paused: true") }
+            lines += database.expectations.yamlLines
         }
         if !patterns.isEmpty { lines.append("patterns:") }
         for pattern in patterns { lines += pattern.yamlLines }
@@ -108,11 +112,12 @@ extension DatabasePattern {
         let exclude = try reader.strings("exclude")
         let isPaused = try reader.optionalBool("paused") ?? false
         let pausedPaths = try reader.strings("paused_paths")
+        let expectations = try DrillExpectations(reader: &reader, key: "patterns")
         try reader.refuseUnknownKeys()
         do {
             self.init(
                 pattern: try GlobPattern(text), schedule: schedule, exclude: try exclude.map { try Exclusion($0) },
-                isPaused: isPaused, pausedPaths: pausedPaths)
+                isPaused: isPaused, pausedPaths: pausedPaths, expectations: expectations)
         } catch {
             let reason = (error as? GlobError)?.reason ?? "\(error)"
             throw .invalid(file: file, key: "patterns", expected: "absolute paths with wildcards; \(reason)")
@@ -131,7 +136,7 @@ extension DatabasePattern {
         if !pausedPaths.isEmpty {
             lines.append("    paused_paths: [\(pausedPaths.map(quoted).joined(separator: ", "))]")
         }
-        return lines
+        return lines + expectations.yamlLines
     }
 }
 
@@ -157,13 +162,15 @@ extension ProtectedDatabase {
             throw .invalid(file: file, key: "databases.path", expected: "an absolute path, not '\(path)'")
         }
         let isPaused = try reader.optionalBool("paused") ?? false
+        let expectations = try DrillExpectations(reader: &reader, key: "databases")
         try reader.refuseUnknownKeys()
-        self.init(id: id, name: name, path: path, schedule: schedule, isPaused: isPaused)
+        self.init(
+            id: id, name: name, path: path, schedule: schedule, isPaused: isPaused, expectations: expectations)
     }
 }
 
 /// A YAML double-quoted scalar: every character survives, a newline in a file name included.
-private func quoted(_ text: String) -> String {
+func quoted(_ text: String) -> String {
     var quoted = "\""
     for scalar in text.unicodeScalars {
         switch scalar {

@@ -1,4 +1,4 @@
-import MusterModel
+package import MusterModel
 
 /// Databases that are protected wherever a file of theirs turns up.
 package struct DatabasePattern: Equatable, Sendable {
@@ -10,13 +10,15 @@ package struct DatabasePattern: Equatable, Sendable {
     package var isPaused: Bool
     /// Databases of it that are paused one by one.
     package var pausedPaths: [String]
+    /// What a drill asks of each of its databases.
+    package var expectations: DrillExpectations
 
     package init(
         pattern: GlobPattern, schedule: Schedule, exclude: [Exclusion] = [], isPaused: Bool = false,
-        pausedPaths: [String] = []
+        pausedPaths: [String] = [], expectations: DrillExpectations = DrillExpectations()
     ) {
         (self.pattern, self.schedule, self.exclude) = (pattern, schedule, exclude)
-        (self.isPaused, self.pausedPaths) = (isPaused, pausedPaths)
+        (self.isPaused, self.pausedPaths, self.expectations) = (isPaused, pausedPaths, expectations)
     }
 
     /// True if the file belongs to this pattern.

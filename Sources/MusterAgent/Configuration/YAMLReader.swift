@@ -77,6 +77,14 @@ struct YAMLReader {
         return value
     }
 
+    mutating func optionalNumber(_ key: String) throws(ConfigurationError) -> Double? {
+        guard let text = try optionalString(key) else { return nil }
+        guard let value = Double(text), value.isFinite else {
+            throw .invalid(file: file, key: prefix + key, expected: "a number, not '\(text)'")
+        }
+        return value
+    }
+
     mutating func optionalBool(_ key: String) throws(ConfigurationError) -> Bool? {
         guard let text = try optionalString(key) else { return nil }
         guard let value = Bool(text) else { throw .invalid(file: file, key: prefix + key, expected: "true or false") }

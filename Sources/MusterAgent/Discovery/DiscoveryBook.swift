@@ -55,7 +55,7 @@ struct DiscoveryBook {
         let pattern = configuration.patterns[index]
         return ProtectedDatabase(
             id: row.id, name: row.name, path: row.path, schedule: pattern.schedule, isPaused: pattern.isPaused(path),
-            vanishedAt: row.vanishedAt)
+            vanishedAt: row.vanishedAt, expectations: pattern.expectations)
     }
 
     // MARK: - Steps

@@ -30,6 +30,7 @@ package final class AgentState: Sendable {
         migrator.registerMigration("v1") { db in try db.execute(sql: Self.schema) }
         migrator.registerMigration("ledger") { db in try db.execute(sql: Self.ledgerSchema) }
         migrator.registerMigration("discovered") { db in try db.execute(sql: Self.discoveredSchema) }
+        migrator.registerMigration("drills") { db in try db.execute(sql: Self.drillSchema) }
         try migrator.migrate(queue)
         try dropUnfinishedLedgers()
         let attempts = try queue.read(Self.attempts)

@@ -2,6 +2,7 @@ import Logging
 import MusterAPI
 import MusterEngine
 import MusterModel
+import MusterSQLite
 import ServiceLifecycle
 
 /// Asks the coordinator for work and does it: the agent opens no port.
@@ -85,11 +86,24 @@ struct JobLoop: Sendable {
             outcome.errorSummary = (error as? any ActionableError)?.summary ?? "\(error)"
             outcome.errorHint = (error as? any ActionableError)?.hint ?? "Look at the agent's log."
         }
-        do {
-            _ = try await coordinator.finish(id, outcome)
-        } catch {
-            environment.logger.warning(
-                "job's outcome not delivered", metadata: ["job": "\(id)", "reason": "\(error.summary)"])
+        await deliver(outcome, of: id)
+    }
+
+    /// Tells the coordinator until it knows: it may be away for a while, and somebody waits for the outcome.
+    private func deliver(_ outcome: Muster_V1_JobOutcome, of id: JobID) async {
+        while !Task.isCancelled {
+            do {
+                _ = try await coordinator.finish(id, outcome)
+                return
+            } catch {
+                environment.logger.warning(
+                    "job's outcome not delivered", metadata: ["job": "\(id)", "reason": "\(error.summary)"])
+                // What is handed out to the agent's next life ends there.
+                guard error.isTransient, !Task.isShuttingDownGracefully else { return }
+            }
+            let pause = Self.pauseAfterFailure * (0.5 + environment.random.unitInterval())
+            // Cut short by a shutdown; the loop looks.
+            try? await cancelWhenGracefulShutdown { try await environment.sleep(pause) }
         }
     }
 
@@ -108,16 +122,53 @@ struct JobLoop: Sendable {
     }
 
     private func verify(_ job: Muster_V1_Job, _ outcome: inout Muster_V1_JobOutcome) async throws {
-        guard let snapshot = SnapshotID(job.snapshotID) else { throw UnknownJob(kind: job.kind) }
+        guard let snapshot = SnapshotID(job.snapshotID), let database = DatabaseID(job.databaseID),
+            let level = VerificationLevel(rawValue: job.level), level >= .verify
+        else { throw UnknownJob(kind: "\(job.kind) \(job.level)") }
         let began = environment.monotonic()
-        let failed = try await verification.verify(snapshot)
+        let proof = try await verification.prove(
+            snapshot, of: database, isDrill: level == .drill,
+            board.database(database)?.expectations ?? DrillExpectations())
         outcome.snapshotID = snapshot.description
         outcome.seconds = (environment.monotonic() - began).inSeconds
-        outcome.failed = failed.map { failing in
+        outcome.bytesRead = proof.storedBytes
+        outcome.failed = proof.failed.map { failing in
             var finding = Muster_V1_Finding()
             (finding.snapshot, finding.store) = (failing.snapshot, failing.store)
             (finding.object, finding.reason) = (failing.object, failing.reason)
             return finding
+        }
+        if level == .drill, proof.plan != nil { outcome.drill = Muster_V1_DrillOutcome(proof) }
+        guard !proof.failed.isEmpty else { return }
+        // In SQLite's words: names of tables and the like, which are not for the coordinator.
+        environment.logger.error(
+            "snapshot does not pass",
+            metadata: [
+                "database": "\(job.database)", "snapshot": "\(snapshot)", "level": "\(level.rawValue)",
+                "reason": "\(proof.failed.map(\.reason).joined(separator: "; "))",
+                "details": "\(proof.details.prefix(20).joined(separator: "; "))",
+            ])
+    }
+}
+
+extension Muster_V1_DrillOutcome {
+    /// Names of tables stay on the node.
+    init(_ proof: ProofOutcome) {
+        self.init()
+        (restoreSeconds, restoredBytes) = (proof.restoreSeconds, proof.restoredBytes)
+        checkSeconds = proof.checkSeconds
+        guard let figures = proof.drill else { return }
+        (tableCount, rowCount) = (UInt32(clamping: figures.rows.count), UInt64(clamping: figures.rowCount))
+        (compared, largestDrop) = (figures.isCompared, figures.largestDrop)
+        (shrunkTables, vanishedTables) = (
+            UInt32(clamping: figures.shrunkTables), UInt32(clamping: figures.vanishedTables)
+        )
+        foreignKeyViolations = UInt64(clamping: figures.foreignKeyViolations)
+        assertions = figures.assertions.map { answer in
+            var message = Muster_V1_AssertionOutcome()
+            (message.name, message.passed, message.reason) = (answer.name, answer.passed, answer.reason)
+            if let value = answer.value { message.value = value }
+            return message
         }
     }
 }

@@ -16,6 +16,7 @@ package enum Route: String, Sendable, CaseIterable {
     case missingChunks, putPack, grantUploads, claimPack, commitSnapshot, report, work, finishJob
     case listSnapshots, showSnapshot, readManifest, readPack, readKeys
     case invite, listNodes, showNode, listDatabases, createSnapshots, showJob, verify, showVerification, status
+    case listVerifications, listVerificationNodes, listVerificationItems, listDrills, showCoverage
     case showCollection, runCollection
     case showRetention, setRetention, previewRetention, applyRetention, undoRetention
     case holdSnapshots, releaseSnapshots, forgetSnapshots, clearAlarms
@@ -75,7 +76,12 @@ package struct RouteRule: Sendable {
         RouteRule(.admin, .get, "/v1/snapshots", .listSnapshots, lookers),
         RouteRule(.admin, .get, "/v1/snapshots/*", .showSnapshot, lookers),
         RouteRule(.admin, .get, "/v1/jobs/*", .showJob, lookers),
+        RouteRule(.admin, .get, "/v1/verifications", .listVerifications, lookers),
         RouteRule(.admin, .get, "/v1/verifications/*", .showVerification, lookers),
+        RouteRule(.admin, .get, "/v1/verifications/*/nodes", .listVerificationNodes, lookers),
+        RouteRule(.admin, .get, "/v1/verifications/*/items", .listVerificationItems, lookers),
+        RouteRule(.admin, .get, "/v1/databases/*/drills", .listDrills, lookers),
+        RouteRule(.admin, .get, "/v1/coverage", .showCoverage, lookers),
         RouteRule(.admin, .get, "/v1/snapshots/*/manifest", .readManifest, operators),
         RouteRule(.admin, .get, "/v1/packs/*", .readPack, operators),
         RouteRule(.admin, .get, "/v1/nodes/*/keys", .readKeys, operators),

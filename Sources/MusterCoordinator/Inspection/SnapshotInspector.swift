@@ -3,6 +3,7 @@ import MusterCatalog
 import MusterFormat
 import MusterModel
 import MusterStore
+import Synchronization
 
 /// Looks at every stored object that one snapshot needs, without any key: its manifest and those of its base chain,
 /// its receipt, the node's key record, its packs.
@@ -18,6 +19,12 @@ struct SnapshotInspector: Sendable {
     let coordinator: Coordinator
     let run: RunID
     let level: VerificationLevel
+    /// What was read of objects, which the run counts as it is read.
+    private let read = ByteTally()
+
+    init(coordinator: Coordinator, run: RunID, level: VerificationLevel) {
+        (self.coordinator, self.run, self.level) = (coordinator, run, level)
+    }
 
     private var catalog: Catalog { coordinator.catalog }
 
@@ -29,6 +36,7 @@ struct SnapshotInspector: Sendable {
         var findings: [Failing] = []
         var absent: [String] = []
         var bytesRead: Int64 = 0
+        let (began, readBefore) = (coordinator.clock.now(), read.value)
         for replica in snapshot.replicas {
             guard let store = coordinator.stores[replica.store] else { continue }
             do {
@@ -41,7 +49,11 @@ struct SnapshotInspector: Sendable {
         let outcome: Catalog.ItemOutcome =
             findings.isEmpty && !absent.isEmpty
             ? .unfinished(reason: absent.joined(separator: "; ")) : .inspected(findings)
-        try await catalog.conclude(id, in: run, outcome, bytesRead: bytesRead, now: coordinator.clock.now())
+        let now = coordinator.clock.now()
+        let effort = Catalog.Effort(
+            seconds: max(0, (now - began).inSeconds), bytesRead: bytesRead + read.value - readBefore,
+            uncountedBytes: bytesRead)
+        try await catalog.conclude(id, in: run, outcome, effort, now: now)
     }
 
     private func inspect(
@@ -162,6 +174,7 @@ struct SnapshotInspector: Sendable {
         let object = name.description
         if let known = try await catalog.inspection(of: object, store: store.number, in: run) { return known }
         let (reason, bytesRead) = try await inspect()
+        read.add(bytesRead)
         try await catalog.record(reason, of: object, store: store.number, bytesRead: bytesRead, in: run)
         return reason
     }
@@ -183,4 +196,11 @@ struct SnapshotInspector: Sendable {
         let more = others.count > Self.namedSnapshots ? " and more" : ""
         return "; also needed by \(named)\(more)"
     }
+}
+
+private final class ByteTally: Sendable {
+    private let sum = Atomic<Int64>(0)
+
+    var value: Int64 { sum.load(ordering: .relaxed) }
+    func add(_ bytes: Int64) { sum.wrappingAdd(bytes, ordering: .relaxed) }
 }

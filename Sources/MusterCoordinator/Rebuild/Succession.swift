@@ -117,7 +117,8 @@ extension Route {
         switch self {
         case .listSnapshots, .showSnapshot, .readManifest, .readPack, .readKeys, .listNodes, .showNode,
             .listDatabases, .showJob, .showVerification, .status, .showRetention, .previewRetention, .listStores,
-            .showProbe, .showCollection, .showStoreCheck, .showStoreRepair:
+            .showProbe, .showCollection, .listVerifications, .listVerificationNodes, .listVerificationItems,
+            .listDrills, .showCoverage, .showStoreCheck, .showStoreRepair:
             true
         default: false
         }

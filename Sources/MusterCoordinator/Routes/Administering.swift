@@ -8,7 +8,6 @@ import ServiceLifecycle
 /// What people ask of the whole fleet.
 extension Coordinator {
     private static let maximumJobs = 20_000
-    private static let maximumVerified = 100_000
 
     func listNodes(_ call: Call) async throws -> Response {
         var answer = Muster_V1_NodeList()
@@ -88,37 +87,6 @@ extension Coordinator {
         return try await catalog.job(job.id) ?? job
     }
 
-    /// Begins a run: check and scrub are done here, verify by the agents, which hold the keys.
-    func verify(_ call: Call) async throws -> Response {
-        let request: Muster_V1_VerificationRequest = try await call.message()
-        guard let level = VerificationLevel(rawValue: request.level), level != .drill else {
-            throw Refusal.invalid("level '\(request.level.prefix(40))' is none", hint: "Use check, scrub or verify.")
-        }
-        guard (1...Self.maximumVerified).contains(request.snapshotIds.count) else {
-            throw Refusal.invalid(
-                "a run is over 1 to \(Self.maximumVerified) snapshots", hint: "Name the snapshots to verify.")
-        }
-        var snapshots: [Catalog.Snapshot] = []
-        var known: Set<SnapshotID> = []
-        for text in request.snapshotIds {
-            let snapshot = try await snapshot(text, for: call.caller)
-            if known.insert(snapshot.id).inserted { snapshots.append(snapshot) }
-        }
-        let run = RunID(from: random)
-        let jobs = level < .verify ? [] : snapshots.map { verifyJob($0, level, run) }
-        try await catalog.begin(run, level: level, snapshots: snapshots.map(\.id), jobs: jobs, now: clock.now())
-        for node in Set(jobs.map(\.node)) { await work.ring(node) }
-        if jobs.isEmpty { await inspections.ring(true) }
-        try await audit(call, "verify", "\(level.rawValue) of \(snapshots.count) snapshots in run \(run)")
-        return try call.answer(try await verification(run))
-    }
-
-    func showVerification(_ call: Call) async throws -> Response {
-        let text = call.parameters[0]
-        guard let run = RunID(text) else { throw Refusal.notFound("run '\(text)'") }
-        return try call.answer(try await verification(run))
-    }
-
     /// With those that were invited and have not joined.
     func messages(of joined: [Catalog.Node]) async throws -> [Muster_V1_Node] {
         var nodes = joined.map(Muster_V1_Node.init)
@@ -128,18 +96,5 @@ extension Coordinator {
             nodes.append(node)
         }
         return nodes.sorted { $0.name < $1.name }
-    }
-
-    private func verification(_ run: RunID) async throws -> Muster_V1_Verification {
-        guard let verification = try await catalog.verification(run) else { throw Refusal.notFound("run '\(run)'") }
-        return Muster_V1_Verification(verification)
-    }
-
-    private func verifyJob(_ snapshot: Catalog.Snapshot, _ level: VerificationLevel, _ run: RunID) -> Catalog.Job {
-        var job = Catalog.Job(
-            id: JobID(from: random), kind: .verify, node: snapshot.node, database: snapshot.database,
-            createdAt: clock.now())
-        (job.snapshot, job.level, job.run) = (snapshot.id, level.rawValue, run)
-        return job
     }
 }

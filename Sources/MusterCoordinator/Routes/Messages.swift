@@ -86,7 +86,7 @@ extension Muster_V1_Database {
         newestSnapshotID = database.newestSnapshot?.description ?? ""
         newestReceivedAt = database.newestReceivedAt?.description ?? ""
         newestCreatedAt = database.newestCreatedAt?.description ?? ""
-        verifiedAt = database.verifiedAt?.description ?? ""
+        setInspections(of: database)
         snapshotCount = UInt64(database.snapshotCount)
         expiredCount = UInt64(database.expiredCount)
         lineageCount = UInt32(database.lineageCount)
@@ -127,26 +127,5 @@ extension Muster_V1_Job {
         errorHint = job.errorHint
         createdAt = job.createdAt.description
         finishedAt = job.finishedAt?.description ?? ""
-    }
-}
-
-extension Muster_V1_Verification {
-    init(_ verification: Catalog.Verification) {
-        self.init()
-        run = verification.run.description
-        level = verification.level.rawValue
-        state = verification.isFinished ? "finished" : "running"
-        passed = UInt32(verification.passed)
-        total = UInt32(verification.total)
-        failed = verification.failed.map { failing in
-            var finding = Muster_V1_Finding()
-            (finding.snapshot, finding.store) = (failing.snapshot, failing.store)
-            (finding.object, finding.reason) = (failing.object, failing.reason)
-            return finding
-        }
-        startedAt = verification.startedAt.description
-        finishedAt = verification.finishedAt?.description ?? ""
-        bytesRead = UInt64(verification.bytesRead)
-        waiting = verification.waiting.map(\.description)
     }
 }

@@ -22,6 +22,7 @@ extension Coordinator {
         answer.stores = scene.stores
         answer.alarms = try await alarms(in: scene).map(Muster_V1_Alarm.init)
         answer.nodes = try await messages(of: scene.nodes)
+        answer.coverage = try await coverage()
         answer.receiptKey = Hex.encode(receiptKey.verifyingKey.bytes)
         return try call.answer(answer)
     }

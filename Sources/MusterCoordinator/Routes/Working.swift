@@ -25,6 +25,16 @@ extension Coordinator {
             TwinBook.Sight(
                 life: request.bootID, machine: request.machine, address: call.address, version: request.agentVersion),
             of: node, in: .polls, now: now)
+        let clock = clock
+        return try await contacts.poll(node, now: { clock.now() }) {
+            try call.answer(try await nextWork(of: node, request))
+        }
+    }
+
+    private func nextWork(
+        of node: NodeID, _ request: Muster_V1_WorkRequest
+    ) async throws -> Muster_V1_WorkResponse {
+        let now = clock.now()
         let ticket = await work.ticket(node)
         var jobs = try await takeJobs(of: node, boot: request.bootID)
         var packs = wanted.take(of: node, now: now)
@@ -38,12 +48,15 @@ extension Coordinator {
         var answer = Muster_V1_WorkResponse()
         answer.jobs = jobs.map(Muster_V1_Job.init)
         answer.wantedPacks = packs.map { .init($0.bytes) }
-        return try call.answer(answer)
+        return answer
     }
 
     private func takeJobs(of node: NodeID, boot: String) async throws -> [Catalog.Job] {
         let lives = lives
-        return try await catalog.takeJobs(of: node, boot: boot, limit: Self.jobsAtOnce, now: clock.now()) {
+        return try await catalog.takeJobs(
+            of: node, boot: boot, limit: Self.jobsAtOnce, inspectionsAtOnce: settings.verification.nodesAtOnce,
+            now: clock.now()
+        ) {
             lives.isNewest(boot, of: node)
         }
     }
@@ -59,11 +72,20 @@ extension Coordinator {
         let snapshot = try await outcomeSnapshot(outcome, of: job)
         let findings = job.snapshot.map { Self.findings(outcome.failed, of: $0) } ?? []
         try await scrub(Self.packs(named: findings), of: scope)
+        let seconds = outcome.seconds.isFinite ? max(0, outcome.seconds) : 0
         _ = try await catalog.finish(
             id, of: node, state: state, snapshot: snapshot, findings: findings,
+            effort: Catalog.Effort(seconds: seconds, bytesRead: Int64(clamping: outcome.bytesRead)),
+            drill: job.level == VerificationLevel.drill.rawValue && outcome.hasDrill
+                ? Catalog.DrillMeasure(outcome.drill) : nil,
             errorSummary: outcome.errorSummary.cut(Self.maximumTextBytes),
             errorHint: outcome.errorHint.cut(Self.maximumTextBytes), now: clock.now())
         await endings.ring(node)
+        if job.kind == .verify {
+            await work.ring(node)
+            await ringInspectors()
+            await verifications.ring(true)
+        }
         var answer = Muster_V1_JobOutcomeAccepted()
         answer.id = id.description
         return try call.answer(answer)

@@ -66,6 +66,7 @@ package struct CoordinatorSettings: Hashable, Sendable {
     /// How long a database may go with changes and without a receipt; nil for what its schedule explains.
     package var freshness: Duration?
     package var alarms = Alarms()
+    package var verification = Verification()
     /// How often gc gives up what no snapshot needs; nil for never, but by a person.
     package var collectionEvery: Duration? = .seconds(3600)
     /// How long what gc condemned stays before it is given up.
@@ -128,6 +129,7 @@ package struct CoordinatorSettings: Hashable, Sendable {
             case "names": names = try Self.texts(value, "names")
             case "limits": limits = try Limits(value)
             case "scrub": scrub = try Scrub(value)
+            case "verification": verification = try Verification(value)
             case "placement": placement = try Placement(value)
             case "replication_mib_per_second":
                 guard let rate = value.int, (0...100_000).contains(rate) else {
@@ -158,6 +160,7 @@ package struct CoordinatorSettings: Hashable, Sendable {
         (placement, replicationMiBPerSecond) = (settings.placement, settings.replicationMiBPerSecond)
         (retentionEvery, catalogBackupEvery) = (settings.retentionEvery, settings.catalogBackupEvery)
         (scrub, freshness, alarms) = (settings.scrub, settings.freshness, settings.alarms)
+        verification = settings.verification
         (collectionEvery, collectionGrace) = (settings.collectionEvery, settings.collectionGrace)
         signedUploads = settings.signedUploads
     }
@@ -167,7 +170,7 @@ package struct CoordinatorSettings: Hashable, Sendable {
         return text
     }
 
-    private static func period(_ node: Node, _ key: String) throws(CoordinatorSetupError) -> Duration? {
+    static func period(_ node: Node, _ key: String) throws(CoordinatorSetupError) -> Duration? {
         let text = try text(node, key)
         if text == "never" { return nil }
         guard let period = Duration(text: text), period >= .seconds(60) else {

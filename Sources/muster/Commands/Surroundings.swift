@@ -69,6 +69,6 @@ extension Surroundings {
             clock: clock, monotonic: monotonic, sleep: sleep, random: random, logger: logger(label), cores: cores,
             version: MusterVersion.text, machine: machine, reach: crash,
             // Whether there was any to give back does not matter.
-            trimMemory: { malloc_trim(0) })
+            trimMemory: { malloc_trim(0) }, inspector: DrillCheckProcess(monotonic: monotonic))
     }
 }

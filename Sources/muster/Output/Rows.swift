@@ -119,13 +119,22 @@ struct NodeRow: Row {
 }
 
 struct DatabaseRow: Row {
-    static let columns = ["node", "database", "state", "rpo", "newest receipt", "snapshots", "schedule", "path"]
+    static let columns = [
+        "node", "database", "state", "rpo", "newest receipt", "snapshots", "verified", "drilled", "rto", "schedule",
+        "path",
+    ]
     let id, name, node, path, schedule, state: String
     @Known var errorSummary: String?
     @Known var errorHint: String?
     @Known var newestSnapshotId: String?
     @Known var newestReceivedAt: String?
+    @Known var checkedAt: String?
+    @Known var scrubbedAt: String?
     @Known var verifiedAt: String?
+    @Known var drilledAt: String?
+    /// How long the newest passed drill took to restore it, and how much that was.
+    @Known var rtoSeconds: Double?
+    let drilledBytes: UInt64
     @Known var reportedAt: String?
     @Known var silentSince: String?
     /// How much would be lost now; null without a snapshot.
@@ -146,6 +155,10 @@ struct DatabaseRow: Row {
         newestSnapshotId = known(database.newestSnapshotID)
         newestReceivedAt = known(database.newestReceivedAt)
         (verifiedAt, reportedAt) = (known(database.verifiedAt), known(database.reportedAt))
+        (checkedAt, scrubbedAt) = (known(database.checkedAt), known(database.scrubbedAt))
+        drilledAt = known(database.drilledAt)
+        rtoSeconds = database.hasRtoSeconds ? database.rtoSeconds : nil
+        drilledBytes = database.drilledBytes
         silentSince = known(database.silentSince)
         rpoSeconds = database.hasRpoSeconds ? database.rpoSeconds : nil
         newestCreatedAt = known(database.newestCreatedAt)
@@ -162,7 +175,8 @@ struct DatabaseRow: Row {
     var cells: [String] {
         [
             node, name, condition, rpoSeconds.map(Quantity.age) ?? "", newestReceivedAt ?? "never",
-            String(snapshotCount), schedule, path,
+            String(snapshotCount), verifiedAt ?? "never", drilledAt ?? "never", rtoSeconds.map(Quantity.seconds) ?? "",
+            schedule, path,
         ]
     }
 
@@ -179,9 +193,23 @@ struct InspectionReport: Encodable {
     let run: String
     let passed, total: Int
     let failed: [Failed]
+    /// For people; programs find the reasons in `failed`.
+    var unfinished = 0
+
+    private enum CodingKeys: CodingKey { case run, passed, total, failed }
 
     struct Failed: Encodable {
         let snapshot, store, object, reason: String
+        @Known var node: String?
+        @Known var database: String?
+
+        init(
+            snapshot: String, store: String, object: String, reason: String, node: String? = nil,
+            database: String? = nil
+        ) {
+            (self.snapshot, self.store, self.object, self.reason) = (snapshot, store, object, reason)
+            (self.node, self.database) = (node, database)
+        }
     }
 
     var outcome: Outcome? {

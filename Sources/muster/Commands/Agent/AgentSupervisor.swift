@@ -10,18 +10,6 @@ import UnixSignals
 /// then their WALs grow without end. Only its death gives the locks back for certain: the kernel drops them. It is
 /// started again then. Where it ends by itself this process ends in the same way, so that whoever started it decides.
 final class AgentSupervisor: Sendable {
-    /// How the agent ended.
-    enum End: Equatable, Sendable {
-        case exit(Int32)
-        case signal(Int32)
-    }
-
-    struct StartFailure: Error, CustomStringConvertible {
-        let description: String
-
-        init(_ what: String, _ code: Int32) { description = "\(what): \(String(cString: strerror(code)))" }
-    }
-
     /// How old the last heartbeat may be.
     static let patience = Duration.seconds(5)
     /// Before the first one, a loaded machine needs its time.
@@ -47,7 +35,7 @@ final class AgentSupervisor: Sendable {
     }
 
     /// Runs agents, one after the other, until one ends by itself.
-    func run() async throws -> End {
+    func run() async throws -> OwnProgram.End {
         // Who started us may ignore it, and then nobody could be told how the agent ended (waitpid(2)).
         signal(SIGCHLD, SIG_DFL)
         let signals = await UnixSignalsSequence(trapping: .sigterm, .sigint, .sighup)
@@ -72,7 +60,7 @@ final class AgentSupervisor: Sendable {
 
     private var isEnding: Bool { state.withLock { $0.isEnding } }
 
-    private func supervise() throws -> End {
+    private func supervise() throws -> OwnProgram.End {
         var pause = Duration.seconds(1)
         while !isEnding {
             let startedAt = monotonic()
@@ -86,7 +74,7 @@ final class AgentSupervisor: Sendable {
     }
 
     /// - Returns: nil if it stood still and was killed.
-    private func watchOne() throws -> End? {
+    private func watchOne() throws -> OwnProgram.End? {
         let (process, heart) = try start()
         defer { close(heart) }
         let isEnding = state.withLock { state in
@@ -100,7 +88,7 @@ final class AgentSupervisor: Sendable {
         while true {
             let sign = awaitSign(heart)
             // It closes its end by ending.
-            if let end = ended(process, sign == .closed ? 0 : WNOHANG) { return end }
+            if let end = OwnProgram.end(of: process, sign == .closed ? 0 : WNOHANG) { return end }
             let now = monotonic()
             if sign == .beat {
                 (lastBeat, patience) = (now, Self.patience)
@@ -113,7 +101,7 @@ final class AgentSupervisor: Sendable {
             logger.error(
                 "the agent stands still: killed, so that it holds no lock", metadata: ["process": "\(process)"])
             kill(process, SIGKILL)
-            _ = ended(process, 0)
+            _ = OwnProgram.end(of: process, 0)
             return nil
         }
     }
@@ -130,51 +118,18 @@ final class AgentSupervisor: Sendable {
         return read(heart, &beats, beats.count) > 0 ? .beat : .closed
     }
 
-    private func ended(_ process: pid_t, _ options: Int32) -> End? {
-        var raw: Int32 = 0
-        var found = waitpid(process, &raw, options)
-        while found < 0, errno == EINTR { found = waitpid(process, &raw, options) }
-        guard found == process else { return nil }
-        // POSIX's WIFEXITED and its relatives are macros, which Swift does not see.
-        return raw & 0x7F == 0 ? .exit(raw >> 8 & 0xFF) : .signal(raw & 0x7F)
-    }
-
     /// - Returns: its process id, and our end of the line on which its heart beats.
     private func start() throws -> (pid_t, heart: Int32) {
         var ends: [Int32] = [-1, -1]
         guard socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0, &ends) == 0 else {
-            throw StartFailure("no line to the agent", errno)
+            throw OwnProgram.StartFailure("no line to the agent", errno)
         }
         defer { close(ends[1]) }
         do {
-            return (try spawn(ends[1]), ends[0])
+            return (try OwnProgram.start(arguments, descriptors: [(ends[1], Heartbeat.descriptor)]), ends[0])
         } catch {
             close(ends[0])
             throw error
         }
-    }
-
-    private func spawn(_ heart: Int32) throws -> pid_t {
-        func check(_ code: Int32) throws { if code != 0 { throw StartFailure("the agent was not started", code) } }
-        var actions = posix_spawn_file_actions_t()
-        try check(posix_spawn_file_actions_init(&actions))
-        defer { posix_spawn_file_actions_destroy(&actions) }
-        try check(posix_spawn_file_actions_adddup2(&actions, heart, Heartbeat.descriptor))
-        var attributes = posix_spawnattr_t()
-        try check(posix_spawnattr_init(&attributes))
-        defer { posix_spawnattr_destroy(&attributes) }
-        var (none, all) = (sigset_t(), sigset_t())
-        sigemptyset(&none)
-        sigfillset(&all)
-        try check(posix_spawnattr_setsigmask(&attributes, &none))
-        try check(posix_spawnattr_setsigdefault(&attributes, &all))
-        // A group of its own: a key at the terminal reaches us alone, and we pass it on once.
-        let flags = POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP
-        try check(posix_spawnattr_setflags(&attributes, Int16(flags)))
-        let words = arguments.map { strdup($0) }
-        defer { words.forEach { free($0) } }
-        var process: pid_t = 0
-        try check(posix_spawn(&process, "/proc/self/exe", &actions, &attributes, words + [nil], environ))
-        return process
     }
 }

@@ -27,6 +27,7 @@ struct StatusCommand: AsyncParsableCommand {
         let databases: [DatabaseRow]
         let stores: [StoreRow]
         let alarms: [AlarmRow]
+        let coverage: CoverageShown
     }
 
     func run() async throws {
@@ -44,11 +45,13 @@ struct StatusCommand: AsyncParsableCommand {
             Shown(
                 version: status.version, now: status.now, startedAt: status.startedAt, nodeCount: status.nodeCount,
                 databaseCount: status.databaseCount, snapshotCount: status.snapshotCount,
-                storedBytes: status.storedBytes, databases: databases, stores: stores, alarms: alarms),
+                storedBytes: status.storedBytes, databases: databases, stores: stores, alarms: alarms,
+                coverage: CoverageShown(status.coverage)),
             lines: [
                 ("coordinator", "\(status.version), up since \(status.startedAt)"),
                 ("nodes", String(status.nodeCount)), ("databases", String(status.databaseCount)),
                 ("snapshots", "\(status.snapshotCount), \(Quantity.bytes(status.storedBytes)) stored"),
+                ("inspected", CoverageShown(status.coverage).text),
             ])
         if admin.format == .table {
             try showTables(databases: databases, stores: stores, alarms: alarms)
@@ -64,6 +67,39 @@ struct StatusCommand: AsyncParsableCommand {
         guard !alarms.isEmpty else { return Console.result("\nno alarms") }
         Console.result("")
         try admin.format.show(alarms)
+    }
+}
+
+/// How much of the fleet was inspected within the policy.
+struct CoverageShown: Encodable {
+    struct Level: Encodable {
+        let level, every: String
+        let within, never: UInt64
+        @Known var oldestAt: String?
+
+        init(_ coverage: Muster_V1_LevelCoverage) {
+            (level, every, within) = (coverage.level, coverage.every, coverage.within)
+            (never, oldestAt) = (coverage.never, known(coverage.oldestAt))
+        }
+    }
+
+    let databases: UInt64
+    let levels: [Level]
+
+    init(_ coverage: Muster_V1_Coverage) {
+        databases = coverage.databases
+        levels = coverage.levels.map(Level.init)
+    }
+
+    var text: String {
+        guard databases > 0 else { return "no databases yet" }
+        let parts = [("verify", "verified"), ("drill", "drilled")].compactMap { name, word -> String? in
+            guard let level = levels.first(where: { $0.level == name }) else { return nil }
+            let within = level.every == "never" ? "ever" : "within \(level.every)"
+            // Rounded down: 100 % is only what has all.
+            return "\(level.within * 100 / databases) % \(word) \(within)"
+        }
+        return "of \(databases) databases \(parts.joined(separator: ", "))"
     }
 }
 

@@ -7,9 +7,11 @@ struct VerifyCommand: AsyncParsableCommand {
             Levels, in rising order:
               check   the objects are there, with the right size
               scrub   every stored byte is read and hashed again; needs no key
-              verify  the database is rebuilt on its node, its content root is equal, integrity_check is clean
+              verify  the database is rebuilt on its node from the stores, its content root is equal,
+                      integrity_check is clean
+              drill   the same, timed, with foreign_key_check, counted rows and the owner's assertions
 
-            Exit status: 0 all passed, 2 some did, 1 none did.
+            Exit status: 0 all passed, 2 some did, 1 none did. What could not be finished did not pass.
             """,
-        subcommands: [VerifyRun.self, VerifyShow.self], defaultSubcommand: VerifyRun.self)
+        subcommands: [VerifyRun.self, VerifyShow.self, VerifyList.self], defaultSubcommand: VerifyRun.self)
 }

@@ -1,0 +1,167 @@
+import Foundation
+import MusterFormat
+package import MusterModel
+package import MusterSQLite
+
+/// Proves that one snapshot comes back: rebuilds it in scratch space, and asks the rebuilt database.
+///
+/// The content root is compared before the file has its name (`SnapshotRestore`); `integrity_check` and everything
+/// that a drill asks is the inspector's, as the file is hostile until proven otherwise.
+package struct SnapshotProof: Sendable {
+    private let restore: SnapshotRestore
+    private let inspector: any RebuiltInspector
+    private let monotonic: @Sendable () -> Duration
+
+    package init(
+        restore: SnapshotRestore, inspector: any RebuiltInspector, monotonic: @escaping @Sendable () -> Duration
+    ) {
+        (self.restore, self.inspector, self.monotonic) = (restore, inspector, monotonic)
+    }
+
+    /// What is to be proven.
+    package struct Order: Sendable {
+        package var snapshot: SnapshotID
+        package var isDrill: Bool
+        package var expectations = DrillExpectations()
+        /// Rows of each table at the drill before; nil where none is remembered.
+        package var rowsBefore: [String: Int64]?
+        package var questions: RebuiltQuestions
+
+        package init(_ snapshot: SnapshotID, isDrill: Bool) {
+            (self.snapshot, self.isDrill) = (snapshot, isDrill)
+            questions = RebuiltQuestions(isDrill: isDrill)
+        }
+    }
+
+    /// - Parameters:
+    ///   - target: a path where nothing stands; what is made there stays there.
+    ///   - onPlan: told what will be written before anything is; it may throw to refuse.
+    /// - Throws: what is not the snapshot's fault.
+    package func run(
+        _ order: Order, to target: String, store: String,
+        onPlan: (RestorePlan) throws -> Void = { _ in },
+        onProgress: @escaping @Sendable (_ readBytes: UInt64, _ ofBytes: UInt64) -> Void = { _, _ in }
+    ) async throws -> ProofOutcome {
+        var outcome = ProofOutcome(snapshot: order.snapshot, store: store)
+        do {
+            try onPlan(try await restore.plan(order.snapshot))
+            let began = monotonic()
+            outcome.plan = try await restore.run(
+                order.snapshot, to: target, checkIntegrity: false, onProgress: onProgress)
+            outcome.restoreSeconds = (monotonic() - began).inSeconds
+        } catch let error as RestoreError {
+            guard let failing = error.failing else { throw error }
+            outcome.failed.append(failing)
+            return outcome
+        }
+        try await inspect(order, target, &outcome)
+        return outcome
+    }
+
+    private func inspect(_ order: Order, _ target: String, _ outcome: inout ProofOutcome) async throws {
+        let began = monotonic()
+        defer { outcome.checkSeconds = (monotonic() - began).inSeconds }
+        var answers = RebuiltAnswers()
+        // SQLite takes a file of no bytes for an empty database; there is nothing to open.
+        if outcome.plan?.publicPart.geometry.pageCount ?? 0 > 0 {
+            var questions = order.questions
+            questions.assertions = order.expectations.assertions
+            do {
+                answers = try await inspector.answers(to: questions, at: target)
+            } catch let failure as RebuiltInspectionFailure {
+                return outcome.fail(failure.reason)
+            }
+        }
+        outcome.details = answers.problems + answers.details
+        if let failure = answers.failure {
+            outcome.fail("the rebuilt database was not inspected to the end: \(failure)")
+        }
+        if !answers.problems.isEmpty {
+            outcome.fail("integrity_check finds \(answers.problems.count) problems in the rebuilt database")
+        }
+        guard order.isDrill, answers.failure == nil, answers.problems.isEmpty else { return }
+        judge(answers, order, &outcome)
+    }
+
+    private func judge(_ answers: RebuiltAnswers, _ order: Order, _ outcome: inout ProofOutcome) {
+        let expectations = order.expectations
+        var drill = DrillFigures(answers, before: order.rowsBefore)
+        if answers.foreignKeyViolations > 0, expectations.wantsForeignKeys {
+            outcome.fail("foreign_key_check finds \(answers.foreignKeyViolations) violations")
+        }
+        for assertion in answers.assertions where !assertion.passed {
+            outcome.fail("assertion '\(assertion.name)': \(assertion.reason)")
+        }
+        if let largest = expectations.largestDrop, drill.largestDrop > largest {
+            outcome.fail(
+                """
+                a table has lost \(Self.percent(drill.largestDrop)) % of its rows since the drill before, where the \
+                owner allows \(Self.percent(largest)) %
+                """)
+        }
+        drill.assertions = answers.assertions
+        outcome.drill = drill
+    }
+
+    private static func percent(_ part: Double) -> String { String(format: "%.1f", part * 100) }
+}
+
+extension RestorePlan {
+    /// Of the file that a restore writes.
+    package var restoredBytes: UInt64 { publicPart.geometry.sizeBytes }
+}
+
+/// How a proof ended.
+package struct ProofOutcome: Sendable {
+    /// Empty where the snapshot passed. Nothing of it is content of the database.
+    package var failed: [Failing] = []
+    /// In SQLite's own words, which may hold names and values: for the node alone.
+    package var details: [String] = []
+    package var plan: RestorePlan?
+    package var restoreSeconds = 0.0
+    package var checkSeconds = 0.0
+    /// Where it was a drill that came to its end.
+    package var drill: DrillFigures?
+
+    private let snapshot: SnapshotID
+    private let store: String
+
+    fileprivate init(snapshot: SnapshotID, store: String) { (self.snapshot, self.store) = (snapshot, store) }
+
+    package var storedBytes: UInt64 { plan?.publicPart.storedBytes ?? 0 }
+    package var restoredBytes: UInt64 { plan?.restoredBytes ?? 0 }
+
+    fileprivate mutating func fail(_ reason: String) {
+        failed.append(Failing(snapshot: snapshot.description, store: store, object: "", reason: reason))
+    }
+}
+
+/// What a drill found in the rebuilt database.
+package struct DrillFigures: Hashable, Sendable {
+    /// By table: content, for the node alone.
+    package let rows: [String: Int64]
+    package let rowCount: Int64
+    package let isCompared: Bool
+    package let shrunkTables: Int
+    package let vanishedTables: Int
+    /// The largest part of its rows that a table lost, from 0 to 1; a table that is gone lost all.
+    package let largestDrop: Double
+    package let foreignKeyViolations: Int64
+    package var assertions: [RebuiltAnswers.Assertion] = []
+
+    init(_ answers: RebuiltAnswers, before: [String: Int64]?) {
+        rows = answers.rows
+        rowCount = answers.rows.values.reduce(0) { $0.addingReportingOverflow($1).partialValue }
+        foreignKeyViolations = answers.foreignKeyViolations
+        isCompared = before != nil
+        let before = before ?? [:]
+        vanishedTables = before.keys.count { answers.rows[$0] == nil }
+        let drops = before.compactMap { name, count -> Double? in
+            guard count > 0 else { return nil }
+            let now = answers.rows[name] ?? 0
+            return now < count ? Double(count - now) / Double(count) : nil
+        }
+        shrunkTables = drops.count
+        largestDrop = drops.max() ?? 0
+    }
+}

@@ -1,0 +1,109 @@
+import Foundation
+import MusterModel
+import MusterTestSupport
+import Testing
+
+@testable import MusterCatalog
+
+@Suite("Coverage, and what is due")
+struct CoverageTests {
+    private let fixture: Fixture
+    private let alpha: Catalog.Node
+    private let beta: Catalog.Node
+    private var catalog: Catalog { fixture.catalog }
+
+    init() async throws {
+        fixture = try await Fixture()
+        (alpha, beta) = (try await fixture.makeNode("alpha"), try await fixture.makeNode("beta"))
+        for node in [alpha, beta] { try await fixture.catalog.touch(node.id, at: fixture.clock.now()) }
+    }
+
+    private func commit(_ node: Catalog.Node, name: String) async throws -> Catalog.Commit {
+        let commit = try fixture.commit(node, name: name)
+        #expect(try await catalog.commit(commit) == .committed)
+        return commit
+    }
+
+    private func inspect(_ commit: Catalog.Commit, _ level: VerificationLevel, passes: Bool = true) async throws {
+        let run = RunID(from: fixture.random)
+        try await catalog.begin(run, level: level, snapshots: [commit.snapshot], jobs: [], now: fixture.clock.now())
+        let finding = Failing(snapshot: "\(commit.snapshot)", store: "", object: "", reason: "bad")
+        try await catalog.conclude(
+            commit.snapshot, in: run, .inspected(passes ? [] : [finding]), now: fixture.clock.now())
+    }
+
+    private func level(
+        _ level: VerificationLevel, since: Timestamp? = nil
+    ) async throws -> Catalog.LevelCoverage {
+        let coverage = try await catalog.coverage(since: since.map { [level: $0] } ?? [:])
+        return try #require(coverage.levels.first { $0.level == level })
+    }
+
+    @Test func itFollowsTheVerdictsOfEachDepth() async throws {
+        let (a, b) = (try await commit(alpha, name: "a"), try await commit(beta, name: "b"))
+        #expect(try await catalog.coverage(since: [:]).databases == 2)
+        #expect(try await level(.verify) == .init(level: .verify, within: 0, never: 2, oldestAt: nil))
+        let first = fixture.clock.now()
+        try await inspect(a, .drill)
+        fixture.clock.advance(by: .seconds(100))
+        try await inspect(b, .verify)
+        try await inspect(b, .scrub)
+        try await inspect(b, .drill, passes: false)
+        #expect(try await level(.verify) == .init(level: .verify, within: 2, never: 0, oldestAt: first))
+        #expect(try await level(.verify, since: first + .seconds(1)).within == 1)
+        #expect(try await level(.drill) == .init(level: .drill, within: 1, never: 1, oldestAt: first))
+        #expect(try await level(.check).within == 1, "a scrub is a check")
+        #expect(try await level(.scrub).within == 1)
+    }
+
+    @Test func whatIsNotProtectedAnyMoreDoesNotCount() async throws {
+        _ = try await commit(alpha, name: "a")
+        _ = try await commit(beta, name: "b")
+        try await catalog.revoke(beta.id, at: fixture.clock.now())
+        #expect(try await catalog.coverage(since: [:]).databases == 1)
+        #expect(try await catalog.candidates(after: nil, limit: 10).map(\.node) == [alpha.id])
+    }
+
+    private func due(_ level: VerificationLevel = .verify, limit: Int = 10) async throws -> [DatabaseID] {
+        let now = fixture.clock.now()
+        return try await catalog.due(
+            Catalog.DueQuery(
+                level: level, passedBefore: now - .seconds(1000), triedBefore: now - .seconds(200),
+                heardSince: now - .seconds(60), joinedBefore: now, limit: limit)
+        ).map(\.database)
+    }
+
+    @Test func oneDatabaseOfEachNodeIsDueTheLongestUninspectedFirst() async throws {
+        let (a, b) = (try await commit(alpha, name: "a"), try await commit(alpha, name: "b"))
+        let c = try await commit(beta, name: "c")
+        func pass(_ commit: Catalog.Commit, _ level: VerificationLevel) async throws {
+            try await inspect(commit, level)
+            fixture.clock.advance(by: .seconds(1))
+        }
+        try await pass(b, .verify)
+        try await pass(a, .drill)
+        try await pass(c, .verify)
+        #expect(try await due().isEmpty)
+        fixture.clock.advance(by: .seconds(1001))
+        #expect(try await due().isEmpty, "nobody was heard of")
+        for node in [alpha, beta] { try await catalog.touch(node.id, at: fixture.clock.now()) }
+        #expect(try await due() == [b.database, c.database])
+        #expect(try await due(limit: 1) == [b.database])
+        #expect(try await Set(due(.drill)) == [b.database, c.database], "never drilled comes before drilled")
+    }
+
+    @Test func whatDidNotPassRestsAndABusyNodeHasEnough() async throws {
+        let (a, c) = (try await commit(alpha, name: "a"), try await commit(beta, name: "c"))
+        try await inspect(a, .verify, passes: false)
+        #expect(try await due() == [c.database])
+        fixture.clock.advance(by: .seconds(201))
+        for node in [alpha, beta] { try await catalog.touch(node.id, at: fixture.clock.now()) }
+        #expect(Set(try await due()) == [a.database, c.database])
+        var job = Catalog.Job(
+            id: JobID(from: fixture.random), kind: .verify, node: beta.id, database: c.database,
+            createdAt: fixture.clock.now())
+        (job.snapshot, job.level) = (c.snapshot, "verify")
+        try await catalog.add([job])
+        #expect(try await due() == [a.database])
+    }
+}

@@ -1,0 +1,264 @@
+import Foundation
+import GRDB
+import MusterModel
+import MusterTestSupport
+import Testing
+
+@testable import MusterCatalog
+
+@Suite("Runs over the fleet")
+struct VerificationTests {
+    private let fixture: Fixture
+    private let alpha: Catalog.Node
+    private let beta: Catalog.Node
+    private var catalog: Catalog { fixture.catalog }
+
+    init() async throws {
+        fixture = try await Fixture()
+        (alpha, beta) = (try await fixture.makeNode("alpha"), try await fixture.makeNode("beta"))
+        for node in [alpha, beta] { try await fixture.catalog.touch(node.id, at: fixture.clock.now()) }
+    }
+
+    private func commit(_ node: Catalog.Node, name: String = "app") async throws -> Catalog.Commit {
+        let commit = try fixture.commit(node, name: name)
+        #expect(try await catalog.commit(commit) == .committed)
+        return commit
+    }
+
+    private func job(_ commit: Catalog.Commit, _ run: RunID, _ level: VerificationLevel = .verify) -> Catalog.Job {
+        var job = Catalog.Job(
+            id: JobID(from: fixture.random), kind: .verify, node: commit.node, database: commit.database,
+            createdAt: fixture.clock.now())
+        (job.run, job.snapshot, job.level) = (run, commit.snapshot, level.rawValue)
+        return job
+    }
+
+    private func begin(
+        _ commits: [Catalog.Commit], _ level: VerificationLevel = .verify, patience: Duration = .seconds(900)
+    ) async throws -> RunID {
+        let run = RunID(from: fixture.random)
+        try await catalog.begin(
+            Catalog.NewVerification(run: run, level: level, patience: patience), now: fixture.clock.now())
+        let step = Catalog.VerificationStep(
+            snapshots: commits.map(\.snapshot), jobs: commits.map { job($0, run, level) }, isLast: true)
+        try await catalog.add(step, to: run, now: fixture.clock.now())
+        return run
+    }
+
+    private func take(_ node: Catalog.Node, boot: String = "one", atOnce: Int = 10) async throws -> [Catalog.Job] {
+        try await catalog.takeJobs(
+            of: node.id, boot: boot, limit: 10, inspectionsAtOnce: atOnce, now: fixture.clock.now())
+    }
+
+    private func finish(
+        _ job: Catalog.Job, findings: [Failing] = [], drill: Catalog.DrillMeasure? = nil
+    ) async throws {
+        _ = try await catalog.finish(
+            job.id, of: job.node, state: .done, snapshot: job.snapshot, findings: findings,
+            effort: Catalog.Effort(seconds: 2, bytesRead: 100), drill: drill, errorSummary: "", errorHint: "",
+            now: fixture.clock.now())
+    }
+
+    // MARK: - Filling
+
+    @Test func aRunIsFilledInStepsAndEndsOnlyWhenItIsFull() async throws {
+        let (first, second) = (try await commit(alpha), try await commit(beta))
+        let bare = DatabaseID(from: fixture.random)
+        let report = Catalog.Report(
+            agentVersion: "1", clockOffset: .zero,
+            databases: [Catalog.Database(id: bare, node: beta.id, nodeName: "", name: "new")], isWhole: false)
+        _ = try await catalog.record(report, from: beta.id, now: fixture.clock.now())
+
+        let run = RunID(from: fixture.random)
+        try await catalog.begin(
+            Catalog.NewVerification(run: run, level: .verify, scope: VerificationScope.fleet), now: fixture.clock.now())
+        var seen: [Catalog.Candidate] = []
+        while let next = try await catalog.candidates(after: seen.last?.database, limit: 1).first {
+            seen.append(next)
+            let step = Catalog.VerificationStep(
+                snapshots: [next.snapshot].compactMap { $0 }, jobs: [],
+                bare: next.snapshot == nil ? [next.database] : [],
+                filledTo: next.database, isLast: false)
+            try await catalog.add(step, to: run, now: fixture.clock.now())
+            #expect(try await catalog.fillings().map(\.filledTo) == [next.database])
+        }
+        #expect(Set(seen.map(\.database)) == [first.database, second.database, bare])
+        for commit in [first, second] {
+            try await catalog.conclude(commit.snapshot, in: run, .inspected([]), now: fixture.clock.now())
+        }
+        #expect(try await catalog.verification(run)?.isFinished == false, "more may come")
+        try await catalog.add(
+            Catalog.VerificationStep(snapshots: [], jobs: [], isLast: true), to: run, now: fixture.clock.now())
+        let ended = try #require(try await catalog.verification(run))
+        #expect(ended.isFinished && ended.passed == 2 && ended.total == 3 && ended.unfinished == 1)
+        #expect(ended.failed.map(\.failing.reason) == ["it has no snapshot"])
+        #expect(ended.failed.map(\.databaseName) == ["new"])
+        #expect(try await catalog.fillings().isEmpty)
+    }
+
+    @Test func whatIsAddedTwiceCountsOnceAndAFullRunTakesNothing() async throws {
+        let commit = try await commit(alpha)
+        let run = RunID(from: fixture.random)
+        try await catalog.begin(Catalog.NewVerification(run: run, level: .verify), now: fixture.clock.now())
+        for isLast in [false, true, false] {
+            let step = Catalog.VerificationStep(snapshots: [commit.snapshot], jobs: [job(commit, run)], isLast: isLast)
+            try await catalog.add(step, to: run, now: fixture.clock.now())
+        }
+        #expect(try await catalog.verification(run)?.total == 1)
+        #expect(try await catalog.openInspections() == 1)
+    }
+
+    // MARK: - Handing out
+
+    @Test func aNodeHasOneInspectionAtATimeAndSnapshotsBesideIt() async throws {
+        let commits = [try await commit(alpha, name: "a"), try await commit(alpha, name: "b")]
+        let run = try await begin(commits)
+        let first = try await take(alpha)
+        #expect(first.map(\.snapshot) == [commits[0].snapshot])
+        #expect(try await take(alpha).isEmpty, "it has one to do")
+        #expect(try await take(alpha, boot: "two").map(\.id) == first.map(\.id), "its earlier life had it")
+        var snapshot = Catalog.Job(
+            id: JobID(from: fixture.random), kind: .snapshot, node: alpha.id, database: commits[0].database,
+            createdAt: fixture.clock.now())
+        snapshot.labels = ["a": "b"]
+        try await catalog.add([snapshot])
+        #expect(try await take(alpha, boot: "two").map(\.id) == [snapshot.id])
+        try await finish(first[0])
+        #expect(try await take(alpha, boot: "two").map(\.snapshot) == [commits[1].snapshot])
+        #expect(try await catalog.verification(run)?.passed == 1)
+    }
+
+    @Test func soManyNodesInspectAtOnceAndAnAwayOneDoesNotCount() async throws {
+        _ = try await begin([try await commit(alpha), try await commit(beta)])
+        #expect(try await take(alpha, atOnce: 1).count == 1)
+        #expect(try await take(beta, atOnce: 1).isEmpty)
+        #expect(try await catalog.nodesToInspect(after: alpha.id, limit: 4) == [beta.id])
+        fixture.clock.advance(by: .seconds(600))
+        try await catalog.touch(beta.id, at: fixture.clock.now())
+        #expect(try await take(beta, atOnce: 1).count == 1, "nobody waits for a node that is away")
+    }
+
+    // MARK: - Away
+
+    @Test func aNodeThatIsAwayIsGivenUpAfterTheRunsPatience() async throws {
+        let commits = [try await commit(alpha, name: "a"), try await commit(alpha, name: "b"), try await commit(beta)]
+        let heard = fixture.clock.now()
+        let run = try await begin(commits, patience: .seconds(60))
+        _ = try await take(alpha)
+        let start = fixture.clock.now()
+        func giveUp(listeningSince: Timestamp = start) async throws -> Int {
+            try await catalog.giveUp(listeningSince: listeningSince, now: fixture.clock.now())
+        }
+        fixture.clock.advance(by: .seconds(59))
+        #expect(try await giveUp() == 0)
+        try await catalog.touch(beta.id, at: fixture.clock.now())
+        fixture.clock.advance(by: .seconds(2))
+        #expect(
+            try await giveUp(listeningSince: fixture.clock.now()) == 0, "a coordinator that just began heard nobody")
+        #expect(try await giveUp() == 2, "beta was heard of")
+        #expect(try await giveUp() == 0)
+        let running = try #require(try await catalog.verification(run))
+        #expect(!running.isFinished && running.unfinished == 2 && running.waitingCount == 1)
+        let reason = "not verified: node 'alpha' has been away since \(heard)"
+        #expect(running.failed.map(\.failing.reason) == [reason, reason])
+        #expect(try await catalog.snapshot(commits[0].snapshot)?.verdict == "", "it says nothing of the snapshot")
+        let beta = try #require(try await take(beta).first)
+        try await finish(beta)
+        #expect(try await catalog.verification(run)?.isFinished == true)
+    }
+
+    @Test func aNodeThatWasRevokedIsGivenUpAtOnce() async throws {
+        let run = try await begin([try await commit(alpha)])
+        try await catalog.revoke(alpha.id, at: fixture.clock.now())
+        #expect(try await catalog.giveUp(listeningSince: fixture.clock.now(), now: fixture.clock.now()) == 1)
+        let ended = try #require(try await catalog.verification(run))
+        #expect(ended.isFinished && ended.failed.map(\.failing.reason) == ["not verified: node 'alpha' is revoked"])
+    }
+
+    @Test func aQueueMayBeLongerThanADay() async throws {
+        let commits = [try await commit(alpha, name: "a"), try await commit(alpha, name: "b")]
+        _ = try await begin(commits)
+        _ = try await take(alpha)
+        fixture.clock.advance(by: .seconds(26 * 3600))
+        let now = fixture.clock.now()
+        try await catalog.touch(alpha.id, at: now)
+        let expired = try await catalog.expireJobs(untouchedSince: now - .seconds(3600), now: now)
+        #expect(expired.map(\.snapshot) == [commits[0].snapshot], "only what was handed out a day ago")
+    }
+
+    // MARK: - What stays
+
+    @Test func countsOfARunAndItsNodesAreKept() async throws {
+        let commits = [try await commit(alpha, name: "a"), try await commit(alpha, name: "b"), try await commit(beta)]
+        let run = try await begin(commits)
+        let finding = Failing(snapshot: "\(commits[0].snapshot)", store: "main", object: "packs/x", reason: "gone")
+        try await finish(try #require(try await take(alpha).first), findings: [finding])
+        try await finish(try #require(try await take(alpha).first))
+        let nodes = try await catalog.nodes(in: run, limit: 10)
+        #expect(nodes.map(\.name) == ["alpha", "beta"])
+        #expect(nodes.map(\.passed) == [1, 0] && nodes.map(\.failed) == [1, 0] && nodes.map(\.total) == [2, 1])
+        #expect(nodes[0].bytesRead == 200 && nodes[0].seconds == 4)
+        #expect(try await catalog.nodes(in: run, after: "alpha", limit: 10).map(\.name) == ["beta"])
+        let items = try await catalog.items(in: run, limit: 2)
+        #expect(items.map(\.state) == ["failed", "passed"])
+        let rest = try await catalog.items(in: run, after: items[1].position, limit: 2)
+        #expect(rest.map(\.snapshot) == [commits[2].snapshot] && rest.map(\.state) == ["waiting"])
+        #expect(try await catalog.items(in: run, node: beta.id, limit: 9).count == 1)
+        #expect(try await catalog.items(in: run, state: "failed", limit: 9).map(\.databaseName) == ["a"])
+        let found = try #require(try await catalog.verification(run))
+        #expect(found.failed.map(\.failing) == [finding] && found.failed.map(\.nodeName) == ["alpha"])
+        #expect(try await catalog.verification(run, findingsAfter: Int64.max)?.failed == [])
+    }
+
+    @Test func runsAreListedNewestFirstInPages() async throws {
+        let commit = try await commit(alpha)
+        var runs: [RunID] = []
+        for _ in 0..<5 {
+            fixture.clock.advance(by: .seconds(1))
+            runs.insert(try await begin([commit]), at: 0)
+        }
+        #expect(try await catalog.verifications(limit: 3).map(\.run) == Array(runs[..<3]))
+        #expect(try await catalog.verifications(after: runs[2], limit: 3).map(\.run) == Array(runs[3...]))
+    }
+
+    @Test func aDrillIsKeptWithWhatItMeasured() async throws {
+        let commit = try await commit(alpha)
+        var measure = Catalog.DrillMeasure()
+        (measure.restoreSeconds, measure.restoredBytes, measure.rowCount) = (1.5, 4096, 7)
+        measure.assertions = [
+            .init(name: "orders", passed: false, value: 3, reason: "its value is not within the bounds")
+        ]
+        for passes in [true, false] {
+            fixture.clock.advance(by: .seconds(1))
+            _ = try await begin([commit], .drill)
+            let finding = Failing(snapshot: "\(commit.snapshot)", store: "", object: "", reason: "assertion")
+            try await finish(
+                try #require(try await take(alpha).first), findings: passes ? [] : [finding], drill: measure)
+            if passes { measure.restoreSeconds = 99 }
+        }
+        let drills = try await catalog.drills(of: commit.database, limit: 10)
+        #expect(drills.map(\.passed) == [false, true] && drills.map(\.measure.restoreSeconds) == [99, 1.5])
+        #expect(drills.first?.measure == measure)
+        let database = try #require(try await catalog.database(commit.database))
+        #expect(database.restoreSeconds == 1.5 && database.restoredBytes == 4096, "that of the one that passed")
+        #expect(database.drilledAt == drills[1].at && database.verifiedAt == drills[1].at)
+        #expect(try await catalog.snapshot(commit.snapshot)?.verdict == "failed drill")
+    }
+
+    @Test func onlyTheNewestDrillsOfADatabaseAreKept() async throws {
+        let commit = try await commit(alpha)
+        for number in 0..<(Catalog.keptDrills + 3) {
+            _ = try await begin([commit], .drill)
+            var measure = Catalog.DrillMeasure()
+            measure.rowCount = Int64(number)
+            measure.assertions = [.init(name: "a", passed: true, value: nil, reason: "")]
+            try await finish(try #require(try await take(alpha).first), drill: measure)
+        }
+        let drills = try await catalog.drills(of: commit.database, limit: 1000)
+        #expect(drills.count == Catalog.keptDrills && drills.last?.measure.rowCount == 3)
+        let assertions = try await catalog.read { database in
+            try Int.fetchOne(database, sql: "SELECT count(*) FROM drill_assertion")
+        }
+        #expect(assertions == Catalog.keptDrills)
+    }
+}
