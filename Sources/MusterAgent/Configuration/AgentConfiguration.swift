@@ -1,4 +1,5 @@
 package import MusterModel
+package import MusterServing
 import Yams
 
 /// `agent.yaml`: everything an operator may set on a node.
@@ -20,6 +21,8 @@ package struct AgentConfiguration: Equatable, Sendable {
     static let defaultReportEvery = Duration.seconds(30)
     private static let reportPeriods = Duration.seconds(1)...Duration.seconds(600)
     package var inspection = InspectionLimits()
+    /// Where metrics are told; nil for nowhere, and then the agent opens no port.
+    package var metricsListen: LoopbackAddress?
     package var databases: [ProtectedDatabase] = []
     package var patterns: [DatabasePattern] = []
 
@@ -44,6 +47,14 @@ package struct AgentConfiguration: Equatable, Sendable {
             throw .invalid(file: Self.fileName, key: "report_every", expected: "a span from 1s to 10m")
         }
         inspection = try InspectionLimits(reader: &reader)
+        if let text = try reader.optionalString("metrics_listen") {
+            guard let address = LoopbackAddress(text) else {
+                throw .invalid(
+                    file: Self.fileName, key: "metrics_listen",
+                    expected: "127.0.0.1:PORT or [::1]:PORT: it has neither TLS nor a password")
+            }
+            metricsListen = address
+        }
         var databases: [ProtectedDatabase] = []
         for var entry in try reader.list("databases") {
             databases.append(try ProtectedDatabase(reader: &entry))
@@ -88,6 +99,7 @@ package struct AgentConfiguration: Equatable, Sendable {
         if cacheBytes != Self.defaultCacheBytes { lines.append("cache_bytes: \(cacheBytes)") }
         if reportEvery != Self.defaultReportEvery { lines.append("report_every: \(reportEvery.text)") }
         lines += inspection.yamlLines
+        if let metricsListen { lines.append("metrics_listen: \(quoted(metricsListen.description))") }
         lines.append(databases.isEmpty ? "databases: []" : "databases:")
         for database in databases {
             lines += [
@@ -95,6 +107,7 @@ package struct AgentConfiguration: Equatable, Sendable {
                 "    path: \(quoted(database.path))",
                 "    every: \(database.schedule.every.text)", "    jitter: \(database.schedule.jitter.text)",
             ]
+            if let freshness = database.freshness { lines.append("    freshness: \(freshness.text)") }
             if database.isPaused { lines.append("    paused: true") }
             lines += database.expectations.yamlLines
         }
@@ -166,6 +179,13 @@ extension ProtectedDatabase {
         try reader.refuseUnknownKeys()
         self.init(
             id: id, name: name, path: path, schedule: schedule, isPaused: isPaused, expectations: expectations)
+        let freshness = try reader.optionalDuration("freshness")
+        guard freshness.map({ $0 > .zero }) ?? true else {
+            throw .invalid(file: file, key: "databases.freshness", expected: "a span such as 15m")
+        }
+        try reader.refuseUnknownKeys()
+        self.init(
+            id: id, name: name, path: path, schedule: schedule, isPaused: isPaused, freshness: freshness)
     }
 }
 

@@ -12,13 +12,17 @@ package struct ProtectedDatabase: Equatable, Sendable {
     package let vanishedAt: Timestamp?
     /// What a drill asks of it.
     package var expectations: DrillExpectations
+    /// How long its changes may go without a receipt before that is an alarm; nil for what the fleet has.
+    package var freshness: Duration?
 
     package init(
         id: DatabaseID, name: String, path: String, schedule: Schedule, isPaused: Bool = false,
-        vanishedAt: Timestamp? = nil, expectations: DrillExpectations = DrillExpectations()
+        vanishedAt: Timestamp? = nil, expectations: DrillExpectations = DrillExpectations(),
+        freshness: Duration? = nil
     ) {
         (self.id, self.name, self.path, self.schedule) = (id, name, path, schedule)
-        (self.isPaused, self.vanishedAt, self.expectations) = (isPaused, vanishedAt, expectations)
+        (self.isPaused, self.vanishedAt) = (isPaused, vanishedAt)
+        (self.expectations, self.freshness) = (expectations, freshness)
     }
 
     /// True if the agent works on it: a paused one is left alone, a vanished one has no file.
