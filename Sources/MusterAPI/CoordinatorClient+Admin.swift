@@ -1,3 +1,5 @@
+package import MusterModel
+
 /// The admin plane.
 extension CoordinatorClient {
     package func invite(_ nodeName: String) async throws(CoordinatorError) -> Muster_V1_TokenResponse {
