@@ -22,6 +22,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-asn1", exact: "1.7.4"),
         .package(url: "https://github.com/apple/swift-http-types", exact: "1.8.0"),
         .package(url: "https://github.com/apple/swift-log", exact: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-metrics", exact: "2.13.0"),
         .package(url: "https://github.com/apple/swift-nio", exact: "2.101.2"),
         .package(url: "https://github.com/apple/swift-nio-ssl", exact: "2.37.6"),
         .package(url: "https://github.com/apple/swift-protobuf", exact: "1.39.0"),
@@ -45,8 +46,16 @@ let package = Package(
             ], swiftSettings: cHouse),
         .target(name: "MusterTransfer", dependencies: ["CCurl", "MusterModel"], swiftSettings: cHouse),
         .target(
-            name: "MusterServing", dependencies: [.product(name: "NIOCore", package: "swift-nio")],
-            swiftSettings: house),
+            name: "MusterServing",
+            dependencies: [
+                .product(name: "CoreMetrics", package: "swift-metrics"),
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "HummingbirdCore", package: "hummingbird"),
+                .product(name: "HTTPTypes", package: "swift-http-types"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+            ], swiftSettings: house),
         .target(
             name: "MusterAPI",
             dependencies: [
@@ -67,6 +76,7 @@ let package = Package(
             dependencies: [
                 "MusterModel", "MusterFormat", "MusterSQLite", "MusterTransfer", "MusterAPI", "MusterStore",
                 "MusterEngine", "MusterServing",
+                .product(name: "CoreMetrics", package: "swift-metrics"),
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HummingbirdCore", package: "hummingbird"),
                 .product(name: "HummingbirdTLS", package: "hummingbird"),
@@ -87,6 +97,7 @@ let package = Package(
             dependencies: [
                 "MusterModel", "MusterFormat", "MusterTransfer", "MusterAPI", "MusterStore", "MusterCatalog",
                 "MusterEngine", "MusterServing",
+                .product(name: "CoreMetrics", package: "swift-metrics"),
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HummingbirdCore", package: "hummingbird"),
                 .product(name: "HummingbirdTLS", package: "hummingbird"),
@@ -147,6 +158,10 @@ let package = Package(
             swiftSettings: house),
         .testTarget(
             name: "MusterTransferTests", dependencies: ["MusterTransfer", "MusterModel", "MusterTestSupport"],
+            swiftSettings: house),
+        .testTarget(
+            name: "MusterServingTests",
+            dependencies: ["MusterServing", .product(name: "CoreMetrics", package: "swift-metrics")],
             swiftSettings: house),
         .testTarget(
             name: "MusterTestSupportTests", dependencies: ["MusterModel", "MusterTestSupport"], swiftSettings: house),

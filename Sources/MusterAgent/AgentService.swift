@@ -80,7 +80,8 @@ package final class AgentService: Service {
                 return .taking
             }
             for serve in [
-                crew.reporter.run, crew.renewal.run, crew.roster.run, crew.park, crew.memory.run,
+                crew.reporter.run, crew.metricsListener.run, crew.renewal.run, crew.roster.run, crew.park,
+                crew.memory.run,
                 { await self.reload(crew) },
             ]
                 as [@Sendable () async throws -> Void]
@@ -120,6 +121,7 @@ struct AgentCrew: Sendable {
     let renewal: Renewal
     let roster: Roster
     let memory: MemoryReturn
+    let metricsListener: AgentMetricsListener
     private let watch: FolderWatch?
     let sessions: SourceSessions
     private let coordinator: CoordinatorClient
@@ -127,10 +129,7 @@ struct AgentCrew: Sendable {
 
     init(directory: AgentDirectory, configuration: AgentConfiguration, environment: AgentEnvironment) throws {
         let identity = try NodeIdentity(directory: directory, node: configuration.nodeID)
-        let receiptKeyText = try PrivateFile.text(at: directory.receiptKeyFile).prefix { $0 != "\n" }
-        guard let receiptKey = Hex.decode(receiptKeyText).flatMap({ VerifyingKey(bytes: $0) }) else {
-            throw AgentDirectoryError.damagedFile(directory.receiptKeyFile)
-        }
+        let receiptKey = try Self.receiptKey(directory)
         try directory.emptyScratch()
         let state = try AgentState(path: directory.stateFile)
         coordinator = try Self.client(directory: directory, configuration: configuration, environment: environment)
@@ -152,6 +151,8 @@ struct AgentCrew: Sendable {
             environment.logger.warning("no inotify left: databases are compared from time to time, not followed")
         }
         let wakes = WakeWatch(watch)
+        let (metrics, marks, turnstile) = (AgentMetrics(), SourceMarks(identity), Turnstile(room: Snapshots.room))
+        metricsListener = .init(metrics: metrics, address: configuration.metricsListen, logger: environment.logger)
         let sessions = SourceSessions(state: state, files: files, watch: wakes, environment: environment)
         self.sessions = sessions
         roster = try Roster(
@@ -161,15 +162,18 @@ struct AgentCrew: Sendable {
         let board = roster.board
         let taker = SnapshotTaker(
             identity: identity, receiptKey: receiptKey, state: state, coordinator: coordinator, uploads: uploads,
-            pipeline: pipeline, offer: offer, sessions: sessions, files: files, environment: environment)
+            pipeline: pipeline, offer: offer, sessions: sessions, files: files, marks: marks, metrics: metrics,
+            environment: environment)
         // Of its own: a report is not to wait behind snapshots on a disk that does not answer, nor they behind it.
         let looks = BlockingPool(label: "muster-looks", width: 1)
         reporter = Reporter(
             board: board, state: state, sessions: sessions, coordinator: coordinator, files: looks,
-            period: configuration.reportEvery, machine: machine, environment: environment)
+            period: configuration.reportEvery, marks: marks, metrics: metrics,
+            surroundings: .init(path: directory.stateFile, cache: cache, turnstile: turnstile, machine: machine),
+            environment: environment)
         let snapshots = Snapshots(
-            board: board, taker: taker, sessions: sessions, state: state, turnstile: Turnstile(room: Snapshots.room),
-            reporter: reporter, files: files, environment: environment)
+            board: board, taker: taker, sessions: sessions, state: state, turnstile: turnstile, reporter: reporter,
+            metrics: metrics, files: files, environment: environment)
         schedule = ScheduleLoop(
             board: board, snapshots: snapshots, sessions: sessions, state: state, environment: environment)
         let verifier = NodeVerification(
@@ -180,6 +184,14 @@ struct AgentCrew: Sendable {
             machine: machine, environment: environment)
         renewal = Renewal(
             directory: directory, identity: identity, url: configuration.coordinatorURL, environment: environment)
+    }
+
+    private static func receiptKey(_ directory: AgentDirectory) throws -> VerifyingKey {
+        let text = try PrivateFile.text(at: directory.receiptKeyFile).prefix { $0 != "\n" }
+        guard let key = Hex.decode(text).flatMap({ VerifyingKey(bytes: $0) }) else {
+            throw AgentDirectoryError.damagedFile(directory.receiptKeyFile)
+        }
+        return key
     }
 
     /// Takes up no new snapshot; those under way are finished.

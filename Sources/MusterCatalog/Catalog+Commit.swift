@@ -54,6 +54,8 @@ extension Catalog {
         package var createdAt: Timestamp
         package var receivedAt: Timestamp
         package var sizeBytes: Int64
+        /// Of a whole extent; 0 where that does not matter.
+        package var extentBytes: Int64 = 0
         package var contentRoot: ContentRoot
         package var pageSize: Int
         package var pageCount: Int64
@@ -153,6 +155,7 @@ extension Catalog {
             if commit.forkedFrom.isEmpty { try tellOfReplacement(commit, in: database) }
         }
         let bytesAdded = try bytesAdded(by: change.added, in: database) + Int64(commit.manifestBytes)
+        try judge(commit, change.added, bytesAdded, in: database)
         let number = try insertSnapshot(commit, change, bytesAdded, into: database)
         try insertPlaces(commit, number, into: database)
         try moveHead(commit, change, in: database)

@@ -2,7 +2,7 @@ import Foundation
 import GRDB
 package import MusterModel
 
-/// What happened: alarms that stand, and the audit.
+/// What stands: alarms that wait for a person, and what there is in all.
 extension Catalog {
     package struct Alarm: Hashable, Sendable {
         package var kind: AlarmKind
@@ -18,15 +18,6 @@ extension Catalog {
             (self.kind, self.node, self.database) = (kind, node, database)
             (self.summary, self.hint, self.since) = (summary, hint, since)
         }
-    }
-
-    package struct AuditEntry: Hashable, Sendable {
-        package let number: Int64
-        package let at: Timestamp
-        package let actor: String
-        package let action: String
-        package let subject: String
-        package let hash: [UInt8]
     }
 
     package struct Totals: Hashable, Sendable {
@@ -71,6 +62,7 @@ extension Catalog {
                 [now.microseconds, id.blob, kind.rawValue])
             let count = database.changesCount
             if count > 0, kind == .flood { try Self.acceptSchedule(of: id, in: database) }
+            if count > 0, kind == .entropy { try Self.acceptChange(of: id, in: database) }
             return count
         }
     }
@@ -91,55 +83,6 @@ extension Catalog {
         }
     }
 
-    /// Adds a row to the audit; each row's hash covers the one before it.
-    package func audit(
-        actor: String, action: String, subject: String, now: Timestamp
-    ) async throws(CatalogError) {
-        let sha256 = self.sha256
-        try await write { database in
-            let previous =
-                try Data.fetchOne(database, sql: "SELECT hash FROM audit ORDER BY number DESC LIMIT 1")
-                ?? Data(repeating: 0, count: 32)
-            let hash = sha256(Self.auditText([UInt8](previous), now, actor, action, subject))
-            try database.execute(
-                sql: """
-                    INSERT INTO audit(at, actor, action, subject, previous_hash, hash) VALUES (?, ?, ?, ?, ?, ?)
-                    """, arguments: [now.microseconds, actor, action, subject, previous, Data(hash)])
-        }
-    }
-
-    /// Newest first.
-    package func auditEntries(limit: Int) async throws(CatalogError) -> [AuditEntry] {
-        try await read { database in
-            try Row.fetchAll(database, sql: "SELECT * FROM audit ORDER BY number DESC LIMIT ?", arguments: [limit])
-                .map { row in
-                    AuditEntry(
-                        number: row["number"], at: row.time("at"), actor: row["actor"], action: row["action"],
-                        subject: row["subject"], hash: row.byteArray("hash"))
-                }
-        }
-    }
-
-    /// Reads the whole audit again.
-    ///
-    /// - Returns: the number of the first row that does not follow from the one before, or nil.
-    package func firstBrokenAuditRow() async throws(CatalogError) -> Int64? {
-        let sha256 = self.sha256
-        return try await read { database in
-            var previous = [UInt8](repeating: 0, count: 32)
-            let rows = try Row.fetchCursor(database, sql: "SELECT * FROM audit ORDER BY number")
-            while let row = try rows.next() {
-                let hash = sha256(
-                    Self.auditText(previous, row.time("at"), row["actor"], row["action"], row["subject"]))
-                guard row.byteArray("previous_hash") == previous, row.byteArray("hash") == hash else {
-                    return row["number"]
-                }
-                previous = hash
-            }
-            return nil
-        }
-    }
-
     /// Raises the alarm; a database has one of each kind that stands, which says the newest.
     static func raise(_ alarm: Alarm, in database: GRDB.Database) throws {
         if let id = alarm.database {
@@ -154,16 +97,5 @@ extension Catalog {
                 alarm.kind.rawValue, alarm.node?.blob, alarm.database?.blob, alarm.summary, alarm.hint,
                 alarm.since.microseconds,
             ])
-    }
-
-    /// Fields of length and bytes, so that no two rows have one text.
-    private static func auditText(
-        _ previous: [UInt8], _ now: Timestamp, _ actor: String, _ action: String, _ subject: String
-    ) -> [UInt8] {
-        func field(_ bytes: [UInt8]) -> [UInt8] {
-            withUnsafeBytes(of: UInt64(bytes.count).bigEndian) { Array($0) } + bytes
-        }
-        return previous + withUnsafeBytes(of: now.microseconds.bigEndian) { Array($0) }
-            + [actor, action, subject].flatMap { field(Array($0.utf8)) }
     }
 }

@@ -93,7 +93,7 @@ extension Catalog {
             UPDATE database SET name = ?, path = ?, schedule = ?, state = ?, error_summary = ?, error_hint = ?,
                 attempted_at = ?, changed = ?, change_counter = ?, receipt_change_counter = ?,
                 unprotected_since = CASE WHEN unprotected_since < ? THEN unprotected_since ELSE ? END,
-                capture = ?, reported_at = ?, freshness_milliseconds = ?, writer_version = ?,
+                capture = ?, reported_at = ?, freshness_milliseconds = ?, writer_version = coalesce(nullif(?, 0), writer_version),
                 \(Self.slotInterval)
             WHERE id = ?
             """,

@@ -8,7 +8,7 @@
 enum Schema {
     static let version1 = [
         identity, databases, packs, replication, inspections, work, record, retention, storeProbe, collection,
-        fleetSnapshot, uploadGrant,
+        fleetSnapshot, uploadGrant, webhooks,
     ]
 
     private static let identity = """
@@ -89,6 +89,8 @@ enum Schema {
             freshness_milliseconds INTEGER NOT NULL DEFAULT 0,
             writer_version INTEGER NOT NULL DEFAULT 0,
             schema_mark BLOB,
+            usual_ratio REAL,
+            suspect_bytes REAL NOT NULL DEFAULT 0,
             reported_at INTEGER,
             snapshot_count INTEGER NOT NULL DEFAULT 0,
             expired_count INTEGER NOT NULL DEFAULT 0,
@@ -315,5 +317,6 @@ enum Schema {
             subject TEXT NOT NULL,
             previous_hash BLOB NOT NULL,
             hash BLOB NOT NULL) STRICT;
+        CREATE INDEX audit_by_time ON audit(at);
         """
 }

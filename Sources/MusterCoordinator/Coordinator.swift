@@ -3,6 +3,7 @@ import Logging
 import MusterCatalog
 import MusterFormat
 import MusterModel
+import MusterServing
 import MusterStore
 
 /// One open coordinator: what its routes and background work share.
@@ -59,6 +60,9 @@ struct Coordinator: Sendable {
     let collections = CollectionBook()
     let copyPace: CopyPace
     let contacts = ContactBook()
+    let metrics = CoordinatorMetrics()
+    let watch = FleetWatch()
+    let denials = DenialBook()
     let lives = LifeBook()
     let twins = TwinBook()
     let connections = NodeConnections()
@@ -81,6 +85,7 @@ struct Coordinator: Sendable {
     let stateLanes = Lanes<Bool>()
     /// Where the catalog is copied to while it is backed up.
     let catalogCopy: String
+    let catalogPath: String
     let kept = KeptStates()
     /// For hashing pieces that are too large for the cooperative pool.
     let hashing = BlockingPool(label: "muster-hashing", width: 2)
@@ -89,11 +94,13 @@ struct Coordinator: Sendable {
         catalog: Catalog, stores: StoreSet, authority: Authority, receiptKey: SigningKey,
         recoveryKeys: [RecoveryPublicKey], epoch: UInt64, settings: CoordinatorSettings, clock: any WallClock,
         random: RandomSource, logger: Logger, opening: StoreOpening, settingsText: String, catalogCopy: String,
+        catalogPath: String,
         rebuiltAt: Timestamp?, serverCertificateEnd: Timestamp? = nil
     ) {
         (self.catalog, self.stores, self.authority) = (catalog, stores, authority)
         (self.receiptKey, self.recoveryKeys, self.settings) = (receiptKey, recoveryKeys, settings)
         (self.epoch, self.settingsText, self.catalogCopy) = (epoch, settingsText, catalogCopy)
+        self.catalogPath = catalogPath
         (self.clock, self.random, self.logger) = (clock, random, logger)
         startedAt = clock.now()
         self.serverCertificateEnd = serverCertificateEnd
@@ -163,6 +170,9 @@ struct Coordinator: Sendable {
         case .changeStore: try await changeStore(call)
         case .probeStore: try await probeStore(call)
         case .showProbe: try await showProbe(call)
+        case .metrics: Response(metrics: try await metricFamilies())
+        case .listAudit: try await listAudit(call)
+        case .verifyAudit: try await verifyAudit(call)
         }
     }
 }

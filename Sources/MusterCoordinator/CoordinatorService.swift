@@ -25,6 +25,8 @@ package struct CoordinatorService: Service {
     let coordinator: Coordinator
     private let server: ServerIdentity
     private let lock: DirectoryLock
+    /// Of the plain listener for metrics, where the settings want one.
+    let metricsPort = OpenPort()
 
     /// Opens the coordinator that `initialise` made in `directory`.
     ///
@@ -69,7 +71,7 @@ package struct CoordinatorService: Service {
             receiptKey: receiptKey, recoveryKeys: recoveryKeys,
             epoch: try await Self.number(PinnedSetting.epoch, in: catalog).map { UInt64($0) } ?? Coordinator.firstEpoch,
             settings: settings, clock: clock, random: random, logger: logger, opening: opening,
-            settingsText: settingsText, catalogCopy: directory.catalogCopy,
+            settingsText: settingsText, catalogCopy: directory.catalogCopy, catalogPath: directory.catalog,
             rebuiltAt: try await Self.number(PinnedSetting.rebuiltAt, in: catalog).map(Timestamp.init(microseconds:)),
             serverCertificateEnd: server.notAfter)
         if try await coordinator.mayWrite() {
@@ -87,7 +89,10 @@ package struct CoordinatorService: Service {
             // The last words of a program that ends: there is nobody to tell.
             try? coordinator.catalog.close()
         }
-        let services: [any Service] = [
+        let sender = try WebhookSender(coordinator.settings.webhooks)
+        defer { sender.shutdown() }
+        try await coordinator.catalog.dropEvents(exceptOf: coordinator.settings.webhooks.map(\.url))
+        var services: [any Service] = [
             try application(.agent, coordinator.settings.listen),
             try application(.admin, coordinator.settings.adminListen),
             InspectionService(coordinator: coordinator),
@@ -100,7 +105,15 @@ package struct CoordinatorService: Service {
             HousekeepingService(coordinator: coordinator),
             RetentionService(coordinator: coordinator),
             CollectionService(coordinator: coordinator),
+            DenialService(coordinator: coordinator),
+            WebhookService(coordinator: coordinator, send: sender.send),
         ]
+        if let address = coordinator.settings.metricsListen {
+            services.append(
+                MetricsListener(
+                    address, logger: coordinator.logger, openPort: metricsPort,
+                    families: { [coordinator] in try await coordinator.metricFamilies() }))
+        }
         let group = ServiceGroup(configuration: .init(services: services, logger: coordinator.logger))
         try await group.run()
         try await coordinator.catalog.settle()

@@ -4,6 +4,9 @@ package struct TLSFiles: Hashable, Sendable {
     package let authority: String
     package let identity: Identity?
 
+    /// Where Debian's package ca-certificates has whom this machine trusts.
+    package static let machine = "/etc/ssl/certs/ca-certificates.crt"
+
     /// A client certificate and its private key.
     package struct Identity: Hashable, Sendable {
         package let certificate: String

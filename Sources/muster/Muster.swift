@@ -29,7 +29,7 @@ struct Muster: AsyncParsableCommand {
             SnapshotCommand.self,
             FleetSnapshotCommand.self,
             StoreCommand.self, VerifyCommand.self, Restore.self, RetentionCommand.self, CollectionCommand.self,
-            AlarmCommand.self,
+            AlarmCommand.self, AuditCommand.self,
             StatusCommand.self, Doctor.self,
         ])
 }

@@ -111,10 +111,10 @@ struct IdentityTests {
             try await fixture.catalog.audit(
                 actor: "admin", action: "invite", subject: "node \(number)", now: fixture.clock.now())
         }
-        #expect(try await fixture.catalog.firstBrokenAuditRow() == nil)
+        #expect(try await fixture.catalog.checkAudit().firstBroken == nil)
         try await fixture.catalog.pool.write { database in
             try database.execute(sql: "UPDATE audit SET subject = 'another' WHERE number = 3")
         }
-        #expect(try await fixture.catalog.firstBrokenAuditRow() == 3)
+        #expect(try await fixture.catalog.checkAudit().firstBroken == 3)
     }
 }

@@ -164,22 +164,27 @@ struct AlarmTests {
     @Test func aStoreThatIsNotWellIsAnAlarmAndCopiesThatWaitAreADebt() async throws {
         let rig = try await Rig(stores: 2)
         try await rig.serve { server in
-            let node = try await server.makeNode()
+            func kinds() async throws -> [Muster_V1_Alarm] {
+                try await Self.alarms(server).filter { ["store", "debt"].contains($0.kind) }
+            }
             try Self.move(rig.folder(2) + "/format.json", rig.folder(2) + "/format-away.json")
             try Data().write(to: URL(filePath: rig.folder(2) + "/manifests"))
-            let snapshot = try node.makeSnapshot()
-            #expect(try await server.peer(node).commit(snapshot.manifest, packs: [snapshot.pack.bytes]).status == 200)
-            #expect(try await Self.kinds(server) == ["store"])
+            // A node whose first choice is the broken store gets no receipt; every second one has the other first.
+            for number in 0..<40 {
+                let node = try await server.makeNode("node\(number)")
+                let snapshot = try node.makeSnapshot()
+                let answer = try await server.peer(node).commit(snapshot.manifest, packs: [snapshot.pack.bytes])
+                if answer.status == 200 { break }
+            }
+            #expect(try await kinds().map(\.kind) == ["store"])
             server.rig.clock.advance(by: .seconds(7 * 3600))
-            try await Self.report(node, server)
-            let alarms = try await Self.alarms(server)
+            let alarms = try await kinds()
             #expect(alarms.map(\.kind) == ["store", "debt"] && alarms.map(\.store) == ["store2", "store2"])
             #expect(alarms.last?.summary.contains("lacks 1 copy") == true, "\(alarms)")
             try Self.move(rig.folder(2) + "/format-away.json", rig.folder(2) + "/format.json")
             try FileManager.default.removeItem(atPath: rig.folder(2) + "/manifests")
             try await ReplicationTests.settle(server)
-            try await Self.report(node, server)
-            #expect(try await Self.kinds(server).isEmpty)
+            #expect(try await kinds().isEmpty)
         }
     }
 

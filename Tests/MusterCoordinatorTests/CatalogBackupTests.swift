@@ -67,7 +67,7 @@ struct CatalogBackupTests {
             #expect(audit.first?.action == "rebuild")
             #expect(audit.dropFirst().map(\.hash) == before.suffix(audit.count - 1))
             #expect(audit.count > 3)
-            let broken = try await catalog.firstBrokenAuditRow()
+            let broken = try await catalog.checkAudit().firstBroken
             #expect(broken == nil)
         }
     }

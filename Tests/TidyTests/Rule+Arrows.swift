@@ -56,7 +56,9 @@ extension Rule {
         // The catalog, and the agent's own state.db.
         "GRDB": ["MusterCatalog", "MusterAgent"],
         "GRDBSQLite": [], "SQLite3": [],
-        "Hummingbird": ["MusterCoordinator", "MusterAgent"], "HummingbirdTLS": ["MusterCoordinator", "MusterAgent"],
+        "CoreMetrics": ["MusterCoordinator", "MusterAgent", "MusterServing"],
+        "Hummingbird": ["MusterCoordinator", "MusterAgent", "MusterServing"],
+        "HummingbirdTLS": ["MusterCoordinator", "MusterAgent"],
         "NIOSSL": ["MusterCoordinator", "MusterAgent"], "NIOPosix": ["MusterCoordinator"],
         "ArgumentParser": ["muster"],
         "FoundationNetworking": [],

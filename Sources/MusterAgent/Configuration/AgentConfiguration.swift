@@ -1,4 +1,5 @@
 package import MusterModel
+package import MusterServing
 import Yams
 
 /// `agent.yaml`: everything an operator may set on a node.
@@ -19,6 +20,8 @@ package struct AgentConfiguration: Equatable, Sendable {
     package var reportEvery = AgentConfiguration.defaultReportEvery
     static let defaultReportEvery = Duration.seconds(30)
     private static let reportPeriods = Duration.seconds(1)...Duration.seconds(600)
+    /// Where metrics are told; nil for nowhere, and then the agent opens no port.
+    package var metricsListen: LoopbackAddress?
     package var databases: [ProtectedDatabase] = []
     package var patterns: [DatabasePattern] = []
 
@@ -41,6 +44,14 @@ package struct AgentConfiguration: Equatable, Sendable {
         reportEvery = try reader.optionalDuration("report_every") ?? Self.defaultReportEvery
         guard Self.reportPeriods.contains(reportEvery) else {
             throw .invalid(file: Self.fileName, key: "report_every", expected: "a span from 1s to 10m")
+        }
+        if let text = try reader.optionalString("metrics_listen") {
+            guard let address = LoopbackAddress(text) else {
+                throw .invalid(
+                    file: Self.fileName, key: "metrics_listen",
+                    expected: "127.0.0.1:PORT or [::1]:PORT: it has neither TLS nor a password")
+            }
+            metricsListen = address
         }
         var databases: [ProtectedDatabase] = []
         for var entry in try reader.list("databases") {
@@ -85,6 +96,7 @@ package struct AgentConfiguration: Equatable, Sendable {
         if uploadLimitBytes != 0 { lines.append("upload_limit_bytes: \(uploadLimitBytes)") }
         if cacheBytes != Self.defaultCacheBytes { lines.append("cache_bytes: \(cacheBytes)") }
         if reportEvery != Self.defaultReportEvery { lines.append("report_every: \(reportEvery.text)") }
+        if let metricsListen { lines.append("metrics_listen: \(quoted(metricsListen.description))") }
         lines.append(databases.isEmpty ? "databases: []" : "databases:")
         for database in databases {
             lines += [
@@ -92,6 +104,7 @@ package struct AgentConfiguration: Equatable, Sendable {
                 "    path: \(quoted(database.path))",
                 "    every: \(database.schedule.every.text)", "    jitter: \(database.schedule.jitter.text)",
             ]
+            if let freshness = database.freshness { lines.append("    freshness: \(freshness.text)") }
             if database.isPaused { lines.append("    paused: true") }
         }
         if !patterns.isEmpty { lines.append("patterns:") }
@@ -157,8 +170,13 @@ extension ProtectedDatabase {
             throw .invalid(file: file, key: "databases.path", expected: "an absolute path, not '\(path)'")
         }
         let isPaused = try reader.optionalBool("paused") ?? false
+        let freshness = try reader.optionalDuration("freshness")
+        guard freshness.map({ $0 > .zero }) ?? true else {
+            throw .invalid(file: file, key: "databases.freshness", expected: "a span such as 15m")
+        }
         try reader.refuseUnknownKeys()
-        self.init(id: id, name: name, path: path, schedule: schedule, isPaused: isPaused)
+        self.init(
+            id: id, name: name, path: path, schedule: schedule, isPaused: isPaused, freshness: freshness)
     }
 }
 

@@ -10,13 +10,15 @@ package struct ProtectedDatabase: Equatable, Sendable {
     package var isPaused: Bool
     /// Since when the file of a database that a pattern found has been missing.
     package let vanishedAt: Timestamp?
+    /// How long its changes may go without a receipt before that is an alarm; nil for what the fleet has.
+    package var freshness: Duration?
 
     package init(
         id: DatabaseID, name: String, path: String, schedule: Schedule, isPaused: Bool = false,
-        vanishedAt: Timestamp? = nil
+        vanishedAt: Timestamp? = nil, freshness: Duration? = nil
     ) {
         (self.id, self.name, self.path, self.schedule) = (id, name, path, schedule)
-        (self.isPaused, self.vanishedAt) = (isPaused, vanishedAt)
+        (self.isPaused, self.vanishedAt, self.freshness) = (isPaused, vanishedAt, freshness)
     }
 
     /// True if the agent works on it: a paused one is left alone, a vanished one has no file.

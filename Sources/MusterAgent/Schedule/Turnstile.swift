@@ -35,6 +35,8 @@ final class Turnstile: Sendable {
         self.room = room
     }
 
+    var waitingCount: Int { state.withLock { $0.line.count } }
+
     /// Runs `body` once its weight fits; a weight above the room counts as the whole room.
     func pass<Success: Sendable>(
         weight: Int, _ body: () async throws -> Success

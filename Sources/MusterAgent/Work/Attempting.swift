@@ -49,7 +49,12 @@ struct Attempting: Sendable {
             return nil
         case .prepared(let prepared):
             tell(prepared.writerWait, taker.environment.logger)
-            return try await commit(prepared, request, ledger, head, isFollowed: isFollowed, taker)
+            taker.marks.note(
+                writerVersion: prepared.writerVersion, schemaHash: prepared.schemaHash, of: database.id)
+            let snapshot = try await commit(prepared, request, ledger, head, isFollowed: isFollowed, taker)
+            taker.metrics.countSent(
+                imageBytes: prepared.geometry.sizeBytes, addedBytes: prepared.figures.addedBytes)
+            return snapshot
         }
     }
 

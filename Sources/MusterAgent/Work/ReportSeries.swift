@@ -45,6 +45,7 @@ struct DatabaseRow {
     let attempt: Attempt?
     let coverage: Coverage
     let isFollowed: Bool
+    var mark = SourceMarks.Mark()
 
     var id: DatabaseID { database.id }
 
@@ -61,6 +62,8 @@ struct DatabaseRow {
         hasher.combine(coverage.coveredCounter)
         hasher.combine(coverage.uncoveredSince)
         hasher.combine(isFollowed)
+        hasher.combine(mark)
+        hasher.combine(database.freshness)
         return hasher.finalize()
     }
 
@@ -73,6 +76,8 @@ struct DatabaseRow {
         report.intervalMilliseconds = UInt64(clamping: interval.microseconds / 1000)
         report.capture = capture
         report.changedSinceReceipt = !coverage.isCovered
+        (report.writerVersion, report.schemaMark) = (mark.writerVersion, .init(mark.schema))
+        report.freshnessMilliseconds = UInt64(clamping: (database.freshness?.microseconds ?? 0) / 1000)
         if database.isActive {
             (report.changeCounter, report.receiptChangeCounter) = (coverage.counter, coverage.coveredCounter)
             (report.errorSummary, report.errorHint) = (attempt?.errorSummary ?? "", attempt?.errorHint ?? "")
@@ -89,6 +94,13 @@ struct DatabaseRow {
         if database.isPaused { return "waiting" }
         if database.vanishedAt != nil { return "failing" }
         return attempt.map { $0.failuresInARow > 0 ? "failing" : "ok" } ?? "waiting"
+    }
+
+    var watchedState: WatchedState {
+        if database.isPaused { return .paused }
+        if state == "failing" { return .failing }
+        if isFollowed { return .followed }
+        return state == "ok" ? .parked : .waiting
     }
 
     private var capture: String {

@@ -22,6 +22,8 @@ struct SnapshotTaker: Sendable {
     let sessions: SourceSessions
     /// For looking at source files and attaching to them: a dead disk blocks these threads and no others.
     let files: BlockingPool
+    let marks: SourceMarks
+    let metrics: AgentMetrics
     let environment: AgentEnvironment
 
     /// Capture again after the source moved away under it, or after the head turned out to be another one.

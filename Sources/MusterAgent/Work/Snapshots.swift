@@ -15,6 +15,7 @@ struct Snapshots: Sendable {
     let state: AgentState
     let turnstile: Turnstile
     let reporter: Reporter
+    let metrics: AgentMetrics
     /// For looking at source files: a dead disk blocks these threads and no others.
     let files: BlockingPool
     let environment: AgentEnvironment
@@ -64,7 +65,11 @@ struct Snapshots: Sendable {
                 throw error
             }
             await sessions.rest(database)
-            guard let snapshot else { return nil }
+            guard let snapshot else {
+                metrics.count(AttemptOutcome.unchanged)
+                return nil
+            }
+            metrics.countTaken(took: environment.monotonic() - began)
             environment.logger.info(
                 "snapshot acknowledged",
                 metadata: [
@@ -117,6 +122,7 @@ struct Snapshots: Sendable {
         let hint = (error as? any ActionableError)?.hint ?? "Look at the agent's log."
         // A state that cannot be read counts as no failure before: this one is tried again soon.
         let failures = ((try? state.attempt(of: database.id))?.failuresInARow ?? 0) + 1
+        metrics.count(AttemptOutcome.failed)
         environment.logger.warning(
             "snapshot failed",
             metadata: [

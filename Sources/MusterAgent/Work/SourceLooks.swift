@@ -27,13 +27,15 @@ struct SourceLooks {
     private let board: DatabaseBoard
     private let files: BlockingPool
     private let period: Duration
+    private let marks: SourceMarks?
     private var entries: [DatabaseID: Entry] = [:]
 
     init(
-        state: AgentState, sessions: SourceSessions, board: DatabaseBoard, files: BlockingPool, period: Duration
+        state: AgentState, sessions: SourceSessions, board: DatabaseBoard, files: BlockingPool, period: Duration,
+        marks: SourceMarks? = nil
     ) {
         (self.state, self.sessions, self.board) = (state, sessions, board)
-        (self.files, self.period) = (files, period)
+        (self.files, self.period, self.marks) = (files, period, marks)
     }
 
     mutating func rows(at now: Timestamp) async throws -> [DatabaseRow] {
@@ -58,7 +60,8 @@ struct SourceLooks {
             DatabaseRow(
                 database: database, attempt: attempts[database.id],
                 coverage: entries[database.id]?.coverage ?? Coverage(),
-                isFollowed: sessions.existing(of: database.id)?.isFollowing == true)
+                isFollowed: sessions.existing(of: database.id)?.isFollowing == true,
+                mark: marks?[database.id] ?? SourceMarks.Mark())
         }
     }
 

@@ -13,14 +13,14 @@ extension Coordinator {
     func alarms(in scene: FleetScene) async throws -> [FleetAlarm] {
         async let standing = catalog.alarms(now: scene.now)
         async let stores = storeAlarms(scene.stores, now: scene.now)
-        async let ownAlarms = successionAlarms() + collectionAlarms()
+        async let ownAlarms = successionAlarms() + collectionAlarms() + webhookAlarms()
         async let damage = damageAlarms(in: scene)
         var alarms = try await ownAlarms + stores + damage
         alarms += Self.standing(try await standing, in: scene)
         alarms += scene.databases.flatMap { Self.alarms(of: $0, in: scene) }
         alarms += scene.nodes.filter { $0.state == .active }.flatMap { self.alarms(of: $0, in: scene) }
         alarms += Self.writerAlarms(in: scene)
-        alarms += ownCertificateAlarms(now: scene.now)
+        alarms += ownCertificateAlarms(now: scene.now) + denialAlarms(now: scene.now)
         return FleetAlarm.bounded(alarms)
     }
 

@@ -174,6 +174,7 @@ extension Coordinator {
                 try await catalog.removeDiscarded(deleted)
                 run.deletedObjects += deleted.count
                 run.deletedBytes += deleted.reduce(0) { $0 + $1.byteCount }
+                metrics.countDeleted(objects: deleted.count, bytes: deleted.reduce(0) { $0 + Int64($1.byteCount) })
                 guard deleted.count == objects.count else { break }
             }
         }

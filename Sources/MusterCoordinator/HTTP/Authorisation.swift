@@ -22,6 +22,7 @@ package enum Route: String, Sendable, CaseIterable {
     case createFleetSnapshot, listFleetSnapshots, showFleetSnapshot, forgetFleetSnapshot
     case retireNode, revokeNode, listPeople, addPerson, revokePerson
     case listStores, addStore, changeStore, probeStore, showProbe
+    case metrics, listAudit, verifyAudit
 }
 
 /// Who may do what: the only place that says so, and what the planes' routes are made from.
@@ -67,6 +68,9 @@ package struct RouteRule: Sendable {
         RouteRule(.agent, .get, "/v1/nodes/*/keys", .readKeys, [.node]),
 
         RouteRule(.admin, .get, "/v1/status", .status, lookers),
+        RouteRule(.admin, .get, "/metrics", .metrics, lookers),
+        RouteRule(.admin, .get, "/v1/audit", .listAudit, lookers),
+        RouteRule(.admin, .get, "/v1/audit/check", .verifyAudit, lookers),
         RouteRule(.admin, .get, "/v1/stores", .listStores, lookers),
         RouteRule(.admin, .get, "/v1/nodes", .listNodes, lookers),
         RouteRule(.admin, .get, "/v1/nodes/*", .showNode, lookers),
@@ -123,5 +127,17 @@ package struct RouteRule: Sendable {
             }
         }
         return parameters
+    }
+}
+
+extension [RouteRule] {
+    /// The rule for a request, with the caller's segments.
+    func firstMatch(
+        plane: Plane, method: HTTPRequest.Method, path: String
+    ) -> (rule: RouteRule, parameters: [String])? {
+        for rule in self {
+            if let parameters = rule.match(plane: plane, method: method, path: path) { return (rule, parameters) }
+        }
+        return nil
     }
 }

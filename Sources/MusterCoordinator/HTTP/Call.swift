@@ -40,6 +40,7 @@ struct Call: Sendable {
     /// Where the caller's connection comes from; "" where that is not known.
     let address: String
     let logger: Logger
+    let trail = AuditTrail()
 
     /// Decodes the body by its content type, within the route's limit.
     func message<Body: Message>(as type: Body.Type = Body.self) async throws -> Body {

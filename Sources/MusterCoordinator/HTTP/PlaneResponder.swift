@@ -24,32 +24,52 @@ struct PlaneResponder: HTTPResponder {
     let coordinator: Coordinator
 
     func respond(to request: Request, context: CallContext) async throws -> Response {
+        let began = coordinator.clock.now()
+        let match = RouteRule.all.firstMatch(plane: plane, method: request.method, path: request.uri.path)
+        let response = try await respond(to: request, match, context)
+        if let match {
+            let took = coordinator.clock.now() - began
+            coordinator.metrics.count(match.rule.route, response.status, took: took)
+        }
+        return response
+    }
+
+    private func respond(
+        to request: Request, _ match: (rule: RouteRule, parameters: [String])?, _ context: CallContext
+    ) async throws -> Response {
+        var caller: Caller?
         do {
             try MusterProtocol.check(request)
-            let caller = try await coordinator.callers.caller(on: context.channel)
-            if case .node(let node, _, _) = caller { coordinator.connections.note(context.channel, of: node) }
-            let (rule, parameters) = try authorise(request, caller)
+            let proven = try await coordinator.callers.caller(on: context.channel)
+            caller = proven
+            if case .node(let node, _, _) = proven { coordinator.connections.note(context.channel, of: node) }
+            let (rule, parameters) = try authorise(match, proven)
             try Self.checkLength(request, rule)
             let call = Call(
-                rule: rule, caller: caller, parameters: parameters, request: request,
+                rule: rule, caller: proven, parameters: parameters, request: request,
                 address: context.channel.remoteAddress?.ipAddress ?? "", logger: context.logger)
-            return try await answer(call)
+            let response = try await answer(call)
+            try await coordinator.auditIfForgotten(call)
+            return response
         } catch {
-            return try refuse(Refusal(error), request, context, error)
+            let refusal = Refusal(error)
+            if let denial = DenialKind(refusal.status) {
+                coordinator.note(
+                    denial, by: caller, from: context.channel.remoteAddress?.ipAddress ?? "?",
+                    what: match.map { "\($0.rule.method) \($0.rule.path)" } ?? "no route")
+            }
+            return try refuse(refusal, request, context, error)
         }
     }
 
-    private func authorise(_ request: Request, _ caller: Caller) throws -> (RouteRule, [String]) {
-        for rule in RouteRule.all {
-            guard let parameters = rule.match(plane: plane, method: request.method, path: request.uri.path) else {
-                continue
-            }
-            guard rule.roles.contains(caller.role) else {
-                throw caller == .anonymous ? Refusal.anonymous : Refusal.forbidden
-            }
-            return (rule, parameters)
+    private func authorise(
+        _ match: (rule: RouteRule, parameters: [String])?, _ caller: Caller
+    ) throws -> (RouteRule, [String]) {
+        guard let match else { throw Refusal.noRoute }
+        guard match.rule.roles.contains(caller.role) else {
+            throw caller == .anonymous ? Refusal.anonymous : Refusal.forbidden
         }
-        throw Refusal.noRoute
+        return match
     }
 
     /// Before any route counts with it: what a peer announces may be any number.

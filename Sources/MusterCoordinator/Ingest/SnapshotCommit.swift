@@ -61,6 +61,8 @@ extension Coordinator {
         }
         if !commit.wantedIn.isEmpty { await replications.ring(true) }
         catalog.receiptIsStored(commit.snapshot)
+        metrics.countReceipt()
+        for pack in stored { metrics.countPack(bytes: pack.sizeBytes) }
         logger.info(
             "snapshot received",
             metadata: [
@@ -240,6 +242,7 @@ extension Catalog.Commit {
             pageSize: part.geometry.pageSize, pageCount: Int64(part.geometry.pageCount),
             method: part.captureMethod.rawValue)
         begunAt = part.capturedBegin
+        extentBytes = Int64(part.geometry.extentBytes)
         parent = part.parent?.snapshot
         parentManifest = part.parent?.manifest
         forkedFrom = part.forkedFrom.map { "\($0.lineage) at snapshot \($0.head.snapshot)" } ?? ""

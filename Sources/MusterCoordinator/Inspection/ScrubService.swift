@@ -52,11 +52,13 @@ struct ScrubService: Service {
             try stopAtShutdown()
             await pace.spend(Int(pack.sizeBytes))
             _ = try await coordinator.inspect(pack, in: store, isHashed: true)
+            coordinator.metrics.countScrub(bytes: Int64(pack.sizeBytes))
         }
         for snapshot in overdue.snapshots {
             try stopAtShutdown()
             await pace.spend(Int(snapshot.manifestBytes))
             try await coordinator.inspectRecords(of: snapshot, in: store)
+            coordinator.metrics.countScrub(bytes: Int64(snapshot.manifestBytes))
         }
         for id in overdue.nodes {
             try stopAtShutdown()

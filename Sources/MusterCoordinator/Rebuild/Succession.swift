@@ -113,11 +113,12 @@ extension Coordinator {
 
 extension Route {
     /// Changes nothing, in no store and in no catalog.
-    fileprivate var isReading: Bool {
+    var isReading: Bool {
         switch self {
         case .listSnapshots, .showSnapshot, .readManifest, .readPack, .readKeys, .listNodes, .showNode,
             .listDatabases, .showJob, .showVerification, .status, .showRetention, .previewRetention, .listStores,
-            .showProbe, .showCollection:
+            .showProbe, .showCollection, .metrics, .listAudit, .verifyAudit, .listFleetSnapshots, .showFleetSnapshot,
+            .listPeople:
             true
         default: false
         }

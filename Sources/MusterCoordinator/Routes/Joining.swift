@@ -188,10 +188,6 @@ extension Coordinator {
         answer.receiptKey = Hex.encode(receiptKey.verifyingKey.bytes)
         return try call.answer(answer)
     }
-
-    func audit(_ call: Call, _ action: String, _ subject: String) async throws {
-        try await catalog.audit(actor: call.caller.name, action: action, subject: subject, now: clock.now())
-    }
 }
 
 /// Of one-use secrets, as the catalog keeps them.

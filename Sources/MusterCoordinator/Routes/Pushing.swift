@@ -36,6 +36,7 @@ extension Coordinator {
             throw Refusal.tooLarge("the pack", limitBytes: Format.maximumPackBytes)
         }
         try await ingest(id, of: node, scope: scope, byteCount: length, body: call.request.body)
+        metrics.countPack(bytes: Int64(length))
         var answer = Muster_V1_PackAccepted()
         answer.id = id.description
         answer.sizeBytes = UInt64(length)

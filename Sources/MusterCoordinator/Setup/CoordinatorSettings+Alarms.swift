@@ -1,4 +1,5 @@
 import MusterModel
+import MusterServing
 import Yams
 
 extension CoordinatorSettings {
@@ -28,6 +29,14 @@ extension CoordinatorSettings {
                 }
             }
         }
+    }
+
+    static func loopback(_ node: Node) throws(CoordinatorSetupError) -> LoopbackAddress {
+        guard let text = node.string, let address = LoopbackAddress(text) else {
+            throw .badSettings(
+                reason: "'metrics_listen' must be 127.0.0.1:PORT or [::1]:PORT: it has neither TLS nor a password")
+        }
+        return address
     }
 
     static func span(_ node: Node, _ key: String) throws(CoordinatorSetupError) -> Duration {

@@ -1,4 +1,5 @@
 package import MusterModel
+package import MusterServing
 import Yams
 
 /// An address to listen on.
@@ -66,6 +67,9 @@ package struct CoordinatorSettings: Hashable, Sendable {
     /// How long a database may go with changes and without a receipt; nil for what its schedule explains.
     package var freshness: Duration?
     package var alarms = Alarms()
+    /// Where metrics are told without TLS; nil for nowhere but on the admin plane.
+    package var metricsListen: LoopbackAddress?
+    package var webhooks: [Webhook] = []
     /// How often gc gives up what no snapshot needs; nil for never, but by a person.
     package var collectionEvery: Duration? = .seconds(3600)
     /// How long what gc condemned stays before it is given up.
@@ -143,6 +147,8 @@ package struct CoordinatorSettings: Hashable, Sendable {
                 }
                 collectionGrace = .seconds(seconds)
             case "freshness": freshness = try Self.span(value, "freshness")
+            case "metrics_listen": metricsListen = try Self.loopback(value)
+            case "webhooks": webhooks = try Self.webhooks(value)
             case "alarms": alarms = try Alarms(value)
             case "signed_uploads": signedUploads = try Self.signedUploads(value)
             case "retention_every": retentionEvery = try Self.period(value, "retention_every")
@@ -158,6 +164,7 @@ package struct CoordinatorSettings: Hashable, Sendable {
         (placement, replicationMiBPerSecond) = (settings.placement, settings.replicationMiBPerSecond)
         (retentionEvery, catalogBackupEvery) = (settings.retentionEvery, settings.catalogBackupEvery)
         (scrub, freshness, alarms) = (settings.scrub, settings.freshness, settings.alarms)
+        (metricsListen, webhooks) = (settings.metricsListen, settings.webhooks)
         (collectionEvery, collectionGrace) = (settings.collectionEvery, settings.collectionGrace)
         signedUploads = settings.signedUploads
     }

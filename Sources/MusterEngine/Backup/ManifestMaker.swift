@@ -48,7 +48,8 @@ struct ManifestMaker {
             identity: SourceIdentity.text(source.fingerprint, pageSize: source.geometry.pageSize),
             fingerprint: SourceIdentity.provingText(source.fingerprint, at: source.beganAt),
             capturedAt: assembled.endedAt,
-            figures: figures, writerWait: source.writerWait,
+            figures: figures, writerVersion: sealedPart.inventory.writerVersion,
+            schemaHash: sealedPart.inventory.schemaHash?.bytes ?? [], writerWait: source.writerWait,
             ledger: draft.change(
                 base: base, isFull: map.base == nil, groups: assembled.groups, cursor: source.cursor?.bytes))
     }

@@ -85,6 +85,10 @@ package struct PreparedSnapshot: Sendable {
     package let fingerprint: String
     package let capturedAt: Timestamp
     package let figures: SnapshotFigures
+    /// The release of SQLite that wrote the source last; 0 where its header does not say.
+    package let writerVersion: UInt32
+    /// As in the manifest's sealed part.
+    package let schemaHash: [UInt8]
     /// nil where writers went on while it was read.
     package let writerWait: WriterWait?
     /// To be settled together with the receipt.

@@ -10,11 +10,8 @@ package struct S3Access: Codable, Hashable, Sendable {
         (self.credentials, self.authority) = (credentials, authority)
     }
 
-    /// Where Debian's package ca-certificates has whom this machine trusts.
-    private static let systemAuthorities = "/etc/ssl/certs/ca-certificates.crt"
-
     var tls: TLSFiles { Self.tls(authority) }
 
     /// - Parameter authority: in PEM; nil for whom this machine trusts.
-    static func tls(_ authority: String?) -> TLSFiles { TLSFiles(authority: authority ?? systemAuthorities) }
+    static func tls(_ authority: String?) -> TLSFiles { TLSFiles(authority: authority ?? TLSFiles.machine) }
 }

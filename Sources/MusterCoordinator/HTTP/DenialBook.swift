@@ -1,0 +1,138 @@
+import Logging
+import MusterCatalog
+import MusterModel
+import ServiceLifecycle
+import Synchronization
+
+/// Denied requests, summed up until they are written to the audit.
+///
+/// Whoever sends a million of them must not grow the catalog by a million rows: each kind is one row with a count, each
+/// writing has a bounded number of rows, and while it goes on they are written at longer and longer intervals. What a
+/// crash takes is one interval's sums; the log and the metric have had each of them.
+final class DenialBook: Sendable {
+    struct Kind: Hashable {
+        let actor: String
+        let what: String
+    }
+
+    /// Kinds that are told apart in one writing; more are counted together.
+    static let mostKinds = 20
+    static let shortestInterval = Duration.seconds(60)
+    private static let longestInterval = Duration.seconds(3600)
+    /// So many within `alarmWindow` are an alarm.
+    private static let manyDenials = 100
+    private static let alarmWindow = Duration.seconds(600)
+
+    private struct State {
+        var counts: [Kind: Int] = [:]
+        var others = 0
+        var interval = DenialBook.shortestInterval
+        var writtenAt: Timestamp?
+        var windowBegan: Timestamp?
+        var inWindow = 0
+        var inWindowBefore = 0
+    }
+
+    private let state = Mutex(State())
+
+    func note(_ kind: Kind, at now: Timestamp) {
+        state.withLock { state in
+            if state.counts[kind] != nil || state.counts.count < Self.mostKinds {
+                state.counts[kind, default: 0] += 1
+            } else {
+                state.others += 1
+            }
+            Self.move(&state, to: now)
+            state.inWindow += 1
+        }
+    }
+
+    /// What is to be written; empty where there is nothing, or where it is too early.
+    ///
+    /// - Parameter isLast: the program ends.
+    func take(at now: Timestamp, isLast: Bool = false) -> [(kind: Kind, count: Int)] {
+        state.withLock { state in
+            if let written = state.writtenAt, written <= now, now - written < state.interval, !isLast { return [] }
+            state.writtenAt = now
+            guard !state.counts.isEmpty else {
+                state.interval = Self.shortestInterval
+                return []
+            }
+            state.interval = min(state.interval * 2, Self.longestInterval)
+            var rows = state.counts.map { (kind: $0.key, count: $0.value) }
+            rows.sort { ($0.count, $0.kind.actor, $0.kind.what) > ($1.count, $1.kind.actor, $1.kind.what) }
+            if state.others > 0 { rows.append((Kind(actor: "several", what: "other requests"), state.others)) }
+            (state.counts, state.others) = ([:], 0)
+            return rows
+        }
+    }
+
+    /// How many there were lately, where that is more than mistakes explain.
+    func many(at now: Timestamp) -> Int? {
+        state.withLock { state in
+            Self.move(&state, to: now)
+            let count = state.inWindow + state.inWindowBefore
+            return count >= Self.manyDenials ? count : nil
+        }
+    }
+
+    private static func move(_ state: inout State, to now: Timestamp) {
+        guard let began = state.windowBegan, began <= now, now - began < alarmWindow else {
+            let isNext = state.windowBegan.map { now - $0 < alarmWindow * 2 } ?? false
+            state.inWindowBefore = isNext ? state.inWindow : 0
+            (state.windowBegan, state.inWindow) = (now, 0)
+            return
+        }
+    }
+}
+
+extension Coordinator {
+    /// - Parameter what: method and path as the table of routes has it: nothing of the caller's choice.
+    func note(_ denial: DenialKind, by caller: Caller?, from address: String, what: String) {
+        metrics.count(denial)
+        let actor = caller.flatMap { $0 == .anonymous ? nil : $0.name } ?? "anonymous"
+        denials.note(
+            .init(actor: "\(actor) at \(address)", what: "\(what): \(denial.rawValue)"), at: clock.now())
+    }
+
+    func writeDenials(isLast: Bool = false) async throws {
+        let now = clock.now()
+        for (kind, count) in denials.take(at: now, isLast: isLast) {
+            try await catalog.audit(
+                actor: kind.actor, action: "denied", subject: "\(count) × \(kind.what)", now: now)
+        }
+    }
+
+    func denialAlarms(now: Timestamp) -> [FleetAlarm] {
+        guard let count = denials.many(at: now) else { return [] }
+        return [
+            FleetAlarm(
+                .denied, "\(count) requests were denied within the last minutes",
+                hint: "Look at 'muster audit list' for who sends them; revoke a node that should not be there.")
+        ]
+    }
+}
+
+/// Writes denied requests to the audit from time to time.
+struct DenialService: Service {
+    private static let interval = Duration.seconds(15)
+
+    let coordinator: Coordinator
+    /// Nobody rings it: it only keeps time, and ends at shutdown.
+    private let rounds = Bell<Bool>()
+
+    init(coordinator: Coordinator) { self.coordinator = coordinator }
+
+    func run() async throws {
+        var isLast = false
+        while !isLast {
+            await rounds.wait(true, after: 0, atMost: Self.interval)
+            isLast = Task.isShuttingDownGracefully || Task.isCancelled
+            do {
+                try await coordinator.writeDenials(isLast: isLast)
+            } catch {
+                coordinator.logger.error("denied requests not audited", metadata: ["reason": "\(error)"])
+            }
+        }
+    }
+}

@@ -1,0 +1,101 @@
+import HTTPTypes
+import MusterAPI
+import MusterCatalog
+import MusterModel
+import MusterTestSupport
+import MusterTransfer
+import Testing
+
+@testable import MusterCoordinator
+
+@Suite("The audit")
+struct AuditTests {
+    private static func list(_ server: Server, _ query: String = "") async throws -> Muster_V1_AuditList {
+        try await server.asAdmin.get(.admin, "/v1/audit\(query)")
+    }
+
+    /// What is not a change by a person needs no row, and says so here by hand.
+    @Test func everyRouteThatChangesAnythingIsAudited() {
+        let changesNothing: Set<Route> = [.previewRetention]
+        for rule in RouteRule.all where rule.plane == .admin {
+            let isChange = rule.method != .get && !changesNothing.contains(rule.route)
+            #expect(rule.isAudited == isChange, "\(rule.method) \(rule.path)")
+        }
+        let agent = RouteRule.all.filter { $0.plane == .agent && $0.isAudited }.map(\.route)
+        #expect(Set(agent) == [.join, .renew])
+    }
+
+    /// The store's probe writes its row itself; the estimate of gc does not, and gets one with its route's name.
+    @Test func aRouteThatForgetsItsRowGetsOne() async throws {
+        try await Rig.serve { server in
+            var request = Muster_V1_CollectionRunRequest()
+            request.dryRun = true
+            #expect(try await server.asAdmin.tryPost(.admin, "/v1/gc", request).status == 200)
+            _ = try await server.invite("alpha")
+            let actions = try await Self.list(server, "?limit=2").entries.map(\.action)
+            #expect(actions == ["invite", "runCollection"])
+        }
+    }
+
+    @Test func rowsAreListedByTimeActorAndPage() async throws {
+        try await Rig.serve { server in
+            let begin = server.rig.clock.now()
+            server.rig.clock.advance(by: .seconds(10))
+            for number in 0..<5 {
+                _ = try await server.invite("node\(number)")
+                server.rig.clock.advance(by: .seconds(10))
+            }
+            let all = try await Self.list(server)
+            #expect(all.entries.map(\.number) == [6, 5, 4, 3, 2, 1] && all.next == 0)
+            let page = try await Self.list(server, "?limit=2")
+            #expect(page.entries.map(\.number) == [6, 5] && page.next == 5)
+            #expect(try await Self.list(server, "?limit=2&before=\(page.next)").entries.map(\.number) == [4, 3])
+            let since = (begin + .seconds(35)).description
+            #expect(try await Self.list(server, "?since=\(since)").entries.map(\.number) == [6, 5])
+            let late = (begin + .seconds(3600)).description
+            #expect(try await Self.list(server, "?since=\(late)").entries.isEmpty)
+            #expect(try await Self.list(server, "?actor=init").entries.map(\.action) == ["init"])
+            #expect(try await server.asAdmin.send(.admin, .get, "/v1/audit?since=monday").status == 400)
+            let check: Muster_V1_AuditCheck = try await server.asAdmin.get(.admin, "/v1/audit/check?row=4")
+            #expect(check.rows == 6 && check.firstBroken == 0 && check.headHash == all.entries[0].hash)
+            #expect(check.rowHash == all.entries[2].hash)
+        }
+    }
+
+    @Test func deniedRequestsAreSummedUpAndBounded() async throws {
+        try await Rig.serve { server in
+            let coordinator = server.service.coordinator
+            let node = try await server.makeNode()
+            for _ in 0..<7 {
+                #expect(try await server.asAnonymous.send(.agent, .get, "/v1/snapshots").status == 401)
+                #expect(try await server.peer(node).send(.admin, .get, "/v1/status").status == 403)
+            }
+            try await coordinator.writeDenials(isLast: true)
+            let rows = try await Self.list(server).entries.filter { $0.action == "denied" }
+            let texts = rows.map { "\($0.actor): \($0.subject)" }.sorted()
+            #expect(
+                texts == [
+                    "anonymous at 127.0.0.1: 7 × GET /v1/snapshots: unauthenticated",
+                    "node alpha at 127.0.0.1: 7 × GET /v1/status: forbidden",
+                ])
+            let metrics = try await server.asAdmin.send(.admin, .get, "/metrics", headers: [:])
+            let text = String(decoding: metrics.body, as: UTF8.self)
+            #expect(text.contains("muster_denied_total{reason=\"forbidden\"} 7\n"))
+        }
+    }
+
+    @Test func anAttackDoesNotGrowTheAudit() {
+        let (book, begin) = (DenialBook(), Timestamp(microseconds: 1_800_000_000_000_000))
+        var rows = 0
+        for second in 0..<86_400 {
+            let now = begin + .seconds(Int64(second))
+            for caller in 0..<3 { book.note(.init(actor: "\(second % 5000) \(caller)", what: "GET /"), at: now) }
+            rows += book.take(at: now).count
+        }
+        #expect(rows > 0 && rows < 700, "\(rows) rows in a day of 3 kinds a second")
+        #expect(book.many(at: begin + .seconds(86_400)) != nil)
+        #expect(book.many(at: begin + .seconds(90_000)) == nil)
+        let late = book.take(at: begin + .seconds(100_000))
+        #expect(late.count <= DenialBook.mostKinds + 1)
+    }
+}
