@@ -176,16 +176,14 @@ extension ProtectedDatabase {
         }
         let isPaused = try reader.optionalBool("paused") ?? false
         let expectations = try DrillExpectations(reader: &reader, key: "databases")
-        try reader.refuseUnknownKeys()
-        self.init(
-            id: id, name: name, path: path, schedule: schedule, isPaused: isPaused, expectations: expectations)
         let freshness = try reader.optionalDuration("freshness")
         guard freshness.map({ $0 > .zero }) ?? true else {
             throw .invalid(file: file, key: "databases.freshness", expected: "a span such as 15m")
         }
         try reader.refuseUnknownKeys()
         self.init(
-            id: id, name: name, path: path, schedule: schedule, isPaused: isPaused, freshness: freshness)
+            id: id, name: name, path: path, schedule: schedule, isPaused: isPaused, expectations: expectations,
+            freshness: freshness)
     }
 }
 
