@@ -72,7 +72,7 @@ extension Coordinator {
             } else {
                 PageParts.table(
                     "What was found wanting", [.text("Snapshot"), .text("Store"), .text("Object"), .text("Reason")],
-                    rows: run.failed.prefix(Self.findingsShown).map { failing in
+                    rows: run.failed.prefix(Self.findingsShown).map(\.failing).map { failing in
                         [
                             tag("a", .href(PagePath("snapshots", failing.snapshot))) {
                                 PageParts.shortID(failing.snapshot)
