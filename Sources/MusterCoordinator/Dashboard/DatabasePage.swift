@@ -18,7 +18,7 @@ extension Coordinator {
         let scene = scene(of: [database], [node], now: now)
         guard let silence = scene.silences[node.id] else { throw Refusal.notFound("node '\(node.name)'") }
         let freshness = Freshness(database, of: silence, now: now)
-        let state = ProvenState(database, freshness, of: silence, isDamaged: damaged.contains(id), now: now)
+        let state = CellState(database, freshness, of: silence, isDamaged: damaged.contains(id), now: now)
         let points = try await history
         let page = Page("\(database.name) on \(node.name)", in: .nodes) {
             PageParts.heading(
@@ -79,7 +79,7 @@ enum DatabaseParts {
         _ database: Catalog.Database, _ silence: NodeSilence, _ damaged: Set<DatabaseID>, now: Timestamp
     ) -> [HTML] {
         let freshness = Freshness(database, of: silence, now: now)
-        let state = ProvenState(
+        let state = CellState(
             database, freshness, of: silence, isDamaged: damaged.contains(database.id), now: now)
         return [
             PageParts.link(PagePath("databases", database.id.description), database.name),
@@ -93,7 +93,7 @@ enum DatabaseParts {
         ]
     }
 
-    static func badge(_ database: Catalog.Database, _ state: ProvenState) -> HTML {
+    static func badge(_ database: Catalog.Database, _ state: CellState) -> HTML {
         guard database.state != Catalog.removedState else { return PageParts.badge(.idle, "removed") }
         return HTML.joined([
             PageParts.badge(state.tone, state.title.lowercased()),
@@ -109,7 +109,7 @@ enum DatabaseParts {
     }
 
     static func facts(
-        of database: Catalog.Database, _ freshness: Freshness, _ state: ProvenState, now: Timestamp
+        of database: Catalog.Database, _ freshness: Freshness, _ state: CellState, now: Timestamp
     ) -> [(String, HTML)] {
         [
             ("State", .text("\(state.title): \(state.meaning)")),

@@ -47,7 +47,7 @@ struct FleetCells {
             tag("label", .of(.for, "state")) { "State" }
             tag("select", .id("state"), .of(.name, "state")) {
                 tag("option", .of(.value, ""), .flag(.selected, if: filter.state == nil)) { "any" }
-                for state in ProvenState.allCases {
+                for state in CellState.allCases {
                     tag("option", .of(.value, state.word), .flag(.selected, if: filter.state == state)) { state.word }
                 }
             }

@@ -7,7 +7,7 @@ struct FleetGlance: Sendable {
     struct Cell: Sendable {
         let id: DatabaseID
         let name: String
-        let state: ProvenState
+        let state: CellState
         let receivedAt: Timestamp?
         let verifiedAt: Timestamp?
     }
@@ -82,7 +82,7 @@ extension Coordinator {
             var shown = FleetGlance.NodeCells(node: node, silentSince: silence?.since)
             guard let silence else { return shown }
             for database in cells[node.id] ?? [] {
-                let state = ProvenState(
+                let state = CellState(
                     database, Freshness(database, of: silence, now: now), of: silence,
                     isDamaged: damaged.contains(database.id), now: now)
                 shown.counts.add(state)

@@ -29,21 +29,21 @@ enum FleetMap {
                         "All \(PageText.grouped(nodes.count)) nodes by their worst database"
                     }
                     tag("desc", .id("map-text")) { summary(states) }
-                    for state in ProvenState.allCases { squares(state, in: states) }
+                    for state in CellState.allCases { squares(state, in: states) }
                     for (index, range) in pages.enumerated() { rowLink(index, range, nodes) }
                 }
             }
         }
     }
 
-    private static func summary(_ states: [ProvenState]) -> String {
+    private static func summary(_ states: [CellState]) -> String {
         var counts = StateCounts()
         for state in states { counts.add(state) }
         return "By the worst of each node's databases: \(counts.text)."
     }
 
     /// What is failing or stale is a full square, what is better leaves a part out: also without colours they differ.
-    private static func squares(_ wanted: ProvenState, in states: [ProvenState]) -> HTML {
+    private static func squares(_ wanted: CellState, in states: [CellState]) -> HTML {
         var path = ""
         for (index, state) in states.enumerated() where state == wanted {
             let (x, y) = (index % columns * pitch, index / columns * pitch)
@@ -106,8 +106,8 @@ enum StackedBar {
 
     /// Of each state that is there, the best first; together they are as wide as the bar, and each can be seen, be it
     /// ever so little.
-    static func widths(_ counts: StateCounts) -> [(state: ProvenState, width: Double)] {
-        let states = ProvenState.allCases.reversed().filter { counts[$0] > 0 }
+    static func widths(_ counts: StateCounts) -> [(state: CellState, width: Double)] {
+        let states = CellState.allCases.reversed().filter { counts[$0] > 0 }
         let room = width - least * Double(states.count)
         return states.map { ($0, least + room * Double(counts[$0]) / Double(counts.total)) }
     }

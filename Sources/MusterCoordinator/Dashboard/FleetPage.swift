@@ -61,12 +61,12 @@ extension Coordinator {
         PageParts.section("Proven state", id: "states") {
             StackedBar.drawing(counts)
             tag("ul", .class("tiles")) {
-                for state in ProvenState.allCases.reversed() { stateTile(state, counts, filter) }
+                for state in CellState.allCases.reversed() { stateTile(state, counts, filter) }
             }
         }
     }
 
-    private static func stateTile(_ state: ProvenState, _ counts: StateCounts, _ filter: FleetFilter) -> HTML {
+    private static func stateTile(_ state: CellState, _ counts: StateCounts, _ filter: FleetFilter) -> HTML {
         let isChosen = filter.state == state
         return tag("li") {
             tag(
@@ -110,7 +110,7 @@ extension Coordinator {
 
 /// What of the fleet the page shows.
 struct FleetFilter {
-    let state: ProvenState?
+    let state: CellState?
     /// A part of a node's or a database's name.
     let words: String
     private let wanted: String
@@ -120,7 +120,7 @@ struct FleetFilter {
     init(_ call: Call) {
         words = (call.query("find") ?? "").cut(100)
         wanted = words.lowercased()
-        state = call.query("state").flatMap(ProvenState.init(word:))
+        state = call.query("state").flatMap(CellState.init(word:))
         page = max(1, call.query("page").flatMap { Int($0) } ?? 1)
     }
 

@@ -71,7 +71,7 @@ struct ChartTests {
     @Test("the shares fill the bar", arguments: [[1], [1, 99_999], [1, 1, 1, 1, 100_000], [5, 5, 5, 5, 5]])
     func theSharesFillTheBar(numbers: [Int]) {
         var counts = StateCounts()
-        for (state, number) in zip(ProvenState.allCases, numbers) {
+        for (state, number) in zip(CellState.allCases, numbers) {
             for _ in 0..<number { counts.add(state) }
         }
         let widths = StackedBar.widths(counts)

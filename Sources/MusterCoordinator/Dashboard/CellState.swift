@@ -2,7 +2,7 @@ import MusterCatalog
 import MusterModel
 
 /// What is known of a database's snapshots coming back: the one word that the fleet's page has for it.
-enum ProvenState: Int, CaseIterable, Comparable, Sendable {
+enum CellState: Int, CaseIterable, Comparable, Sendable {
     // The worst first.
     case failing, stale, never, unproven, proven
 
@@ -76,11 +76,11 @@ enum ProvenState: Int, CaseIterable, Comparable, Sendable {
 
 /// How many databases are in each state.
 struct StateCounts: Hashable, Sendable {
-    private var counts = Array(repeating: 0, count: ProvenState.allCases.count)
+    private var counts = Array(repeating: 0, count: CellState.allCases.count)
 
-    subscript(_ state: ProvenState) -> Int { counts[state.rawValue] }
+    subscript(_ state: CellState) -> Int { counts[state.rawValue] }
 
-    mutating func add(_ state: ProvenState) { counts[state.rawValue] += 1 }
+    mutating func add(_ state: CellState) { counts[state.rawValue] += 1 }
 
     mutating func add(_ other: StateCounts) {
         for index in counts.indices { counts[index] += other.counts[index] }
@@ -89,11 +89,11 @@ struct StateCounts: Hashable, Sendable {
     var total: Int { counts.reduce(0, +) }
 
     /// nil where there is none.
-    var worst: ProvenState? { ProvenState.allCases.first { self[$0] > 0 } }
+    var worst: CellState? { CellState.allCases.first { self[$0] > 0 } }
 
     /// `3 failing, 40 proven`.
     var text: String {
-        let parts = ProvenState.allCases.filter { self[$0] > 0 }
+        let parts = CellState.allCases.filter { self[$0] > 0 }
             .map { "\(PageText.grouped(self[$0])) \($0.word)" }
         return parts.isEmpty ? "no databases" : parts.joined(separator: ", ")
     }
