@@ -206,7 +206,7 @@ let package = Package(
                 "MusterTestSupport", "MusterTransfer", "StressRig", "stress-workload",
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "X509", package: "swift-certificates"),
-            ], swiftSettings: house),
+            ], exclude: ["browser.py"], swiftSettings: house),
         .testTarget(
             name: "MusterCatalogTests",
             dependencies: [

@@ -79,5 +79,10 @@ extension CoordinatorClient {
         return try await post("/v1/stores/\(escaped(store))", request)
     }
 
+    /// A link that signs a browser in once.
+    package func openDashboard() async throws(CoordinatorError) -> Muster_V1_DashboardLink {
+        try await post("/v1/dashboard", Muster_V1_DashboardLink(), repeatable: false)
+    }
+
     package func status() async throws(CoordinatorError) -> Muster_V1_Status { try await get("/v1/status") }
 }

@@ -58,18 +58,34 @@ actor Bell<Key: Hashable & Sendable> {
 
 /// The ports that the listeners got, once they have them.
 actor BoundPorts {
-    private var ports: [Plane: Int] = [:]
-    private var waiters: [(Plane, CheckedContinuation<Int, Never>)] = []
+    enum Outcome: Sendable {
+        case bound(Int)
+        /// It tries again later.
+        case failed(reason: String)
+    }
 
-    func bind(_ plane: Plane, to port: Int) {
-        ports[plane] = port
-        for (wanted, continuation) in waiters where wanted == plane { continuation.resume(returning: port) }
+    private var outcomes: [Plane: Outcome] = [:]
+    private var waiters: [(Plane, CheckedContinuation<Outcome, Never>)] = []
+
+    func bind(_ plane: Plane, to port: Int) { settle(plane, .bound(port)) }
+
+    func fail(_ plane: Plane, reason: String) { settle(plane, .failed(reason: reason)) }
+
+    private func settle(_ plane: Plane, _ outcome: Outcome) {
+        outcomes[plane] = outcome
+        for (wanted, continuation) in waiters where wanted == plane { continuation.resume(returning: outcome) }
         waiters.removeAll { $0.0 == plane }
     }
 
-    /// Waits for the listener to be up.
-    func port(of plane: Plane) async -> Int {
-        if let port = ports[plane] { return port }
+    /// Waits until the listener is up, or could not be.
+    func outcome(of plane: Plane) async -> Outcome {
+        if let outcome = outcomes[plane] { return outcome }
         return await withCheckedContinuation { waiters.append((plane, $0)) }
+    }
+
+    /// Waits for the listener to be up; 0 where it could not be.
+    func port(of plane: Plane) async -> Int {
+        guard case .bound(let port) = await outcome(of: plane) else { return 0 }
+        return port
     }
 }

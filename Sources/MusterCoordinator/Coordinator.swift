@@ -73,6 +73,9 @@ struct Coordinator: Sendable {
     let twins = TwinBook()
     let connections = NodeConnections()
     let reports = ReportBook()
+    /// Who is signed in on the dashboard, and the fleet as it shows it.
+    let sessions: SessionBook
+    let glances = GlanceBook()
     let load: NodeLoad<NodeID>
     let uploads: Gate
     /// A node's part of `uploads`.
@@ -111,6 +114,7 @@ struct Coordinator: Sendable {
         self.catalogPath = catalogPath
         (self.clock, self.random, self.logger) = (clock, random, logger)
         startedAt = clock.now()
+        sessions = SessionBook(random: random)
         self.serverCertificateEnd = serverCertificateEnd
         (self.opening, self.rebuiltAt) = (opening, rebuiltAt)
         callers = CallerLookup(catalog: catalog, clock: clock, rebuiltAt: rebuiltAt)
@@ -190,6 +194,11 @@ struct Coordinator: Sendable {
         case .metrics: Response(metrics: try await metricFamilies())
         case .listAudit: try await listAudit(call)
         case .verifyAudit: try await verifyAudit(call)
+        case .openDashboard: try await openDashboard(call)
+        case .enterDashboard, .leaveDashboard, .dashboardAsset, .fleetPage, .nodesPage, .nodePage, .databasePage,
+            .snapshotPage, .runsPage, .runPage, .storesPage, .alarmsPage, .jobsPage, .auditPage, .snapshotFromPage,
+            .verifyFromPage:
+            try await answerOnDashboard(call)
         }
     }
 }

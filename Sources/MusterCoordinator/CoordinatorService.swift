@@ -11,7 +11,7 @@ import NIOCore
 import NIOSSL
 import ServiceLifecycle
 
-/// A coordinator that runs: two listeners over one catalog and its stores.
+/// A coordinator that runs: three listeners over one catalog and its stores.
 ///
 /// On graceful shutdown requests under way are finished and no new ones are
 /// taken. It may be killed at any point: everything acknowledged is durable,
@@ -95,6 +95,7 @@ package struct CoordinatorService: Service {
         var services: [any Service] = [
             try application(.agent, coordinator.settings.listen),
             try application(.admin, coordinator.settings.adminListen),
+            DashboardService(coordinator: coordinator) { try application(.dashboard, $0) },
             InspectionService(coordinator: coordinator),
             VerificationService(coordinator: coordinator),
             ReplicationService(coordinator: coordinator),
@@ -158,6 +159,8 @@ package struct CoordinatorService: Service {
         switch plane {
         case .agent: configuration.certificateVerification = .optionalVerification
         case .admin: configuration.certificateVerification = .noHostnameVerification
+        // Browsers have none; a session says who it is.
+        case .dashboard: configuration.certificateVerification = .none
         }
         return configuration
     }

@@ -30,7 +30,7 @@ struct Muster: AsyncParsableCommand {
             FleetSnapshotCommand.self,
             StoreCommand.self, VerifyCommand.self, Restore.self, RetentionCommand.self, CollectionCommand.self,
             AlarmCommand.self, AuditCommand.self,
-            StatusCommand.self, Doctor.self, DrillCheck.self,
+            StatusCommand.self, Doctor.self, DrillCheck.self, DashboardCommand.self,
         ])
 }
 

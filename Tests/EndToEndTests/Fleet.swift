@@ -98,22 +98,23 @@ final class Fleet {
 
     // MARK: - The coordinator
 
-    func startCoordinator() async throws {
+    /// - Parameter question: a command that answers once it is there.
+    func startCoordinator(asking question: [String] = ["status"]) async throws {
         let started = try start(["coordinator", "run", "--dir", coordinatorDirectory])
         coordinator = started
         try await eventually("a coordinator that answers") {
             try #require(started.isRunning, "the coordinator ended: \(started.standardError)")
-            return try await self.run("status").status == 0
+            return try await self.run(question).status == 0
         }
     }
 
     func runningCoordinator() throws -> Launched { try #require(coordinator) }
 
-    /// Two ports side by side that nobody listens on, below those that the kernel gives to others.
+    /// Three ports side by side that nobody listens on, below those that the kernel gives to others.
     static func freePorts() throws -> Int {
         for _ in 0..<200 {
             let port = Int.random(in: 10_000..<30_000)
-            if isFree(port), isFree(port + 1) { return port }
+            if (0...2).allSatisfy({ isFree(port + $0) }) { return port }
         }
         throw NeverHappened(what: "a free port", limit: .zero)
     }

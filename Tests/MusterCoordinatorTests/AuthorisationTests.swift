@@ -86,7 +86,25 @@ struct AuthorisationTests {
         "GET /v1/uploads": [:],
         "POST /v1/packs/*": [:],
         "GET /v1/tokens": [:],
-        "GET /": [:],
+        "POST /v1/dashboard": [.admin: [.viewer, .operator, .admin]],
+        "GET /enter/*": [.dashboard: [.anonymous, .viewer, .operator, .admin]],
+        "GET /assets/*": [.dashboard: [.anonymous, .viewer, .operator, .admin]],
+        "GET /": [.dashboard: [.viewer, .operator, .admin]],
+        "GET /nodes": [.dashboard: [.viewer, .operator, .admin]],
+        "GET /nodes/*": [.dashboard: [.viewer, .operator, .admin]],
+        "GET /databases/*": [.dashboard: [.viewer, .operator, .admin]],
+        "GET /snapshots/*": [.dashboard: [.viewer, .operator, .admin]],
+        "GET /verifications": [.dashboard: [.viewer, .operator, .admin]],
+        "GET /verifications/*": [.dashboard: [.viewer, .operator, .admin]],
+        "GET /stores": [.dashboard: [.viewer, .operator, .admin]],
+        "GET /alarms": [.dashboard: [.viewer, .operator, .admin]],
+        "GET /jobs": [.dashboard: [.viewer, .operator, .admin]],
+        "GET /audit": [.dashboard: [.viewer, .operator, .admin]],
+        "POST /sign-out": [.dashboard: [.viewer, .operator, .admin]],
+        "POST /actions/snapshot": [.dashboard: [.operator, .admin]],
+        "POST /actions/verify": [.dashboard: [.operator, .admin]],
+        "POST /actions/forget": [:],
+        "POST /": [:],
     ]
 
     @Test func everyCellOfTheTableIsTheServersAnswer() async throws {
@@ -96,8 +114,11 @@ struct AuthorisationTests {
                 for plane in Plane.allCases {
                     for role in Role.allCases {
                         let peer = try #require(peers[role])
-                        let isAllowed = await Self.isAllowed(peer, plane, request)
-                        let wanted = planes[plane, default: []].contains(role)
+                        let session = plane == .dashboard ? try await Self.session(of: role, peer, server) : nil
+                        let isAllowed = await Self.isAllowed(peer, plane, request, session: session)
+                        // The dashboard's plane asks for no certificate: there a node is as anybody.
+                        let seen = plane == .dashboard && role == .node ? Role.anonymous : role
+                        let wanted = planes[plane, default: []].contains(seen)
                         #expect(isAllowed == wanted, "\(plane) plane, \(request), \(role)")
                     }
                 }
@@ -166,7 +187,8 @@ struct AuthorisationTests {
         try await Rig.serve { server in
             let stranger = try Authority.make(random: .system, now: server.rig.clock.now())
             let peer = try Self.peer(server, of: stranger, "admin").peer
-            for plane in Plane.allCases {
+            // The dashboard's plane asks for no certificate, and takes none.
+            for plane in [Plane.agent, .admin] {
                 await #expect(throws: TransferError.self) { try await peer.send(plane, .get, "/v1/status") }
             }
         }
@@ -224,6 +246,14 @@ struct AuthorisationTests {
         }
     }
 
+    /// The cookie of a session on the dashboard; nil for those who get none there.
+    private static func session(of role: Role, _ peer: Peer, _ server: Server) async throws -> String? {
+        guard ![.anonymous, .node].contains(role) else { return nil }
+        let visitor = Visitor(server)
+        _ = try await visitor.signIn(as: peer)
+        return visitor.cookie
+    }
+
     /// A peer for each role, known to the catalog.
     private static func peers(_ server: Server) async throws -> [Role: Peer] {
         let coordinator = server.service.coordinator
@@ -253,13 +283,22 @@ struct AuthorisationTests {
     }
 
     /// True where the table let the request through to its route, whatever the route made of it.
-    private static func isAllowed(_ peer: Peer, _ plane: Plane, _ request: String) async -> Bool {
+    private static func isAllowed(
+        _ peer: Peer, _ plane: Plane, _ request: String, session: String? = nil
+    ) async -> Bool {
         let words = request.split(separator: " ")
         let path = String(words[1]).replacing("*", with: String(repeating: "0", count: 64))
         guard let method = HTTPRequest.Method(rawValue: String(words[0])) else { return false }
         // On the admin plane TLS itself refuses a connection without a certificate.
-        guard let answer = try? await peer.send(plane, method, path, method == .get || method == .delete ? nil : [])
-        else { return false }
+        var headers = ["accept": "application/x-protobuf", "content-type": "application/x-protobuf"]
+        headers["cookie"] = session
+        let body: [UInt8]? = method == .get || method == .delete ? nil : []
+        guard let answer = try? await peer.send(plane, method, path, body, headers: headers) else { return false }
+        if plane == .dashboard {
+            return ![401, 405].contains(answer.status) && answer.pageCode != "forbidden"
+                && !String(decoding: answer.body, as: UTF8.self).contains("no such route")
+                || answer.pageCode == "link_refused"
+        }
         if ["unauthenticated", "forbidden"].contains(answer.code) { return false }
         return !answer.error.summary.contains("no such route")
     }

@@ -77,7 +77,7 @@ struct Rig: Sendable {
         let running = Task { try await group.run() }
         let server = Server(
             rig: self, service: service, agentPort: await service.port(of: .agent),
-            adminPort: await service.port(of: .admin))
+            adminPort: await service.port(of: .admin), dashboardPort: await service.port(of: .dashboard))
         do {
             let value = try await body(server)
             await group.triggerGracefulShutdown()
@@ -117,8 +117,17 @@ struct Server: Sendable {
     let service: CoordinatorService
     let agentPort: Int
     let adminPort: Int
+    let dashboardPort: Int
 
-    func url(_ plane: Plane) -> String { "https://127.0.0.1:\(plane == .agent ? agentPort : adminPort)" }
+    func url(_ plane: Plane) -> String {
+        let port =
+            switch plane {
+            case .agent: agentPort
+            case .admin: adminPort
+            case .dashboard: dashboardPort
+            }
+        return "https://127.0.0.1:\(port)"
+    }
 
     var asAdmin: Peer {
         Peer(server: self, identity: .init(certificate: rig.admin.certificate, key: rig.admin.privateKey))

@@ -1017,6 +1017,22 @@ package nonisolated struct Muster_V1_TokenResponse: Sendable {
   package init() {}
 }
 
+/// POST /v1/dashboard, with an empty body
+package nonisolated struct Muster_V1_DashboardLink: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// Good once, for whoever opens it first, with the role of the caller.
+  package var url: String = String()
+
+  package var expiresAt: String = String()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
 /// GET /v1/nodes, GET /v1/nodes/{name or id}
 package nonisolated struct Muster_V1_NodeList: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
@@ -4723,6 +4739,41 @@ nonisolated extension Muster_V1_TokenResponse: SwiftProtobuf.Message, SwiftProto
 
   package static func ==(lhs: Muster_V1_TokenResponse, rhs: Muster_V1_TokenResponse) -> Bool {
     if lhs.token != rhs.token {return false}
+    if lhs.expiresAt != rhs.expiresAt {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Muster_V1_DashboardLink: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".DashboardLink"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}url\0\u{3}expires_at\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.url) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.expiresAt) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.url.isEmpty {
+      try visitor.visitSingularStringField(value: self.url, fieldNumber: 1)
+    }
+    if !self.expiresAt.isEmpty {
+      try visitor.visitSingularStringField(value: self.expiresAt, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Muster_V1_DashboardLink, rhs: Muster_V1_DashboardLink) -> Bool {
+    if lhs.url != rhs.url {return false}
     if lhs.expiresAt != rhs.expiresAt {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true

@@ -2,12 +2,14 @@ import Foundation
 package import HTTPTypes
 package import MusterModel
 
-/// One of the two listeners.
+/// One of the three listeners.
 package enum Plane: String, Sendable, CaseIterable {
     /// What agents reach: they add, and read their own. It has no verb that deletes.
     case agent
     /// What people and their programs reach; every connection has a certificate.
     case admin
+    /// What people reach with a browser; a session that the admin plane opened says who they are.
+    case dashboard
 }
 
 /// What a request can ask for.
@@ -25,6 +27,9 @@ package enum Route: String, Sendable, CaseIterable {
     case listStores, addStore, changeStore, probeStore, showProbe
     case checkStore, showStoreCheck, repairStore, showStoreRepair
     case metrics, listAudit, verifyAudit
+    case openDashboard, enterDashboard, leaveDashboard, dashboardAsset
+    case fleetPage, nodesPage, nodePage, databasePage, snapshotPage, runsPage, runPage, storesPage, alarmsPage
+    case jobsPage, auditPage, snapshotFromPage, verifyFromPage
 }
 
 /// Who may do what: the only place that says so, and what the planes' routes are made from.
@@ -120,6 +125,24 @@ package struct RouteRule: Sendable {
         RouteRule(.admin, .post, "/v1/stores/*/check", .checkStore, operators),
         RouteRule(.admin, .get, "/v1/stores/*/repair", .showStoreRepair, lookers),
         RouteRule(.admin, .post, "/v1/stores/*/repair", .repairStore, operators),
+        RouteRule(.admin, .post, "/v1/dashboard", .openDashboard, lookers),
+
+        RouteRule(.dashboard, .get, "/enter/*", .enterDashboard, lookers.union([.anonymous])),
+        RouteRule(.dashboard, .get, "/assets/*", .dashboardAsset, lookers.union([.anonymous])),
+        RouteRule(.dashboard, .get, "/", .fleetPage, lookers),
+        RouteRule(.dashboard, .get, "/nodes", .nodesPage, lookers),
+        RouteRule(.dashboard, .get, "/nodes/*", .nodePage, lookers),
+        RouteRule(.dashboard, .get, "/databases/*", .databasePage, lookers),
+        RouteRule(.dashboard, .get, "/snapshots/*", .snapshotPage, lookers),
+        RouteRule(.dashboard, .get, "/verifications", .runsPage, lookers),
+        RouteRule(.dashboard, .get, "/verifications/*", .runPage, lookers),
+        RouteRule(.dashboard, .get, "/stores", .storesPage, lookers),
+        RouteRule(.dashboard, .get, "/alarms", .alarmsPage, lookers),
+        RouteRule(.dashboard, .get, "/jobs", .jobsPage, lookers),
+        RouteRule(.dashboard, .get, "/audit", .auditPage, lookers),
+        RouteRule(.dashboard, .post, "/sign-out", .leaveDashboard, lookers, bodyLimit: 4 << 10),
+        RouteRule(.dashboard, .post, "/actions/snapshot", .snapshotFromPage, operators, bodyLimit: 4 << 10),
+        RouteRule(.dashboard, .post, "/actions/verify", .verifyFromPage, operators, bodyLimit: 4 << 10),
     ]
 
     /// - Returns: the caller's segments, percent-decoded, where this rule is for that request.

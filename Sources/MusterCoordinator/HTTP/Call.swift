@@ -41,6 +41,10 @@ struct Call: Sendable {
     let address: String
     let logger: Logger
     let trail = AuditTrail()
+    /// What the caller proved with on the planes of certificates.
+    var certificate: CertificateFingerprint?
+    /// What the caller proved with on the dashboard's plane.
+    var session: OpenSession?
 
     /// Decodes the body by its content type, within the route's limit.
     func message<Body: Message>(as type: Body.Type = Body.self) async throws -> Body {
@@ -63,7 +67,8 @@ struct Call: Sendable {
         }
     }
 
-    private func body() async throws -> [UInt8] {
+    /// All of the body, within the route's limit.
+    func body() async throws -> [UInt8] {
         let (limit, body) = (rule.bodyLimit, request.body)
         return try await BodyPace.watch { pace in
             var bytes: [UInt8] = []

@@ -38,16 +38,22 @@ struct PlaneResponder: HTTPResponder {
         to request: Request, _ match: (rule: RouteRule, parameters: [String])?, _ context: CallContext
     ) async throws -> Response {
         var caller: Caller?
+        var session: OpenSession?
         do {
-            try MusterProtocol.check(request)
-            let proven = try await coordinator.callers.caller(on: context.channel)
+            if plane == .dashboard {
+                session = try await coordinator.session(of: request)
+            } else {
+                try MusterProtocol.check(request)
+            }
+            let (proven, certificate) = try await self.caller(session, context)
             caller = proven
             if case .node(let node, _, _) = proven { coordinator.connections.note(context.channel, of: node) }
             let (rule, parameters) = try authorise(match, proven)
             try Self.checkLength(request, rule)
             let call = Call(
                 rule: rule, caller: proven, parameters: parameters, request: request,
-                address: context.channel.remoteAddress?.ipAddress ?? "", logger: context.logger)
+                address: context.channel.remoteAddress?.ipAddress ?? "", logger: context.logger,
+                certificate: certificate, session: session)
             let response = try await answer(call)
             try await coordinator.auditIfForgotten(call)
             return response
@@ -58,8 +64,16 @@ struct PlaneResponder: HTTPResponder {
                     denial, by: caller, from: context.channel.remoteAddress?.ipAddress ?? "?",
                     what: match.map { "\($0.rule.method) \($0.rule.path)" } ?? "no route")
             }
-            return try refuse(refusal, request, context, error)
+            return try refuse(refusal, request, context, session, error)
         }
+    }
+
+    /// On the dashboard's plane nobody has a certificate: there a session says who it is.
+    private func caller(
+        _ session: OpenSession?, _ context: CallContext
+    ) async throws -> (Caller, CertificateFingerprint?) {
+        guard plane == .dashboard else { return try await coordinator.callers.caller(on: context.channel) }
+        return (session.map { .person($0.role, subject: $0.subject) } ?? .anonymous, nil)
     }
 
     private func authorise(
@@ -94,13 +108,17 @@ struct PlaneResponder: HTTPResponder {
 
     /// Says no. A peer that has more to send is told to stop, and after a while is cut off.
     private func refuse(
-        _ refusal: Refusal, _ request: Request, _ context: CallContext, _ error: any Error
+        _ refusal: Refusal, _ request: Request, _ context: CallContext, _ session: OpenSession?, _ error: any Error
     ) throws -> Response {
         if refusal.status.kind == .serverError {
-            context.logger.warning(
-                "request failed", metadata: ["path": "\(request.uri.path)", "reason": "\(error)"])
+            // The path of a sign-in link is a secret.
+            let path = request.uri.path.hasPrefix("/enter/") ? "/enter/" : request.uri.path
+            context.logger.warning("request failed", metadata: ["path": "\(path)", "reason": "\(error)"])
         }
-        var response = try BodyFormat(wantedBy: request).response(refusal.body, status: refusal.status)
+        var response =
+            plane == .dashboard
+            ? coordinator.refusalPage(refusal, for: session)
+            : try BodyFormat(wantedBy: request).response(refusal.body, status: refusal.status)
         // With the certificate that this connection began with it will be the same each time; the peer may have another.
         if refusal.code == Refusal.unknownCertificate.code { response.headers[.connection] = "close" }
         let length = request.headers[.contentLength].flatMap { Int($0) }

@@ -31,15 +31,16 @@ final class CallerLookup: Sendable {
         (self.catalog, self.clock, self.rebuiltAt) = (catalog, clock, rebuiltAt)
     }
 
-    func caller(on channel: any Channel) async throws -> Caller {
+    /// - Returns: the caller, and the certificate that says so.
+    func caller(on channel: any Channel) async throws -> (Caller, CertificateFingerprint?) {
         let certificate = try await channel.eventLoop.submit {
             try channel.pipeline.syncOperations.handler(type: NIOSSLServerHandler.self).peerCertificate
         }.get()
-        guard let certificate else { return .anonymous }
+        guard let certificate else { return (.anonymous, nil) }
         let bytes = try certificate.toDERBytes()
         let fingerprint: CertificateFingerprint = SHA256Hasher.hash(bytes)
         if let rebuiltAt, try await adopt(bytes, fingerprint, issuedUntil: rebuiltAt) { forget() }
-        return try await caller(fingerprint)
+        return (try await caller(of: fingerprint), fingerprint)
     }
 
     /// Takes up a node's certificate that the authority signed before the catalog was rebuilt and that is not in it.
@@ -66,7 +67,8 @@ final class CallerLookup: Sendable {
     /// Forgets everything, so that a change in the catalog is felt at once.
     func forget() { known.withLock { $0.removeAll() } }
 
-    private func caller(_ fingerprint: CertificateFingerprint) async throws -> Caller {
+    /// Whom a certificate that was proven before speaks for now.
+    func caller(of fingerprint: CertificateFingerprint) async throws -> Caller {
         let now = clock.now()
         if let entry = known.withLock({ $0[fingerprint] }), entry.lookedUpAt <= now,
             now < entry.lookedUpAt + Self.lifetime, now < entry.notAfter

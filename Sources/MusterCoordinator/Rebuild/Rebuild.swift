@@ -67,7 +67,9 @@ package struct Rebuild: Sendable {
                 listen: listen ?? base.listen,
                 adminListen: adminListen ?? (listen == nil ? base.adminListen : nil))
             settings.advertise = advertise ?? base.advertise
-            let replaced = ["listen", "admin_listen", "advertise"]
+            // A dashboard goes along with the listener that it is beside; none stays none.
+            let moves = listen != nil && base.dashboardListen != nil
+            let replaced = ["listen", "admin_listen", "advertise"] + (moves ? ["dashboard_listen"] : [])
             let kept = (before ?? "").split(separator: "\n").filter { line in
                 !line.hasPrefix("#") && !replaced.contains { line.hasPrefix($0 + ":") }
             }

@@ -46,19 +46,27 @@ extension Coordinator {
         guard databases.count <= Self.maximumJobs else {
             throw Refusal.tooLarge("the list of jobs", limitBytes: Self.maximumJobs)
         }
+        let jobs = try await orderSnapshots(of: databases, labels: request.labels, for: call)
+        var answer = Muster_V1_JobList()
+        answer.jobs = jobs.map(Muster_V1_Job.init)
+        return try call.answer(answer)
+    }
+
+    /// Asks the nodes for one snapshot of each of these databases.
+    func orderSnapshots(
+        of databases: [Catalog.Database], labels: [String: String], for call: Call
+    ) async throws -> [Catalog.Job] {
         let jobs = databases.map { database in
             var job = Catalog.Job(
                 id: JobID(from: random), kind: .snapshot, node: database.node, database: database.id,
                 createdAt: clock.now())
-            (job.nodeName, job.databaseName, job.labels) = (database.nodeName, database.name, request.labels)
+            (job.nodeName, job.databaseName, job.labels) = (database.nodeName, database.name, labels)
             return job
         }
         try await catalog.add(jobs)
         for node in Set(jobs.map(\.node)) { await work.ring(node) }
         try await audit(call, "snapshot", "\(jobs.count) databases")
-        var answer = Muster_V1_JobList()
-        answer.jobs = jobs.map(Muster_V1_Job.init)
-        return try call.answer(answer)
+        return jobs
     }
 
     func showJob(_ call: Call) async throws -> Response {

@@ -20,7 +20,7 @@ extension RouteRule {
     /// the catalog itself: receipts, reports, verdicts.
     var isAudited: Bool {
         switch plane {
-        case .admin: !route.isReading
+        case .admin, .dashboard: !route.isReading
         case .agent: route == .join || route == .renew
         }
     }

@@ -14,6 +14,11 @@ extension Coordinator {
     /// Begins a run: check and scrub are done here, verify and drill by the agents, which hold the keys.
     func verify(_ call: Call) async throws -> Response {
         let request: Muster_V1_VerificationRequest = try await call.message()
+        return try call.answer(try await verification(try await begin(request, for: call)))
+    }
+
+    /// Begins what the request asks for.
+    func begin(_ request: Muster_V1_VerificationRequest, for call: Call) async throws -> RunID {
         guard let level = VerificationLevel(rawValue: request.level) else {
             throw Refusal.invalid(
                 "level '\(request.level.prefix(40))' is none", hint: "Use check, scrub, verify or drill.")
@@ -29,7 +34,7 @@ extension Coordinator {
         }
         let subject = isWide ? try await beginWide(&new, request) : try await beginNamed(&new, request, call)
         try await audit(call, "verify", "\(level.rawValue) of \(subject) in run \(new.run)")
-        return try call.answer(try await verification(new.run))
+        return new.run
     }
 
     private static func patience(_ request: Muster_V1_VerificationRequest) throws -> Duration {

@@ -32,7 +32,7 @@ package enum CoordinatorSetupError: ActionableError, Equatable {
         case .notACoordinator: "Run 'muster coordinator init --dir DIR' first."
         case .alreadyRunning: "Stop the other process first; one directory has one coordinator."
         case .fileFailed: "Check that the disk is sound and that this user owns the coordinator's directory."
-        case .badSettings: "Correct the file; keys: listen, admin_listen, advertise, names, limits."
+        case .badSettings: "Correct the file; keys: listen, admin_listen, dashboard_listen, advertise, names, limits."
         case .badAddress: "Write HOST:PORT, such as 127.0.0.1:7420 or [::1]:7420."
         case .badStore:
             "Give a folder's absolute path, a file:// URL, or s3://BUCKET/PREFIX?endpoint=https://HOST:PORT&region=REGION."

@@ -51,6 +51,8 @@ package struct CoordinatorSettings: Hashable, Sendable {
 
     package var listen: ListenAddress
     package var adminListen: ListenAddress
+    /// Of the dashboard; nil for none.
+    package var dashboardListen: ListenAddress?
     /// The host that agents and admins are told to use; nil for the one listened on.
     package var advertise: String?
     /// More names for the server's certificate.
@@ -94,6 +96,7 @@ package struct CoordinatorSettings: Hashable, Sendable {
         self.listen = listen
         self.adminListen =
             adminListen ?? ListenAddress(host: listen.host, port: listen.port == 0 ? 0 : listen.port + 1)
+        dashboardListen = Self.dashboard(beside: listen)
     }
 
     /// The host in the URLs that are given out.
@@ -104,7 +107,8 @@ package struct CoordinatorSettings: Hashable, Sendable {
     /// Names and addresses that the server's certificate is good for.
     var serverNames: [String] {
         var names: [String] = []
-        let wanted = [publicHost, listen.host, adminListen.host, "localhost", "127.0.0.1", "::1"] + self.names
+        let listened = [listen.host, adminListen.host] + (dashboardListen.map { [$0.host] } ?? [])
+        let wanted = [publicHost] + listened + ["localhost", "127.0.0.1", "::1"] + self.names
         for name in wanted where !names.contains(name) && name != "0.0.0.0" && name != "::" { names.append(name) }
         return names
     }
@@ -125,10 +129,12 @@ package struct CoordinatorSettings: Hashable, Sendable {
         guard let mapping = root?.mapping else { throw .badSettings(reason: "it must be a list of 'key: value' lines") }
         self.init()
         var adminListen: ListenAddress?
+        var dashboardListen: ListenAddress??
         for (key, value) in mapping {
             switch key.string {
             case "listen": self = Self(listen: try ListenAddress(try Self.text(value, "listen")), keeping: self)
             case "admin_listen": adminListen = try ListenAddress(try Self.text(value, "admin_listen"))
+            case "dashboard_listen": dashboardListen = try Self.dashboard(try Self.text(value, "dashboard_listen"))
             case "advertise": advertise = try Self.text(value, "advertise")
             case "names": names = try Self.texts(value, "names")
             case "limits": limits = try Limits(value)
@@ -158,6 +164,7 @@ package struct CoordinatorSettings: Hashable, Sendable {
             }
         }
         if let adminListen { self.adminListen = adminListen }
+        if let dashboardListen { self.dashboardListen = dashboardListen }
     }
 
     private init(listen: ListenAddress, keeping settings: Self) {

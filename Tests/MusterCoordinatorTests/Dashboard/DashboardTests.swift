@@ -1,0 +1,166 @@
+import Foundation
+import MusterAPI
+import MusterCatalog
+import MusterFormat
+import MusterModel
+import MusterTestSupport
+import MusterTransfer
+import Testing
+
+@testable import MusterCoordinator
+
+@Suite("The dashboard")
+struct DashboardTests {
+    static let pages = [
+        "/", "/nodes", "/verifications", "/stores", "/alarms", "/jobs", "/audit", "/audit?check=chain",
+        "/?state=failing", "/?find=a&page=9",
+    ]
+
+    @Test func aLinkSignsInOnceAndTheCookieIsHeldTight() async throws {
+        try await Rig.serve { server in
+            let link: Muster_V1_DashboardLink = try await server.asAdmin.post(
+                .admin, "/v1/dashboard", Muster_V1_DashboardLink())
+            #expect(link.url.hasPrefix(server.url(.dashboard) + "/enter/"))
+            let visitor = Visitor(server)
+            let answer = try await visitor.open(link.url)
+            #expect(answer.status == 200)
+            let cookie = try #require(answer.headers["set-cookie"])
+            for part in ["__Host-muster=", "Path=/", "Secure", "HttpOnly", "SameSite=Strict", "Max-Age=43200"] {
+                #expect(cookie.contains(part), "\(cookie)")
+            }
+            #expect(try await visitor.page("/").contains("<h1><bdi>Fleet</bdi></h1>"))
+            let second = try await Visitor(server).open(link.url)
+            #expect(second.status == 401 && second.pageCode == "link_refused")
+            #expect(second.headers["set-cookie"] == nil)
+            let records = try await server.service.coordinator.catalog.auditEntries(limit: 2)
+            #expect(records.map(\.action) == ["sign-in", "dashboard"])
+            #expect(!records.contains { $0.subject.contains(link.url.suffix(64)) })
+        }
+    }
+
+    @Test func everyAnswerIsShutIn() async throws {
+        try await Rig.serve { server in
+            let visitor = Visitor(server)
+            let stranger = try await visitor.get("/")
+            #expect(stranger.status == 401)
+            _ = try await visitor.signIn(as: server.asAdmin)
+            for path in Self.pages + ["/none", "/nodes/none", "/assets/none", "/databases/0", "/snapshots/xx"] {
+                let answer = try await visitor.get(path)
+                let policy = answer.headers["content-security-policy"] ?? ""
+                #expect(policy.hasPrefix("default-src 'none'; style-src 'self'; img-src 'self';"), "\(path)")
+                #expect(answer.headers["referrer-policy"] == "no-referrer", "\(path)")
+                #expect(answer.headers["x-content-type-options"] == "nosniff", "\(path)")
+                #expect(answer.headers["cache-control"] == "no-store", "\(path)")
+                #expect(answer.headers["content-type"] == "text/html; charset=utf-8", "\(path)")
+                let text = String(decoding: answer.body, as: UTF8.self)
+                #expect(!text.contains("<script") && !text.contains(" style=") && !text.contains(" onclick"), "\(path)")
+            }
+            for asset in PageAsset.all {
+                let answer = try await Visitor(server).get(asset.path.description)
+                #expect(answer.status == 200 && answer.headers["cache-control"]?.contains("immutable") == true)
+            }
+        }
+    }
+
+    @Test func hostileNamesAreShownAsTheyAre() async throws {
+        try await Rig.serve { server in
+            let node = try await server.makeNode()
+            let name = "\"><script>alert(1)</script>"
+            try await Self.report(node, named: name, to: server)
+            let visitor = Visitor(server)
+            _ = try await visitor.signIn(as: server.asAdmin)
+            for path in ["/", "/nodes/alpha", "/alarms", "/databases/\(node.database)", "/jobs", "/audit"] {
+                let page = try await visitor.page(path)
+                #expect(!page.contains("<script") && !page.contains("\"><script"), "\(path)")
+            }
+            let page = try await visitor.page("/databases/\(node.database)")
+            #expect(page.contains("&quot;&gt;&lt;script&gt;alert(1)&lt;/script&gt;"))
+            #expect(try await visitor.page("/?find=%22%3E%3Cscript%3E").contains("value=\"&quot;&gt;&lt;script&gt;\""))
+        }
+    }
+
+    @Test func theFleetShowsEachDatabaseWithItsState() async throws {
+        try await Rig.serve { server in
+            let node = try await server.makeNode()
+            try await Self.report(node, named: "orders", to: server)
+            let visitor = Visitor(server)
+            _ = try await visitor.signIn(as: server.asAdmin)
+            func cell() async throws -> String {
+                let page = try await visitor.page("/")
+                return String(try #require(page.firstMatch(of: #/aria-label="(?:orders|app): ([a-z]*),/#)).output.1)
+            }
+            #expect(try await cell() == "never")
+            let snapshot = try node.makeSnapshot()
+            #expect(try await server.peer(node).commit(snapshot.manifest, packs: [snapshot.pack.bytes]).status == 200)
+            #expect(try await cell() == "unproven")
+            try await Self.conclude(snapshot.id, .inspected([]), server)
+            #expect(try await cell() == "proven")
+            server.rig.clock.advance(by: .seconds(1))
+            let failing = Failing(snapshot: "\(snapshot.id)", store: "main", object: "", reason: "broken")
+            try await Self.conclude(snapshot.id, .inspected([failing]), server)
+            #expect(try await cell() == "failing")
+            #expect(try await visitor.page("/snapshots/\(snapshot.id)").contains("failed verify"))
+            #expect(try await visitor.page("/databases/\(node.database)").contains("\(snapshot.id)"))
+            #expect(try await visitor.page("/alarms").contains("damaged"))
+        }
+    }
+
+    @Test func aNodeThatIsSilentMakesItsDatabasesStale() async throws {
+        try await Rig.serve { server in
+            let node = try await server.makeNode()
+            try await Self.report(node, named: "orders", to: server)
+            let visitor = Visitor(server)
+            server.rig.clock.advance(by: .seconds(3000))
+            _ = try await visitor.signIn(as: server.asAdmin)
+            #expect(try await visitor.page("/").contains("orders: stale"))
+            #expect(try await visitor.page("/nodes").contains("silent"))
+        }
+    }
+
+    @Test func aRunThatGoesOnIsAskedForAgain() async throws {
+        try await Rig.serve { server in
+            let node = try await server.makeNode()
+            try await Self.report(node, named: "orders", to: server)
+            let snapshot = try node.makeSnapshot()
+            #expect(try await server.peer(node).commit(snapshot.manifest, packs: [snapshot.pack.bytes]).status == 200)
+            let visitor = Visitor(server)
+            _ = try await visitor.signIn(as: server.asAdmin)
+            let run = try await Self.begin(snapshot.id, server)
+            for path in ["/", "/verifications", "/verifications/\(run)"] {
+                let page = try await visitor.page(path)
+                #expect(page.contains("http-equiv=\"refresh\"") && page.contains("<progress"), "\(path)")
+            }
+            try await server.service.coordinator.catalog.conclude(
+                snapshot.id, in: run, .inspected([]), bytesRead: 0, now: server.rig.clock.now())
+            let page = try await visitor.page("/verifications/\(run)")
+            #expect(!page.contains("http-equiv=\"refresh\"") && page.contains("all passed"))
+        }
+    }
+
+    // MARK: - What the tests share
+
+    static func report(_ node: TestNode, named name: String, to server: Server) async throws {
+        var report = Muster_V1_ReportRequest()
+        (report.agentVersion, report.clock) = ("test", server.rig.clock.now().description)
+        var database = Muster_V1_DatabaseReport()
+        (database.databaseID, database.name, database.path) = (node.database.description, name, "/srv/<b>.db")
+        (database.schedule, database.state) = ("every 5m", "ok")
+        report.databases = [database]
+        let _: Muster_V1_ReportResponse = try await server.peer(node).post(.agent, "/v1/report", report)
+    }
+
+    /// A run of one snapshot that a node would work on.
+    static func begin(_ snapshot: SnapshotID, _ server: Server) async throws -> RunID {
+        let run = RunID(from: .system)
+        let now = server.rig.clock.now()
+        try await server.service.coordinator.catalog.begin(
+            run, level: .verify, snapshots: [snapshot], jobs: [], now: now)
+        return run
+    }
+
+    static func conclude(_ snapshot: SnapshotID, _ outcome: Catalog.ItemOutcome, _ server: Server) async throws {
+        let run = try await begin(snapshot, server)
+        try await server.service.coordinator.catalog.conclude(
+            snapshot, in: run, outcome, bytesRead: 0, now: server.rig.clock.now())
+    }
+}
