@@ -260,10 +260,9 @@ enum SampleDatabase {
     /// Until the file's times prove that it was not written since: an agent looks for two seconds of rest.
     static func rest(_ path: String) async throws {
         try await eventually("a file at rest") {
-            var status = stat()
-            try #require(lstat(path, &status) == 0)
-            let changed = Double(status.st_ctim.tv_sec) + Double(status.st_ctim.tv_nsec) / 1e9
-            return Date().timeIntervalSince1970 - changed > 2.1
+            let attributes = try FileManager.default.attributesOfItem(atPath: path)
+            let written = try #require(attributes[.modificationDate] as? Date)
+            return Date().timeIntervalSince(written) > 2.1
         }
     }
 }

@@ -170,6 +170,15 @@ struct VerificationTests {
     @Test func aNodeThatWasRevokedIsGivenUpAtOnce() async throws {
         let run = try await begin([try await commit(alpha)])
         try await catalog.revoke(alpha.id, at: fixture.clock.now())
+        let ended = try #require(try await catalog.verification(run))
+        #expect(ended.isFinished && ended.failed.map(\.failing.reason) == ["not verified: node 'alpha' was revoked"])
+        #expect(try await catalog.giveUp(listeningSince: fixture.clock.now(), now: fixture.clock.now()) == 0)
+    }
+
+    @Test func aRunOverANodeThatHasEndedIsGivenUpAtOnce() async throws {
+        let snapshot = try await commit(alpha)
+        try await catalog.revoke(alpha.id, at: fixture.clock.now())
+        let run = try await begin([snapshot])
         #expect(try await catalog.giveUp(listeningSince: fixture.clock.now(), now: fixture.clock.now()) == 1)
         let ended = try #require(try await catalog.verification(run))
         #expect(ended.isFinished && ended.failed.map(\.failing.reason) == ["not verified: node 'alpha' is revoked"])

@@ -182,7 +182,9 @@ struct ReportTests {
             #expect(try await status { $0.isDelta = true } == 400)
             #expect(try await status { $0.life = String(repeating: "x", count: 129) } == 400)
             #expect(try await status { $0.removed = ["x"] } == 400)
-            #expect(try await status { $0.databases[0].capture = "guessed" } == 400)
+            #expect(try await status { $0.databases[0].capture = "two words" } == 400)
+            #expect(
+                try await status { $0.databases[0].capture = "guessed" } == 200, "a newer agent has words of its own")
             #expect(try await status { $0.databases[0].intervalMilliseconds = .max } == 200)
         }
     }

@@ -131,7 +131,7 @@ struct DashboardTests {
                 #expect(page.contains("http-equiv=\"refresh\"") && page.contains("<progress"), "\(path)")
             }
             try await server.service.coordinator.catalog.conclude(
-                snapshot.id, in: run, .inspected([]), bytesRead: 0, now: server.rig.clock.now())
+                snapshot.id, in: run, .inspected([]), now: server.rig.clock.now())
             let page = try await visitor.page("/verifications/\(run)")
             #expect(!page.contains("http-equiv=\"refresh\"") && page.contains("all passed"))
         }
@@ -161,6 +161,6 @@ struct DashboardTests {
     static func conclude(_ snapshot: SnapshotID, _ outcome: Catalog.ItemOutcome, _ server: Server) async throws {
         let run = try await begin(snapshot, server)
         try await server.service.coordinator.catalog.conclude(
-            snapshot, in: run, outcome, bytesRead: 0, now: server.rig.clock.now())
+            snapshot, in: run, outcome, now: server.rig.clock.now())
     }
 }
