@@ -1,3 +1,4 @@
+import Foundation
 import GRDB
 import MusterModel
 
@@ -5,12 +6,23 @@ import MusterModel
 extension Catalog {
     /// Copies the catalog as one commit has it into a new file, which nobody has open afterwards.
     package func copy(to path: String) async throws(CatalogError) {
-        do {
+        let pool = self.pool
+        try await Self.onItsOwnThread {
             var configuration = Configuration()
             configuration.label = "muster-catalog-copy"
             let target = try DatabaseQueue(path: path, configuration: configuration)
             try pool.backup(to: target)
             try target.close()
+        }
+    }
+
+    /// Runs what waits for a reader, or for all of them: a reader that is lent to a task is given back by the
+    /// cooperative pool, which would wait for itself if it waited here.
+    static func onItsOwnThread(_ body: @escaping @Sendable () throws -> Void) async throws(CatalogError) {
+        do {
+            try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
+                Thread.detachNewThread { continuation.resume(with: Result(catching: body)) }
+            }
         } catch {
             throw CatalogError(error)
         }

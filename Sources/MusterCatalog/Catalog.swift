@@ -45,8 +45,9 @@ package struct Catalog: Sendable {
     }
 
     /// Waits for the statements under way and closes the file; later calls fail.
-    package func close() throws(CatalogError) {
-        do { try pool.close() } catch { throw CatalogError(error) }
+    package func close() async throws(CatalogError) {
+        let pool = self.pool
+        try await Self.onItsOwnThread { try pool.close() }
     }
 
     private static func configuration(isDurable: Bool) -> Configuration {

@@ -85,10 +85,18 @@ package struct CoordinatorService: Service {
     package func port(of plane: Plane) async -> Int { await coordinator.ports.port(of: plane) }
 
     package func run() async throws {
-        defer {
-            // The last words of a program that ends: there is nobody to tell.
-            try? coordinator.catalog.close()
+        let outcome: Result<Void, any Error>
+        do {
+            outcome = .success(try await serve())
+        } catch {
+            outcome = .failure(error)
         }
+        // The last words of a program that ends: there is nobody to tell.
+        try? await coordinator.catalog.close()
+        try outcome.get()
+    }
+
+    private func serve() async throws {
         let sender = try WebhookSender(coordinator.settings.webhooks)
         defer { sender.shutdown() }
         try await coordinator.catalog.dropEvents(exceptOf: coordinator.settings.webhooks.map(\.url))

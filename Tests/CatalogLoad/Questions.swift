@@ -51,7 +51,7 @@ struct Questions {
             try await catalog.overdue(in: 1, hashedBefore: now, limit: 100).packs.count
         }
         try await ask("receipts not stored") { try await catalog.unstoredReceipts(limit: 100).count }
-        try catalog.close()
+        try await catalog.close()
     }
 
     private func page(_ change: (inout Catalog.SnapshotQuery) -> Void) async throws -> [Catalog.Snapshot] {

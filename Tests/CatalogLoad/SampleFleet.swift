@@ -44,7 +44,7 @@ struct SampleFleet {
             }
         }
         try await catalog.settle()
-        try catalog.close()
+        try await catalog.close()
     }
 
     // MARK: - What is derived

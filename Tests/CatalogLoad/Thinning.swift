@@ -15,7 +15,7 @@ struct Thinning {
         try await expire()
         try await estimate()
         try await collect()
-        try catalog.close()
+        try await catalog.close()
     }
 
     private func estimate() async throws {

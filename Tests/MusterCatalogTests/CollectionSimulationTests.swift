@@ -36,7 +36,7 @@ struct CollectionSimulationTests {
                 }
                 number += 1
             }
-            try fixture.catalog.close()
+            try await fixture.catalog.close()
         }
     }
 }

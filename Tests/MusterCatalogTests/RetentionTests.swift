@@ -180,7 +180,7 @@ struct RetentionTests {
         try await history.setPolicy(.fleet, ["keep-last": "1"])
         _ = try await history.hold(history.ids[0])
         try await history.apply()
-        try fixture.catalog.close()
+        try await fixture.catalog.close()
         let path = fixture.directory.file("catalog.db")
         let catalog = try Catalog(path: path, names: Fixture.names, sha256: Fixture.mix)
         let marks = try await catalog.snapshot(history.ids[1])?.mark

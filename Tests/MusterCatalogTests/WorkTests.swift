@@ -85,7 +85,7 @@ struct WorkTests {
         let fixture = try await Fixture()
         let commit = try fixture.commit(try await fixture.makeNode())
         #expect(try await fixture.catalog.commit(commit) == .committed)
-        try fixture.catalog.close()
+        try await fixture.catalog.close()
         let reopened = try Catalog(
             path: fixture.directory.file("catalog.db"), names: Fixture.names, sha256: Fixture.mix)
         #expect(try await reopened.snapshot(commit.snapshot)?.manifestHash == commit.manifestHash)

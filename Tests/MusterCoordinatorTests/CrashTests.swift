@@ -150,7 +150,7 @@ struct CrashTests {
                     pack: replica.pack, store: replica.store, generation: replica.generation, as: .damaged,
                     isHashed: true, now: rig.clock.now())
             }
-            try catalog.close()
+            try await catalog.close()
         }
         try await rig.serve(wrapStore: { DyingStore($0, at: .manifestNamed, isDone: true, instead: late) }) { server in
             let peer = server.peer(lineage.node)

@@ -158,7 +158,7 @@ struct InspectionTests {
         let run = RunID(from: .system)
         let catalog = try Catalog(path: rig.place.catalog, names: .stored) { Coordinator.hash($0) }
         try await catalog.begin(run, level: .scrub, snapshots: snapshots.map(\.id), jobs: [], now: rig.clock.now())
-        try catalog.close()
+        try await catalog.close()
         try await rig.serve { server in
             let verification = try await Self.finished(server, run.description)
             #expect(verification.passed == 2)

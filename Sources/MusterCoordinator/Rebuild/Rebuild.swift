@@ -137,7 +137,7 @@ package struct Rebuild: Sendable {
         ).claim(in: stores.open.map(\.store), at: now)
         let admin = try await finish(catalog, keys, epoch, stores, in: unfinished, now: now)
         let totals = try await catalog.totals()
-        try catalog.close()
+        try await catalog.close()
         try unfinished.takeName()
         return Outcome(
             admin: admin, epoch: epoch, nodes: totals.nodes, databases: totals.databases,

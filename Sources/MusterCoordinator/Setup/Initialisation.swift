@@ -73,7 +73,7 @@ package struct Initialisation: Sendable {
         let admin = try await AdminIssue(authority: authority, settings: settings, random: random).make(
             catalog, now: now)
         try await catalog.audit(actor: "init", action: "init", subject: directory.path, now: now)
-        try catalog.close()
+        try await catalog.close()
         try PrivateFile.write(settings.yaml(), to: directory.settings)
         return Outcome(admin: admin, recoveryKeyFile: recoveryPath, storeURLs: made.map(\.url))
     }
