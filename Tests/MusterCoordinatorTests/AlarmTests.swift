@@ -101,6 +101,31 @@ struct AlarmTests {
         }
     }
 
+    @Test func whatThePolicyWantsInspectedAndIsNotIsOverdue() async throws {
+        try await Rig(verification: "verify_every: 7d, drill_every: 30d").serve { server in
+            let node = try await server.makeNode()
+            let snapshot = try node.makeSnapshot()
+            let answer = try await server.peer(node).commit(snapshot.manifest, packs: [snapshot.pack.bytes])
+            #expect(answer.status == 200)
+            try await Self.report(node, server)
+            func overdue(after span: Duration) async throws -> [String] {
+                server.rig.clock.advance(by: span)
+                return try await Self.kinds(server).filter { $0.hasSuffix("_overdue") }.sorted()
+            }
+            let day = Duration.seconds(86_400)
+            #expect(try await overdue(after: day * 6).isEmpty)
+            #expect(try await overdue(after: day * 2) == ["verify_overdue"])
+            #expect(try await overdue(after: day * 23) == ["drill_overdue", "verify_overdue"])
+            let run = RunID(from: .system)
+            let catalog = server.service.coordinator.catalog
+            let now = server.rig.clock.now()
+            try await catalog.begin(run, level: .verify, snapshots: [snapshot.id], jobs: [], now: now)
+            try await catalog.conclude(snapshot.id, in: run, .inspected([]), now: now)
+            #expect(try await overdue(after: day) == ["drill_overdue"])
+            #expect(try await overdue(after: day * 7) == ["drill_overdue", "verify_overdue"])
+        }
+    }
+
     @Test func anOldLibraryIsToldOncePerNode() async throws {
         try await Rig.serve { server in
             let (alpha, beta) = (try await server.makeNode("alpha"), try await server.makeNode("beta"))

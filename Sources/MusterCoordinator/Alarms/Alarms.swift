@@ -15,7 +15,8 @@ extension Coordinator {
         async let stores = storeAlarms(scene.stores, now: scene.now)
         async let ownAlarms = successionAlarms() + collectionAlarms() + webhookAlarms()
         async let damage = damageAlarms(in: scene)
-        var alarms = try await ownAlarms + stores + damage
+        async let overdue = overdueAlarms(in: scene)
+        var alarms = try await ownAlarms + stores + damage + overdue
         alarms += Self.standing(try await standing, in: scene)
         alarms += scene.databases.flatMap { Self.alarms(of: $0, in: scene) }
         alarms += scene.nodes.filter { $0.state == .active }.flatMap { self.alarms(of: $0, in: scene) }
@@ -52,6 +53,30 @@ extension Coordinator {
             + losses.compactMap { loss in
                 databases[loss.database].map { Self.alarm(loss).of($0) }
             }
+    }
+
+    /// What the policy wants inspected, and was not for so long.
+    private func overdueAlarms(in scene: FleetScene) async throws -> [FleetAlarm] {
+        let databases = Dictionary(scene.databases.map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first })
+        var alarms: [FleetAlarm] = []
+        for (level, kind, done) in [
+            (VerificationLevel.verify, AlarmKind.verifyOverdue, "verified"), (.drill, .drillOverdue, "drilled"),
+        ] {
+            guard let every = settings.verification.every(level) else { continue }
+            let waiting = try await catalog.uninspected(
+                level, since: scene.now - every, count: FleetAlarm.mostOfAKind + 1)
+            alarms += waiting.compactMap { waiting in
+                guard let database = databases[waiting.database] else { return nil }
+                let last = waiting.passedAt.map { "since \($0)" } ?? "yet"
+                return FleetAlarm(
+                    kind, "no snapshot of database '\(database.name)' was \(done) with success \(last)",
+                    hint: "Run 'muster verify --node \(database.nodeName) --level \(level.rawValue) --wait', "
+                        + "and see that the node is there to do it.",
+                    since: waiting.passedAt.map { $0 + every }
+                ).of(database)
+            }
+        }
+        return alarms
     }
 
     private static func alarm(_ loss: Catalog.Loss) -> FleetAlarm {
