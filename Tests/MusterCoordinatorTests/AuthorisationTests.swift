@@ -171,7 +171,8 @@ struct AuthorisationTests {
                 }
             }
             for (state, peer) in ended {
-                for rule in RouteRule.all {
+                // No certificate says who somebody is on the dashboard.
+                for rule in RouteRule.all where rule.plane != .dashboard {
                     let path = rule.path.replacing("*", with: String(repeating: "0", count: 64))
                     let method = try #require(HTTPRequest.Method(rawValue: "\(rule.method)"))
                     let answer = try await peer.send(rule.plane, method, path, method == .get ? nil : [])

@@ -20,7 +20,8 @@ extension RouteRule {
     /// the catalog itself: receipts, reports, verdicts.
     var isAudited: Bool {
         switch plane {
-        case .admin, .dashboard: !route.isReading
+        // A link to the dashboard is given by a coordinator that only reads, too.
+        case .admin, .dashboard: !route.isReading || route == .openDashboard
         case .agent: route == .join || route == .renew
         }
     }
