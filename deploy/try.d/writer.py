@@ -2,7 +2,7 @@
 """An application with a live database, for deploy/try. Python's standard library only.
 
 writer.py make DB --journal wal|delete --page-size N    a new database
-writer.py write DB                                      transactions until told to stop (SIGTERM)
+writer.py write DB [--pause SECONDS]                    transactions until told to stop (SIGTERM)
 writer.py top DB                                        the number of the newest transaction
 writer.py check DB [--from N] [--to N]                  is this one committed state of it?
 
@@ -63,7 +63,7 @@ def write(options):
         connection.execute("BEGIN IMMEDIATE")
         transfer(connection, chance)
         connection.execute("COMMIT")
-        time.sleep(0.005)
+        time.sleep(options.pause)
 
 
 def top(options):
@@ -101,6 +101,7 @@ def main():
     parser.add_argument("--journal", default="wal")
     parser.add_argument("--page-size", type=int, default=4096)
     parser.add_argument("--rows", type=int, default=20_000, help="make: transactions to start with")
+    parser.add_argument("--pause", type=float, default=0.005, help="write: between two transactions")
     parser.add_argument("--from", type=int, default=0, dest="first", help="check: the newest one is at least this")
     parser.add_argument("--to", type=int, default=0, dest="last", help="check: the newest one is at most this")
     options = parser.parse_args()
