@@ -11,7 +11,12 @@ package struct RestoreInPlace: Sendable {
 
     package let target: String
 
-    package init(target: String) { self.target = target }
+    /// - Parameter target: where it is a link, what it leads to is replaced.
+    package init(target: String) {
+        let resolved = realpath(target, nil)
+        defer { free(resolved) }
+        self.target = resolved.map { String(cString: $0) } ?? target
+    }
 
     /// Where the file is built: on the same file system, so that it is only renamed.
     package func buildPath(_ random: RandomSource) -> String { "\(target).restored-\(Hex.encode(random.bytes(4)))" }
@@ -42,49 +47,75 @@ package struct RestoreInPlace: Sendable {
 
     /// Gives the built file the target's name.
     ///
-    /// - Returns: where what stood there is now; nil where nothing did.
+    /// What stood there gets its second name, its sidecars with it, before anything loses its first: where that fails,
+    /// nothing has moved. From then on neither it nor the built file is removed, whatever happens.
+    /// - Returns: where what stood there is now, its sidecars beside it; nil where nothing did.
     package func replace(with built: String) throws(RestoreError) -> String? {
         try takeOver(built)
-        var kept: String?
-        for suffix in [""] + Self.sidecars {
-            var status = stat()
-            guard lstat(target + suffix, &status) == 0 else { continue }
-            let aside = Self.freeName(for: target + suffix)
-            guard rename(target + suffix, aside) == 0 else { throw refusal() }
-            if suffix.isEmpty { kept = aside }
+        let there = ([""] + Self.sidecars).filter { Self.exists(target + $0) }
+        let aside = Self.freeName(for: target)
+        for (index, suffix) in there.enumerated() where link(target + suffix, aside + suffix) != 0 {
+            let code = errno
+            for made in there[..<index] { unlink(aside + made) }
+            throw refusal(code, "the restored database is '\(built)'")
         }
+        try syncFolder()
+        for suffix in there { unlink(target + suffix) }
         // A hard link, unlike rename, never replaces what may have come to stand there.
-        guard link(built, target) == 0 else { throw refusal() }
+        guard link(built, target) == 0 else {
+            let code = errno
+            // To a file that somebody has made meanwhile the old sidecars do not belong.
+            if code != EEXIST { for suffix in there { link(aside + suffix, target + suffix) } }
+            throw refusal(code, "what stood there is '\(aside)', and the restored database '\(built)'")
+        }
         unlink(built)
+        try syncFolder()
+        return there.contains("") ? aside : nil
+    }
+
+    /// Whoever could open what stood there can open what comes. By descriptor: in the folder of an application its user
+    /// could put a link under the built file's name meanwhile.
+    private func takeOver(_ built: String) throws(RestoreError) {
+        var (old, new) = (stat(), stat())
+        guard stat(target, &old) == 0 else { return }
+        let descriptor = open(built, O_RDONLY | O_NOFOLLOW | O_CLOEXEC)
+        guard descriptor >= 0 else { throw refusal() }
+        defer { close(descriptor) }
+        guard fstat(descriptor, &new) == 0 else { throw refusal() }
+        guard new.st_mode & S_IFMT == S_IFREG, new.st_nlink == 1 else {
+            throw .targetRefused(path: target, reason: "'\(built)' is not the file that was built")
+        }
+        if old.st_uid != new.st_uid || old.st_gid != new.st_gid {
+            guard fchown(descriptor, old.st_uid, old.st_gid) == 0 else { throw refusal() }
+        }
+        guard fchmod(descriptor, old.st_mode & 0o777) == 0, fsync(descriptor) == 0 else { throw refusal() }
+    }
+
+    private func syncFolder() throws(RestoreError) {
         let folder = URL(filePath: target).deletingLastPathComponent().path(percentEncoded: false)
         let directory = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard directory >= 0 else { throw refusal() }
         defer { close(directory) }
         guard fsync(directory) == 0 else { throw refusal() }
-        return kept
     }
 
-    /// Whoever could open what stood there can open what comes.
-    private func takeOver(_ built: String) throws(RestoreError) {
-        var (old, new) = (stat(), stat())
-        guard stat(target, &old) == 0 else { return }
-        guard stat(built, &new) == 0, chmod(built, old.st_mode & 0o777) == 0 else { throw refusal() }
-        guard old.st_uid != new.st_uid || old.st_gid != new.st_gid else { return }
-        guard chown(built, old.st_uid, old.st_gid) == 0 else { throw refusal() }
+    private func refusal(_ code: Int32 = errno, _ rest: String = "") -> RestoreError {
+        .targetRefused(path: target, reason: String(cString: strerror(code)) + (rest.isEmpty ? "" : "; " + rest))
     }
 
-    private func refusal() -> RestoreError {
-        .targetRefused(path: target, reason: String(cString: strerror(errno)))
-    }
-
+    /// One under which neither a file nor a sidecar of it is: SQLite finds what is kept together by its name.
     private static func freeName(for path: String) -> String {
         var (name, number) = (path + ".before-restore", 2)
-        var status = stat()
-        while lstat(name, &status) == 0 {
+        while ([""] + sidecars).contains(where: { exists(name + $0) }) {
             name = "\(path).before-restore-\(number)"
             number += 1
         }
         return name
+    }
+
+    private static func exists(_ path: String) -> Bool {
+        var status = stat()
+        return lstat(path, &status) == 0
     }
 
     private struct FileIdentity: Hashable {

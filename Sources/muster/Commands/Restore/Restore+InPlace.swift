@@ -29,11 +29,12 @@ extension Restore {
         do {
             // Looked at again: it took a while.
             try refuseOpen(place)
-            return (plan, try place.replace(with: built))
         } catch {
             unlink(built)
             throw error
         }
+        // Where it fails, its error says where both are.
+        return (plan, try place.replace(with: built))
     }
 }
 
