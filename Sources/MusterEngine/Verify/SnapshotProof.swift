@@ -80,6 +80,10 @@ package struct SnapshotProof: Sendable {
             outcome.fail("integrity_check finds \(answers.problems.count) problems in the rebuilt database")
         }
         guard order.isDrill, answers.failure == nil, answers.problems.isEmpty else { return }
+        // Whoever the database made of the process that asked it must not answer less, or something else.
+        guard answers.assertions.map(\.name) == order.expectations.assertions.map(\.name) else {
+            return outcome.fail("the rebuilt database was not asked what its owner asks")
+        }
         judge(answers, order, &outcome)
     }
 
@@ -158,7 +162,7 @@ package struct DrillFigures: Hashable, Sendable {
         vanishedTables = before.keys.count { answers.rows[$0] == nil }
         let drops = before.compactMap { name, count -> Double? in
             guard count > 0 else { return nil }
-            let now = answers.rows[name] ?? 0
+            let now = max(0, answers.rows[name] ?? 0)
             return now < count ? Double(count - now) / Double(count) : nil
         }
         shrunkTables = drops.count
