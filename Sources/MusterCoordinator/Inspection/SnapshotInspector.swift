@@ -37,15 +37,18 @@ struct SnapshotInspector: Sendable {
         var absent: [String] = []
         var bytesRead: Int64 = 0
         let (began, readBefore) = (coordinator.clock.now(), read.value)
+        var lookedAt = 0
         for replica in snapshot.replicas {
             guard let store = coordinator.stores[replica.store] else { continue }
+            lookedAt += 1
             do {
                 findings += try await inspect(snapshot, in: store, &bytesRead)
             } catch let error as StoreError where error.meansAbsence {
                 absent.append(error.summary)
             }
         }
-        if snapshot.replicas.isEmpty { findings.append(failing(snapshot, nil, "", "no store has it")) }
+        // What is in stores that were given up alone is nowhere.
+        if lookedAt == 0 { findings.append(failing(snapshot, nil, "", "no store has it")) }
         let outcome: Catalog.ItemOutcome =
             findings.isEmpty && !absent.isEmpty
             ? .unfinished(reason: absent.joined(separator: "; ")) : .inspected(findings)

@@ -50,10 +50,13 @@ extension Coordinator {
     private func surplus(_ place: SurplusPlace) -> Catalog.Surplus? {
         guard let store = stores[place.store], !store.isAway, isMovable(place.node, from: store) else { return nil }
         let now = clock.now()
+        let keepers = stores.keepers(of: place.node)
+        // Where one copy stays, it is read again before: another to heal from there will be none.
+        let age = keepers.count > 1 ? .seconds(2 * settings.scrub.everySeconds) : Self.lookedAtEvery
         // What a rebuild found was hashed by the coordinator of before, or by nobody.
-        let hashedSince = now - .seconds(2 * settings.scrub.everySeconds)
+        let hashedSince = now - age
         return Catalog.Surplus(
-            store: place.store, node: place.node, wanted: stores.keepers(of: place.node).map(\.number),
+            store: place.store, node: place.node, wanted: keepers.map(\.number),
             active: stores.all.filter { $0.entry.state == .active }.map(\.number),
             hashedSince: max(hashedSince, rebuiltAt ?? hashedSince), lookedSince: now - Self.lookedAtEvery)
     }
