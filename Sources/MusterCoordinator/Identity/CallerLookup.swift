@@ -22,7 +22,13 @@ final class CallerLookup: Sendable {
 
     private let catalog: Catalog
     private let clock: any WallClock
-    private let known = Mutex<[CertificateFingerprint: Entry]>([:])
+    private struct Known {
+        var entries: [CertificateFingerprint: Entry] = [:]
+        /// Counts how often everything was forgotten: what was looked up before is not written down after.
+        var forgotten = 0
+    }
+
+    private let known = Mutex(Known())
 
     /// Until when certificates were issued that this catalog may not know; nil where it was never rebuilt.
     private let rebuiltAt: Timestamp?
@@ -50,7 +56,7 @@ final class CallerLookup: Sendable {
     private func adopt(
         _ bytes: [UInt8], _ fingerprint: CertificateFingerprint, issuedUntil: Timestamp
     ) async throws -> Bool {
-        let isCached = known.withLock { $0[fingerprint] != nil }
+        let isCached = known.withLock { $0.entries[fingerprint] != nil }
         guard !isCached, try await catalog.certificate(fingerprint) == nil,
             // What does not read as one of ours is unknown, and refused as such.
             let claim = try? NodeClaim(certificate: bytes), claim.issuedAt <= issuedUntil,
@@ -65,12 +71,18 @@ final class CallerLookup: Sendable {
     }
 
     /// Forgets everything, so that a change in the catalog is felt at once.
-    func forget() { known.withLock { $0.removeAll() } }
+    func forget() {
+        known.withLock { known in
+            known.entries.removeAll()
+            known.forgotten += 1
+        }
+    }
 
     /// Whom a certificate that was proven before speaks for now.
     func caller(of fingerprint: CertificateFingerprint) async throws -> Caller {
         let now = clock.now()
-        if let entry = known.withLock({ $0[fingerprint] }), entry.lookedUpAt <= now,
+        let (entry, forgotten) = known.withLock { ($0.entries[fingerprint], $0.forgotten) }
+        if let entry, entry.lookedUpAt <= now,
             now < entry.lookedUpAt + Self.lifetime, now < entry.notAfter
         {
             return entry.caller
@@ -78,14 +90,17 @@ final class CallerLookup: Sendable {
         guard let certificate = try await catalog.certificate(fingerprint), !certificate.isRevoked,
             now < certificate.notAfter, let caller = try await caller(certificate)
         else {
-            _ = known.withLock { $0.removeValue(forKey: fingerprint) }
+            _ = known.withLock { $0.entries.removeValue(forKey: fingerprint) }
             throw Refusal.unknownCertificate
         }
-        known.withLock { known in
-            if known.count >= Self.maximumEntries { known.removeAll() }
-            known[fingerprint] = Entry(caller: caller, notAfter: certificate.notAfter, lookedUpAt: now)
+        let isCurrent = known.withLock { known in
+            guard known.forgotten == forgotten else { return false }
+            if known.entries.count >= Self.maximumEntries { known.entries.removeAll() }
+            known.entries[fingerprint] = Entry(caller: caller, notAfter: certificate.notAfter, lookedUpAt: now)
+            return true
         }
-        return caller
+        // Something has changed in between: a revocation, perhaps of this one.
+        return isCurrent ? caller : try await self.caller(of: fingerprint)
     }
 
     private func caller(_ certificate: Catalog.Certificate) async throws -> Caller? {
