@@ -118,10 +118,10 @@ extension Catalog {
         guard known != mark else { return }
         try database.run("UPDATE database SET schema_mark = ? WHERE id = ?", [mark, entry.id.blob])
         guard known != nil else { return }
-        // Each change is news anew.
+        // Each change is news anew. The one before is not kept: a node can report changes without end.
         try database.run(
-            "UPDATE alarm SET cleared_at = ? WHERE database = ? AND kind = ? AND cleared_at IS NULL",
-            [now.microseconds, entry.id.blob, AlarmKind.schema.rawValue])
+            "DELETE FROM alarm WHERE database = ? AND kind = ? AND cleared_at IS NULL",
+            [entry.id.blob, AlarmKind.schema.rawValue])
         try raise(
             Alarm(
                 kind: .schema, node: node, database: entry.id,

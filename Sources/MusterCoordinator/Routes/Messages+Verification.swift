@@ -111,7 +111,7 @@ extension Catalog.DrillMeasure {
         }
     }
 
-    private static func bounded(_ value: Double) -> Double { value.isFinite ? max(0, value) : 0 }
+    private static func bounded(_ value: Double) -> Double { value.isFinite ? min(max(0, value), 1e9) : 0 }
 }
 
 extension Muster_V1_Database {

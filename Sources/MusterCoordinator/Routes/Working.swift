@@ -8,6 +8,8 @@ import MusterModel
 extension Coordinator {
     static let longestWait = 60
     private static let jobsAtOnce = 32
+    private static let mostSeconds = 1e9
+    private static let mostBytesRead: Int64 = 1 << 44
     static let maximumTextBytes = 4096
     private static let maximumFindings = 1000
     /// A pack has at most 64 MiB, and the answer waits for them.
@@ -72,10 +74,12 @@ extension Coordinator {
         let snapshot = try await outcomeSnapshot(outcome, of: job)
         let findings = job.snapshot.map { Self.findings(outcome.failed, of: $0) } ?? []
         try await scrub(Self.packs(named: findings), of: scope)
-        let seconds = outcome.seconds.isFinite ? max(0, outcome.seconds) : 0
+        // A node's word is added up with that of others.
+        let seconds = outcome.seconds.isFinite ? min(max(0, outcome.seconds), Self.mostSeconds) : 0
         _ = try await catalog.finish(
             id, of: node, state: state, snapshot: snapshot, findings: findings,
-            effort: Catalog.Effort(seconds: seconds, bytesRead: Int64(clamping: outcome.bytesRead)),
+            effort: Catalog.Effort(
+                seconds: seconds, bytesRead: min(Int64(clamping: outcome.bytesRead), Self.mostBytesRead)),
             drill: job.level == VerificationLevel.drill.rawValue && outcome.hasDrill
                 ? Catalog.DrillMeasure(outcome.drill) : nil,
             errorSummary: outcome.errorSummary.cut(Self.maximumTextBytes),

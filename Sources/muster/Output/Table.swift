@@ -54,7 +54,7 @@ enum Quantity {
     }
 
     private static func tenths(_ value: Double) -> String {
-        let tenths = Int((value * 10).rounded())
+        let tenths = Int((min(max(value, 0), 1e15) * 10).rounded())
         return "\(tenths / 10).\(tenths % 10)"
     }
 }
