@@ -184,14 +184,14 @@ struct Peer: Sendable {
     ) async throws -> Answer {
         var settings = HTTPClient.Settings()
         // A machine that runs all tests at once may keep the server from a handshake for longer than 10 seconds.
-        settings.connectTimeout = .seconds(120)
+        settings.connectTimeout = .seconds(600)
         let tls = TLSFiles(authority: server.rig.admin.authority, identity: identity)
         let http = try HTTPClient(tls: tls, settings: settings)
         defer { http.shutdown() }
         let response = try await http.send(
             HTTPRequest(
                 method, server.url(plane) + path, headers: headers, body: body.map { .bytes($0) } ?? .none,
-                timeout: .seconds(120), stallTimeout: .seconds(120), maximumResponseBytes: 80 << 20))
+                timeout: .seconds(600), stallTimeout: .seconds(600), maximumResponseBytes: 80 << 20))
         return Answer(status: response.status, headers: response.headers, body: response.body)
     }
 

@@ -9,9 +9,11 @@ import MusterStore
 extension Coordinator {
     func probeStore(_ call: Call) async throws -> Response {
         let store = try knownStore(call.parameters[0])
-        let capabilities = try await probing.pass { try await measure(store) }
-        let now = clock.now()
-        try await record(capabilities, of: store, now: now)
+        let (capabilities, now) = try await probing.pass {
+            let (capabilities, now) = (try await measure(store), clock.now())
+            try await record(capabilities, of: store, now: now)
+            return (capabilities, now)
+        }
         try await audit(call, "store probe", store.name)
         return try call.answer(Self.message(capabilities, of: store.name, at: now))
     }
@@ -20,9 +22,12 @@ extension Coordinator {
     func probeUnprobedStores() async throws {
         for store in stores.all where !store.isAway {
             guard try await catalog.lastProbe(ofStore: store.number) == nil else { continue }
-            let capabilities = try await probing.pass { try await measure(store) }
-            try await record(capabilities, of: store, now: clock.now())
-            logger.info("store probed", metadata: ["store": "\(store.name)"])
+            try await probing.pass {
+                // A person may have been before.
+                guard try await catalog.lastProbe(ofStore: store.number) == nil else { return }
+                try await record(try await measure(store), of: store, now: clock.now())
+                logger.info("store probed", metadata: ["store": "\(store.name)"])
+            }
         }
     }
 
