@@ -218,7 +218,7 @@ extension EndToEnd {
             try await eventually("an inspection") {
                 let numbers = try FileManager.default.contentsOfDirectory(atPath: "/proc").compactMap { pid_t($0) }
                 found = numbers.first { number in
-                    field("PPid", of: number) == "\(agent)" && limit("Max open files", of: number) == "4"
+                    field("PPid", of: number) == "\(agent)" && limit("Max open files", of: number) == "0"
                         && field("NoNewPrivs", of: number) == "1"
                 }
                 return found != nil
