@@ -38,7 +38,7 @@ static int become_nobody(void) {
     return getuid() == 65534 && geteuid() == 65534 ? 0 : -EPERM;
 }
 
-int cprocess_confine(uint64_t memoryBytes, uint64_t seconds) {
+int cprocess_confine(int last, uint64_t memoryBytes, uint64_t seconds) {
     uint64_t used = address_space();
     int alone = unshare(CLONE_NEWNET | CLONE_NEWIPC) == 0;
     /* Before any user namespace: in there ids mean nothing, and root would look like nobody already. */
@@ -53,8 +53,7 @@ int cprocess_confine(uint64_t memoryBytes, uint64_t seconds) {
     if (code == 0) code = limit(RLIMIT_CORE, 0);
     if (code == 0) code = limit(RLIMIT_FSIZE, 0);
     if (code == 0) code = limit(RLIMIT_NPROC, 0);
-    /* None at all: a number below the limit could be closed and given to another file. What is open stays so. */
-    if (code == 0) code = limit(RLIMIT_NOFILE, 0);
+    if (code == 0) code = limit(RLIMIT_NOFILE, (uint64_t)last + 1);
     /* The clock on the wall too: whoever started us may be gone. */
     alarm((unsigned)seconds + 60);
     return code;

@@ -25,7 +25,7 @@ struct DrillCheck: ParsableCommand {
         // Whatever the coding loads, it loads before no file can be opened any more.
         _ = try JSONEncoder().encode(RebuiltAnswers())
         let code = cprocess_confine(
-            UInt64(max(0, questions.heapBytes)) + Self.ownBytes, UInt64(max(1, questions.seconds)))
+            Self.database, UInt64(max(0, questions.heapBytes)) + Self.ownBytes, UInt64(max(1, questions.seconds)))
         guard code == 0 else { throw OwnProgram.StartFailure("privileges were not given up", -code) }
         RebuiltDatabase.limitHeap(bytes: questions.heapBytes)
         Console.result(String(decoding: try JSONEncoder().encode(answers(to: questions)), as: UTF8.self))
