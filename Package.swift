@@ -143,7 +143,9 @@ let package = Package(
             dependencies: ["MusterModel", "MusterFormat", "MusterTransfer", "MusterAPI", "MusterStore", "MusterAgent"],
             path: "Tests/ReceiptLoad", swiftSettings: house),
         .executableTarget(
-            name: "catalog-load", dependencies: ["MusterModel", "MusterCatalog"], path: "Tests/CatalogLoad",
+            name: "catalog-load",
+            dependencies: ["MusterModel", "MusterCatalog", .product(name: "GRDB", package: "GRDB.swift")],
+            path: "Tests/CatalogLoad",
             swiftSettings: house),
         .testTarget(
             name: "MusterSQLiteTests",

@@ -2,56 +2,116 @@ import Foundation
 import MusterCatalog
 import MusterModel
 
-/// What people and pages ask, each question many times, with the longest and the middle time that it took.
+/// What people and pages ask, each question many times.
 struct Questions {
-    private static let rounds = 31
+    private static let rounds = 101
+    private static let listBudget = Duration.milliseconds(20)
+    private static let statusBudget = Duration.milliseconds(100)
 
     let catalog: Catalog
     let now: Timestamp
 
-    func run() async throws {
+    /// - Returns: whether every budget was kept.
+    func run() async throws -> Bool {
         let nodes = try await catalog.nodes()
         let middle = nodes[nodes.count / 2]
-        let database = try await catalog.databases(of: middle.id).first?.id
-        let newest = try await page { _ in }
-        guard let database, let last = newest.last else { throw Refused(outcome: "the catalog is empty") }
-        let pack = try await catalog.packs(neededBy: last).first?.id
+        let databases = try await catalog.databases(of: middle.id).map(\.id)
+        guard let database = databases.first, let last = try await page({ _ in }).last else {
+            throw Refused(outcome: "the catalog is empty")
+        }
+        let totals = try await catalog.totals()
+        print("\(totals.nodes) nodes, \(totals.databases) databases, \(totals.snapshots) snapshots")
+        let answers = [
+            try await askForPages(of: middle.id, database, after: last),
+            try await askForSnapshots(database, last), try await askForTheFleet(), try await askForStores(),
+        ]
+        try await catalog.close()
+        return answers.allSatisfy { $0 }
+    }
 
-        try await ask("first page of 100") { try await page { _ in }.count }
-        try await ask("next page") { try await page { $0.after = last.id }.count }
-        try await ask("page 50 days ago") { try await page { $0.until = now - .seconds(50 * 86_400) }.count }
-        try await ask("a span of a day") {
-            try await page {
-                ($0.since, $0.until) = (now - .seconds(31 * 86_400), now - .seconds(30 * 86_400))
-            }.count
+    /// Pages of 100, as lists ask for them.
+    private func askForPages(
+        of node: NodeID, _ database: DatabaseID, after last: Catalog.Snapshot
+    ) async throws -> Bool {
+        let many = try await catalog.databases().prefix(100).map(\.id)
+        let pack = try await catalog.packs(neededBy: last).first?.id
+        let month = (now - .seconds(31 * 86_400), now - .seconds(30 * 86_400))
+        let pages: [(String, (inout Catalog.SnapshotQuery) -> Void)] = [
+            ("first page of 100", { _ in }), ("next page", { $0.after = last.id }),
+            ("page 50 days ago", { $0.until = now - .seconds(50 * 86_400) }),
+            ("page of a day", { ($0.since, $0.until) = month }), ("page of a node", { $0.node = node }),
+            ("page of a node in a day", { ($0.node, $0.since, $0.until) = (node, month.0, month.1) }),
+            ("page of a database", { $0.databases = [database] }),
+            ("page of 100 databases", { $0.databases = many }),
+            ("page of a rare label", { $0.label = ("release", "r1") }),
+            ("page of a frequent label", { $0.label = ("tier", "plain") }),
+            ("page of a label of a node", { ($0.label, $0.node) = (("release", "r1"), node) }),
+            ("page of those that need a pack", { $0.pack = pack }), ("page of expired ones", { $0.isExpired = true }),
+        ]
+        var isKept = true
+        for (name, change) in pages {
+            isKept = try await ask(name, within: Self.listBudget) { try await page(change).count } && isKept
         }
-        try await ask("page of a node") { try await page { $0.node = middle.id }.count }
-        try await ask("page of a database") { try await page { $0.databases = [database] }.count }
-        try await ask("page of a rare label") { try await page { $0.label = ("release", "r1") }.count }
-        try await ask("page of a frequent label") { try await page { $0.label = ("tier", "plain") }.count }
-        try await ask("snapshots that need a pack") { try await page { $0.pack = pack }.count }
-        try await ask("expired ones") { try await page { $0.isExpired = true }.count }
-        try await ask("one by a prefix of its id") {
-            try await catalog.snapshots(withPrefix: String(last.id.description.prefix(8)), of: nil, limit: 2).count
+        return isKept
+    }
+
+    private func askForSnapshots(_ database: DatabaseID, _ last: Catalog.Snapshot) async throws -> Bool {
+        let budget = Self.listBudget
+        let answers = [
+            try await ask("one by a prefix of its id", within: budget) {
+                try await catalog.snapshots(withPrefix: String(last.id.description.prefix(8)), of: nil, limit: 2).count
+            },
+            try await ask("newest at a time", within: budget) {
+                try await catalog.newest(of: [database], at: now - .seconds(9 * 86_400)) == nil ? 0 : 1
+            },
+            try await ask("packs of one", within: budget) { try await catalog.packs(neededBy: last).count },
+            try await ask("base chain of one", within: budget) { try await catalog.baseChain(of: last).count },
+            try await ask("history of a database", within: budget) {
+                try await catalog.history(of: database, limit: 400).count
+            },
+        ]
+        return answers.allSatisfy { $0 }
+    }
+
+    /// What the coordinator's status asks the catalog, beside each other and one after the other as there.
+    private func askForTheFleet() async throws -> Bool {
+        _ = try await ask("all databases") { try await catalog.databases().count }
+        _ = try await ask("all nodes") { try await catalog.nodes().count }
+        _ = try await ask("totals") { try await catalog.totals().snapshots }
+        _ = try await ask("alarms") { try await catalog.alarms(now: now).count }
+        _ = try await ask("damaged databases") { try await catalog.damagedDatabases().count }
+        _ = try await ask("losses") { try await catalog.losses(limit: 51).count }
+        _ = try await ask("coverage") { try await catalog.coverage(since: [:]).databases }
+        return try await ask("fleet status", within: Self.statusBudget) { try await status() }
+    }
+
+    private func status() async throws -> Int {
+        let totals = try await catalog.totals()
+        async let databases = catalog.databases()
+        async let nodes = catalog.nodes()
+        async let standing = catalog.standing(ofStore: 1)
+        let seen = try await (databases.count, nodes.count, standing.packs)
+        async let alarms = catalog.alarms(now: now)
+        async let probe = catalog.lastProbe(ofStore: 1)
+        async let want = catalog.oldestWant(inStore: 1)
+        async let damaged = catalog.damagedDatabases()
+        async let losses = catalog.losses(limit: 51)
+        for level in [VerificationLevel.verify, .drill] {
+            _ = try await catalog.uninspected(level, since: now - .seconds(7 * 86_400), count: 51)
         }
-        try await ask("newest at a time") {
-            try await catalog.newest(of: [database], at: now - .seconds(9 * 86_400)) == nil ? 0 : 1
-        }
-        try await ask("packs of one") { try await catalog.packs(neededBy: last).count }
-        try await ask("base chain of one") { try await catalog.baseChain(of: last).count }
-        try await ask("all databases") { try await catalog.databases().count }
-        try await ask("all nodes") { try await catalog.nodes().count }
-        try await ask("totals") { try await catalog.totals().snapshots }
-        try await ask("alarms") { try await catalog.alarms(now: now).count }
-        try await ask("damaged databases") { try await catalog.damagedDatabases().count }
-        try await ask("failed snapshots") { try await catalog.failedSnapshots(limit: 100).count }
-        try await ask("lost packs") { try await catalog.lostPacks(limit: 100).count }
-        try await ask("standing of a store") { Int(try await catalog.standing(ofStore: 1).wantedCopies) }
-        try await ask("what a scrub reads next") {
+        _ = try await (alarms, probe, want, damaged, losses)
+        _ = try await catalog.coverage(since: [.verify: now - .seconds(7 * 86_400)])
+        return totals.nodes + seen.0 - seen.1
+    }
+
+    private func askForStores() async throws -> Bool {
+        _ = try await ask("standing of a store") { Int(try await catalog.standing(ofStore: 1).wantedCopies) }
+        _ = try await ask("failed snapshots") { try await catalog.failedSnapshots(limit: 100).count }
+        _ = try await ask("lost packs") { try await catalog.lostPacks(limit: 100).count }
+        _ = try await ask("what a scrub reads next") {
             try await catalog.overdue(in: 1, hashedBefore: now, limit: 100).packs.count
         }
-        try await ask("receipts not stored") { try await catalog.unstoredReceipts(limit: 100).count }
-        try await catalog.close()
+        return try await ask("receipts not stored") { try await catalog.unstoredReceipts(limit: 100).count }
     }
 
     private func page(_ change: (inout Catalog.SnapshotQuery) -> Void) async throws -> [Catalog.Snapshot] {
@@ -60,19 +120,14 @@ struct Questions {
         return try await catalog.snapshots(query)
     }
 
-    private func ask(_ name: String, _ question: () async throws -> Int) async throws {
-        var times: [Double] = []
+    /// - Returns: whether the budget was kept.
+    private func ask(
+        _ name: String, within budget: Duration? = nil, _ question: () async throws -> Int
+    ) async throws -> Bool {
+        var times = Times(name, within: budget)
         var count = 0
-        for _ in 0..<Self.rounds {
-            let began = ContinuousClock.now
-            count = try await question()
-            times.append((ContinuousClock.now - began) / .milliseconds(1))
-        }
-        times.sort()
-        let middle = times[times.count / 2]
-        print(
-            name.padding(toLength: 28, withPad: " ", startingAt: 0)
-                + String(format: "p50 %8.2f ms   longest %8.2f ms   found ", middle, times[times.count - 1])
-                + "\(count)")
+        for _ in 0..<Self.rounds { count = try await times.measure(question) }
+        print("\(times)   found \(count)")
+        return times.isWithinBudget
     }
 }

@@ -9,9 +9,11 @@ import MusterModel
 struct SampleFleet {
     /// So many nodes commit beside each other, as the coordinator's requests do.
     private static let lanes = 128
-    private static let day = Duration.seconds(86_400)
+    static let day = Duration.seconds(86_400)
 
     let nodeCount: Int
+    /// With the copies that are made of these: over as many the day is spread.
+    let nodesInAll: Int
     let snapshotsEach: Int
     let packsEach: Int
     let end: Timestamp
@@ -91,7 +93,7 @@ struct SampleFleet {
     private func need(_ sequence: Int) -> Range<Int> { max(0, sequence - 1) * packsEach..<(sequence + 1) * packsEach }
 
     private func time(_ sequence: Int, of node: Int) -> Timestamp {
-        end - Self.day * (snapshotsEach - sequence) + Self.day * node / nodeCount
+        end - Self.day * (snapshotsEach - sequence) + Self.day * node / nodesInAll
     }
 
     // MARK: - What is written
