@@ -20,14 +20,24 @@ extension Catalog {
         package let site: String
         /// The node whose machine holds it; nil for a store that is on none.
         package let node: NodeID?
-        package let state: StoreState
+        package private(set) var state: StoreState
+        /// What the store says of itself; nil until it was opened for the first time.
+        package let identity: StoreID?
 
         package init(
             number: Int64, name: String, url: String, site: String = "", node: NodeID? = nil,
-            state: StoreState = .active
+            state: StoreState = .active, identity: StoreID? = nil
         ) {
             (self.number, self.name, self.url) = (number, name, url)
             (self.site, self.node, self.state) = (site, node, state)
+            self.identity = identity
+        }
+
+        /// The same store in that state.
+        package func placed(_ state: StoreState) -> StoreEntry {
+            var entry = self
+            entry.state = state
+            return entry
         }
     }
 
@@ -50,13 +60,15 @@ extension Catalog {
     }
 
     package func add(
-        store name: String, url: String, site: String = "", node: NodeID? = nil, at now: Timestamp
+        store name: String, url: String, site: String = "", node: NodeID? = nil, identity: StoreID? = nil,
+        at now: Timestamp
     ) async throws(CatalogError) -> StoreEntry {
         try await write { database in
             try database.run(
-                "INSERT INTO store(name, url, site, node, added_at) VALUES (?, ?, ?, ?, ?)",
-                [name, url, site, node?.blob, now.microseconds])
-            return StoreEntry(number: database.lastInsertedRowID, name: name, url: url, site: site, node: node)
+                "INSERT INTO store(name, url, site, node, identity, added_at) VALUES (?, ?, ?, ?, ?, ?)",
+                [name, url, site, node?.blob, identity?.blob, now.microseconds])
+            return StoreEntry(
+                number: database.lastInsertedRowID, name: name, url: url, site: site, node: node, identity: identity)
         }
     }
 
@@ -65,8 +77,24 @@ extension Catalog {
             try database.rows("SELECT * FROM store ORDER BY number", []).map { row in
                 StoreEntry(
                     number: row["number"], name: row["name"], url: row["url"], site: row["site"],
-                    node: try row.optionalIdentifier("node"), state: try row.word("state"))
+                    node: try row.optionalIdentifier("node"), state: try row.word("state"),
+                    identity: try row.optionalIdentifier("identity"))
             }
+        }
+    }
+
+    /// Keeps for good which store it is.
+    ///
+    /// - Returns: the name of the store that is known to be this one, where that is another one; nil where it is kept.
+    package func keep(_ identity: StoreID, ofStore number: Int64) async throws(CatalogError) -> String? {
+        try await write { database in
+            let known: String? = try database.value(
+                "SELECT name FROM store WHERE identity = ? AND number <> ?", [identity.blob, number])
+            if known == nil {
+                try database.run(
+                    "UPDATE store SET identity = ? WHERE number = ? AND identity IS NULL", [identity.blob, number])
+            }
+            return known
         }
     }
 

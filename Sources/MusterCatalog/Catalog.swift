@@ -75,6 +75,9 @@ package struct Catalog: Sendable {
         migrator.registerMigration("v1") { database in
             for statements in Schema.version1 { try database.execute(sql: statements) }
         }
+        migrator.registerMigration("store identity") { database in
+            try database.execute(sql: Schema.storeIdentity)
+        }
         return migrator
     }
 

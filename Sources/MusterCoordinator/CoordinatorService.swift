@@ -57,7 +57,7 @@ package struct CoordinatorService: Service {
         let entries = try await catalog.stores().filter { $0.state != .lost }
         guard !entries.isEmpty else { throw CoordinatorSetupError.noStore }
         let opening = StoreOpening(
-            clock: clock, wrap: wrapStore,
+            catalog: catalog, clock: clock, wrap: wrapStore,
             reach: StoreReach(
                 random: random,
                 nodes: try NodeStoreAccess(

@@ -52,6 +52,7 @@ package enum SnapshotKind {}
 package enum ScopeKind {}
 package enum JobKind {}
 package enum RunKind {}
+package enum StoreKind {}
 
 package typealias NodeID = Identifier<NodeKind>
 package typealias DatabaseID = Identifier<DatabaseKind>
@@ -61,6 +62,8 @@ package typealias SnapshotID = Identifier<SnapshotKind>
 package typealias ScopeID = Identifier<ScopeKind>
 package typealias JobID = Identifier<JobKind>
 package typealias RunID = Identifier<RunKind>
+/// Names a store wherever it is reached.
+package typealias StoreID = Identifier<StoreKind>
 
 func bigEndian(_ bytes: some Collection<UInt8>) -> UInt64 {
     bytes.reduce(0) { $0 << 8 | UInt64($1) }

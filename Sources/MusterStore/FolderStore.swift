@@ -1,4 +1,5 @@
 import Glibc
+package import MusterModel
 
 /// A store in a folder of this machine.
 ///

@@ -1,10 +1,6 @@
 import Foundation
 package import MusterModel
 
-package enum StoreKind {}
-/// Names a store wherever it is reached.
-package typealias StoreID = Identifier<StoreKind>
-
 /// `format.json`: what tells a place to be a store, and of which version.
 struct FormatRecord: Codable {
     static let version = 1
@@ -52,5 +48,14 @@ struct FormatRecord: Codable {
             throw .notAStore(path: place, reason: "its \(ObjectName.format) names no store")
         }
         return id
+    }
+}
+
+extension Store {
+    /// Which store this is, as its `format.json` says.
+    ///
+    /// - Parameter place: named in the error.
+    package func identity(at place: String) async throws(StoreError) -> StoreID {
+        try await FormatRecord.read(in: self, at: place)
     }
 }

@@ -4,12 +4,15 @@ import Synchronization
 /// A store that may be away: it is opened when it is first needed, and after it was away left alone for a while.
 ///
 /// While it is away every call fails at once, so that nobody waits for it who could go on with another store. An object
-/// that seems to be missing is believed only where the object is there that makes the place a store: a
-/// disk that is not mounted has lost nothing.
+/// that seems to be missing is believed only where the object is there that makes the place this very store: a
+/// disk that is not mounted, or in the place of another one, has lost nothing.
 package final class ReconnectingStore: Store {
-    package typealias Opening = @Sendable () async throws(StoreError) -> any Store
+    /// Which store it turned out to be is asked without what a test puts around it.
+    package typealias Opening = @Sendable () async throws(StoreError) -> (store: any Store, identity: StoreID)
 
     private struct State {
+        /// nil until it was opened for the first time ever.
+        var identity: StoreID?
         var opened: (any Store)?
         var failure: StoreError?
         var awayUntil: Timestamp?
@@ -22,11 +25,19 @@ package final class ReconnectingStore: Store {
 
     package let name: String
     private let clock: any WallClock
+    private let keepIdentity: @Sendable (StoreID) async throws(StoreError) -> Void
     private let opening: Opening
-    private let state = Mutex(State())
+    private let state: Mutex<State>
 
-    package init(name: String, clock: any WallClock, opening: @escaping Opening) {
-        (self.name, self.clock, self.opening) = (name, clock, opening)
+    /// - Parameter identity: the store that it was before; another one in its place counts as absence.
+    /// - Parameter keepIdentity: told which store it is, where `identity` is nil; the store is away if this throws.
+    package init(
+        name: String, clock: any WallClock, identity: StoreID?,
+        keepIdentity: @escaping @Sendable (StoreID) async throws(StoreError) -> Void, opening: @escaping Opening
+    ) {
+        (self.name, self.clock) = (name, clock)
+        (self.keepIdentity, self.opening) = (keepIdentity, opening)
+        state = Mutex(State(identity: identity))
     }
 
     /// Why the store is away; nil where it answered when it was last asked, or may be asked again.
@@ -69,7 +80,7 @@ package final class ReconnectingStore: Store {
     package func byteCount(of name: ObjectName) async throws(StoreError) -> UInt64? {
         try await ask { store throws(StoreError) in
             if let count = try await store.byteCount(of: name) { return count }
-            try await self.requireFormat(of: store, missing: name)
+            try await self.requireIdentity(of: store, missing: name)
             return nil
         }
     }
@@ -89,7 +100,7 @@ package final class ReconnectingStore: Store {
     private func ask<Value: Sendable>(
         _ body: (any Store) async throws(StoreError) -> Value
     ) async throws(StoreError) -> Value {
-        if let absence { throw .unavailable(store: name, reason: absence.reason) }
+        if let absence { throw absence.again(name) }
         do {
             let store = try await opened()
             let value = try await answer(store, body)
@@ -108,26 +119,39 @@ package final class ReconnectingStore: Store {
             return try await body(store)
         } catch {
             guard case .notFound(_, let name) = error else { throw error }
-            try await requireFormat(of: store, missing: name)
+            try await requireIdentity(of: store, missing: name)
             throw error
         }
     }
 
-    private func requireFormat(of store: any Store, missing name: ObjectName) async throws(StoreError) {
-        guard name != .format, try await store.byteCount(of: .format) == nil else { return }
-        throw .unavailable(store: self.name, reason: "it has lost its \(ObjectName.format)")
+    private func requireIdentity(of store: any Store, missing name: ObjectName) async throws(StoreError) {
+        guard name != .format else { return }
+        let found: StoreID
+        do {
+            found = try await store.identity(at: self.name)
+        } catch .notAStore {
+            throw .unavailable(store: self.name, reason: "it has lost its \(ObjectName.format)")
+        }
+        try requireExpected(found)
+    }
+
+    private func requireExpected(_ found: StoreID) throws(StoreError) {
+        guard let expected = state.withLock({ $0.identity }), found != expected else { return }
+        throw .displaced(store: name, found: found, expected: expected)
     }
 
     /// The store itself, for what only some kinds of stores can do.
     package func direct() async throws(StoreError) -> any Store {
-        if let absence { throw .unavailable(store: name, reason: absence.reason) }
+        if let absence { throw absence.again(name) }
         return try await opened()
     }
 
     private func opened() async throws(StoreError) -> any Store {
         if let store = state.withLock({ $0.opened }) { return store }
-        let store = try await opening()
-        state.withLock { $0.opened = store }
+        let (store, identity) = try await opening()
+        try requireExpected(identity)
+        if state.withLock({ $0.identity == nil }) { try await keepIdentity(identity) }
+        state.withLock { ($0.opened, $0.identity) = (store, identity) }
         return store
     }
 
@@ -182,15 +206,17 @@ extension StoreError {
     /// The store as a whole is not there, whatever it was asked for.
     package var meansAbsence: Bool {
         switch self {
-        case .unavailable, .notAStore: true
+        case .unavailable, .notAStore, .displaced: true
         default: false
         }
     }
 
-    fileprivate var reason: String {
+    /// What a call hears that came while the store is left alone.
+    fileprivate func again(_ store: String) -> StoreError {
         switch self {
-        case .unavailable(_, let reason), .notAStore(_, let reason): reason
-        default: summary
+        case .displaced: self
+        case .unavailable(_, let reason), .notAStore(_, let reason): .unavailable(store: store, reason: reason)
+        default: .unavailable(store: store, reason: summary)
         }
     }
 }

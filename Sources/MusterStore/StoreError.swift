@@ -1,5 +1,5 @@
 import Glibc
-import MusterModel
+package import MusterModel
 
 /// Why a store did not do what it was asked.
 package enum StoreError: ActionableError, Equatable {
@@ -22,6 +22,8 @@ package enum StoreError: ActionableError, Equatable {
     case folderNotEmpty(path: String)
     /// The store does not answer: its disk is not mounted, its machine or the way to it is down.
     case unavailable(store: String, reason: String)
+    /// At the store's place is another store: two disks were mounted in each other's place.
+    case displaced(store: String, found: StoreID, expected: StoreID)
 
     package var summary: String {
         switch self {
@@ -41,6 +43,8 @@ package enum StoreError: ActionableError, Equatable {
         case .notAStore(let path, let reason): "folder '\(path)' is not a store: \(reason)"
         case .folderNotEmpty(let path): "folder '\(path)' holds other files"
         case .unavailable(let store, let reason): "store '\(store)' is away: \(reason)"
+        case .displaced(let store, let found, let expected):
+            "store '\(store)' is away: store \(found) is in the place of \(expected)"
         }
     }
 
@@ -57,13 +61,15 @@ package enum StoreError: ActionableError, Equatable {
         case .notAStore: "Check the path; a new store is made by 'muster store add' or 'muster coordinator init'."
         case .folderNotEmpty: "Choose an empty folder, or one that does not exist yet."
         case .unavailable: "Bring the store back, or mount its disk; what is missing there is copied by itself then."
+        case .displaced:
+            "Mount each disk where it belongs, or let each address lead to its own store; until then it counts as away."
         }
     }
 
     package var isTransient: Bool {
         switch self {
         case .failed(_, _, _, let code): [EAGAIN, EINTR, EBUSY, EMFILE, ENFILE, ENOMEM, ETIMEDOUT].contains(code)
-        case .unavailable: true
+        case .unavailable, .displaced: true
         default: false
         }
     }

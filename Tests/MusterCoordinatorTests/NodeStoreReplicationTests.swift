@@ -43,6 +43,26 @@ struct NodeStoreReplicationTests {
         }
     }
 
+    /// Before there is a coordinator, its folder is the only way to what a node keeps.
+    @Test func aRebuildThatIsGivenTheFolderOfANodesStoreEntersItOnce() async throws {
+        let rig = try await Rig()
+        try await rig.serve { server in
+            let keeper = try await server.makeNode("keeper")
+            try await Self.serve(keeper, of: server) { port, path in
+                try await Self.add("node://127.0.0.1:\(port)/keeper", to: server)
+                _ = try await TestLineage.make(server, count: 2)
+                try await ReplicationTests.settle(server)
+                let (rebuilt, outcome) = try await rig.rebuilt(from: [path])
+                #expect(outcome.findings == [] && outcome.unreadStores == [])
+                try await rebuilt.serve { server in
+                    let stores = try await server.service.coordinator.catalog.stores()
+                    #expect(stores.map(\.name) == ["edge", "main"])
+                    #expect(stores.first?.node == keeper.id)
+                }
+            }
+        }
+    }
+
     /// The rebuilt coordinator is known to the node by the same authority.
     @Test func aRebuildReadsTheStoreOnANodeToo() async throws {
         let rig = try await Rig()

@@ -8,7 +8,7 @@ import MusterStore
 /// As an object is written once, only one of them can take an epoch in a store. The record is signed with the receipt
 /// key, so that nobody else can put a coordinator off.
 struct EpochRecord: Sendable {
-    private static let name = "epoch"
+    static let name = "epoch"
     private static let mostTries: UInt64 = 1000
     /// Names above the own epoch that are looked into; there is one, if any.
     private static let mostRead = 1000

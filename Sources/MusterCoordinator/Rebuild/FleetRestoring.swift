@@ -28,7 +28,8 @@ struct FleetRestoring {
         }
         for plan in stores.planned {
             let node = plan.node.flatMap { keys[$0] == nil ? nil : $0 }
-            let entry = try await catalog.add(store: plan.name, url: plan.url, site: plan.site, node: node, at: now)
+            let entry = try await catalog.add(
+                store: plan.name, url: plan.url, site: plan.site, node: node, identity: plan.identity, at: now)
             if plan.state != .active { try await catalog.set(plan.state, ofStore: entry.number) }
         }
         for (id, node) in records.nodes where keys[id] != nil {

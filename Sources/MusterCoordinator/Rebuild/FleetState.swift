@@ -21,6 +21,8 @@ struct FleetState: Codable, Hashable, Sendable {
         var site: String
         var node: String?
         var state: String
+        /// Absent until the store was opened for the first time.
+        var identity: String?
         /// What an S3 server is reached with.
         var access: S3Access?
     }
@@ -126,7 +128,7 @@ extension FleetState {
         stores = try await catalog.stores().map {
             Store(
                 name: $0.name, url: $0.url, site: $0.site, node: $0.node?.description, state: $0.state.rawValue,
-                access: S3Address($0.url).flatMap(s3.kept))
+                identity: $0.identity?.description, access: S3Address($0.url).flatMap(s3.kept))
         }
         nodes = try await catalog.nodes().sorted { $0.id < $1.id }.map {
             Node(

@@ -13,6 +13,9 @@ struct RebuildStores {
         var site = ""
         var node: NodeID?
         var state = Catalog.StoreState.active
+        var identity: StoreID?
+        /// The fleet's state has it.
+        var isNamed = false
         var store: (any Store)?
     }
 
@@ -42,7 +45,7 @@ struct RebuildStores {
             let found = try await openFirst(place, name: name.isEmpty ? Initialisation.storeName(index) : name, s3)
             // Given twice, by whatever paths, it is one store.
             guard known.insert(found.id).inserted else { continue }
-            planned.append(Planned(name: name, url: place.url, store: found.store))
+            planned.append(Planned(name: name, url: place.url, identity: found.id, store: found.store))
         }
         guard !planned.isEmpty else { throw CoordinatorSetupError.noStore }
     }
@@ -95,35 +98,61 @@ struct RebuildStores {
         _ entry: FleetState.Store, _ keys: CoordinatorKeys, _ reach: StoreReach,
         _ findings: inout RebuildFindings
     ) async {
-        let node = entry.node.flatMap { NodeID($0) }
-        let state = Catalog.StoreState(rawValue: entry.state) ?? .draining
-        if let index = planned.firstIndex(where: { $0.url == entry.url || $0.name == entry.name }) {
-            planned[index].name = entry.name
-            (planned[index].site, planned[index].node) = (entry.site, node)
-            planned[index].state = planned[index].store == nil ? .draining : state
-            return
-        }
-        var plan = Planned(name: entry.name, url: entry.url, site: entry.site, node: node, state: state)
+        let identity = entry.identity.flatMap { StoreID($0) }
+        if let index = index(of: entry, identity) { return name(index, as: entry) }
+        var plan = Planned(name: entry.name, url: entry.url, identity: identity, isNamed: true)
         do {
-            plan.store = try await open(entry, keys, reach)
+            let found = try await open(entry, identity, keys, reach)
+            // A state that names no identities: one store must not be entered twice all the same.
+            if let index = planned.firstIndex(where: { $0.identity == found.identity }) {
+                guard planned[index].isNamed else { return name(index, as: entry) }
+                findings.add(
+                    "store '\(entry.name)' at \(entry.url)", in: entry.name,
+                    "it is store '\(planned[index].name)' under another address")
+                return
+            }
+            (plan.store, plan.identity) = (found.store, found.identity)
         } catch {
-            // What was not read must not be filled as if it were empty.
-            plan.state = .draining
             findings.add("store '\(entry.name)' at \(entry.url)", in: entry.name, reasonText(error))
         }
+        // What was given under that name is another store, and gets a name of its own.
+        for index in planned.indices where planned[index].name == entry.name { planned[index].name = "" }
         planned.append(plan)
+        name(planned.count - 1, as: entry)
+    }
+
+    /// The planned store that the entry is of: the same one by what it says of itself, else one at the same address or
+    /// of the same name that may be it.
+    private func index(of entry: FleetState.Store, _ identity: StoreID?) -> Int? {
+        if let identity, let index = planned.firstIndex(where: { $0.identity == identity }) { return index }
+        return planned.firstIndex { plan in
+            (plan.url == entry.url || plan.name == entry.name)
+                && (identity == nil || plan.identity == nil || plan.identity == identity)
+        }
+    }
+
+    private mutating func name(_ index: Int, as entry: FleetState.Store) {
+        let state = Catalog.StoreState(rawValue: entry.state) ?? .draining
+        planned[index].name = entry.name
+        (planned[index].site, planned[index].node) = (entry.site, entry.node.flatMap { NodeID($0) })
+        // What was not read must not be filled as if it were empty.
+        planned[index].state = planned[index].store == nil ? .draining : state
+        planned[index].isNamed = true
     }
 
     private func open(
-        _ entry: FleetState.Store, _ keys: CoordinatorKeys, _ reach: StoreReach
-    ) async throws -> any Store {
+        _ entry: FleetState.Store, _ identity: StoreID?, _ keys: CoordinatorKeys, _ reach: StoreReach
+    ) async throws -> (store: any Store, identity: StoreID) {
         if let address = S3Address(entry.url), let access = entry.access { try reach.s3.keep(access, for: address) }
-        let store = try await reach.open(try StorePlace(entry.url), name: entry.name)
+        let (store, found) = try await reach.open(try StorePlace(entry.url), name: entry.name)
+        if let identity, identity != found {
+            throw StoreError.displaced(store: entry.name, found: found, expected: identity)
+        }
         let record = EpochRecord(receiptKey: keys.receiptKey, recoveryKeys: keys.recoveryKeys, random: random)
         guard try await record.highest(in: store, above: 0) > 0 else {
             throw StoreError.notAStore(path: entry.url, reason: "no coordinator of this fleet wrote into it")
         }
-        return store
+        return (store, found)
     }
 
     /// Stores that no state names are called as `init` would.

@@ -63,13 +63,15 @@ extension Coordinator {
         do {
             var proven: StoreCapabilities?
             let access = try Self.access(request)
-            let made = try await founding.make(at: url, name: name, access) { store in
+            let admit = { (identity: StoreID) in try await requireUnknown(identity) }
+            let made = try await founding.make(at: url, name: name, access, admit: admit) { store in
                 let capabilities = try await proving.measure(opening.wrap(store))
                 try capabilities.require(.replicas, of: name)
                 proven = capabilities
             }
             let entry = try await catalog.add(
-                store: name, url: made.url, site: request.site, node: node, at: clock.now())
+                store: name, url: made.url, site: request.site, node: node, identity: made.identity,
+                at: clock.now())
             if let proven {
                 try await catalog.record(
                     probe: StoreProving.record(of: proven), ofStore: entry.number, at: clock.now())
@@ -87,6 +89,14 @@ extension Coordinator {
         await keepChangeSoon()
         try await beginPlacementWalk()
         return try await listStores(call)
+    }
+
+    /// A store counts once, however many addresses lead to it.
+    private func requireUnknown(_ identity: StoreID) async throws {
+        guard let known = try await catalog.stores().first(where: { $0.identity == identity }) else { return }
+        throw Refusal(
+            .conflict, "store_exists", "that place is store '\(known.name)' under another address",
+            hint: "Choose an empty place.")
     }
 
     private static func place(_ url: String) throws -> StorePlace {
@@ -142,13 +152,7 @@ extension Coordinator {
                 hint: "Add another store first, and let it fill.")
         }
         try await catalog.set(state, ofStore: store.number)
-        let entry = store.entry
-        stores.put(
-            OpenStore(
-                entry: Catalog.StoreEntry(
-                    number: entry.number, name: entry.name, url: entry.url, site: entry.site, node: entry.node,
-                    state: state),
-                store: store.store))
+        stores.put(OpenStore(entry: store.entry.placed(state), store: store.store))
         try await audit(call, "store \(state.rawValue)", name)
         logger.notice("store changed", metadata: ["store": "\(name)", "placement": "\(state.rawValue)"])
         await keepChangeSoon()

@@ -60,22 +60,24 @@ package struct Initialisation: Sendable {
                 nodes: try NodeStoreAccess(
                     authority: authority, directory: directory, random: random, now: now, patience: Self.patience),
                 s3: try S3StoreAccess(directory: directory, random: random, clock: clock, patience: Self.patience)))
-        var made: [(name: String, url: String)] = []
+        var made: [(name: String, founded: StoreFounding.Founded)] = []
         for (index, text) in (stores.isEmpty ? [directory.store] : stores).enumerated() {
             let name = Self.storeName(index)
-            made.append((name, try await founding.make(at: text, name: name, storeAccess).url))
+            made.append((name, try await founding.make(at: text, name: name, storeAccess)))
         }
         // SQLite gives -wal and -shm the mode of the file it finds, and an empty file is an empty database.
         try PrivateFile.write([], to: directory.catalog)
         let catalog = try Catalog(path: directory.catalog, names: .stored) { Coordinator.hash($0) }
-        for store in made { _ = try await catalog.add(store: store.name, url: store.url, at: now) }
+        for (name, store) in made {
+            _ = try await catalog.add(store: name, url: store.url, identity: store.identity, at: now)
+        }
         try await catalog.set(PinnedSetting.recoveryKeys, to: recoveryKey.publicKey.bytes)
         let admin = try await AdminIssue(authority: authority, settings: settings, random: random).make(
             catalog, now: now)
         try await catalog.audit(actor: "init", action: "init", subject: directory.path, now: now)
         try await catalog.close()
         try PrivateFile.write(settings.yaml(), to: directory.settings)
-        return Outcome(admin: admin, recoveryKeyFile: recoveryPath, storeURLs: made.map(\.url))
+        return Outcome(admin: admin, recoveryKeyFile: recoveryPath, storeURLs: made.map(\.founded.url))
     }
 
     /// How long a store's server may take to answer at all.

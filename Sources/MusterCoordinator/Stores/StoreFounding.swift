@@ -4,7 +4,23 @@ import MusterModel
 import MusterStore
 
 /// Makes a new store and keeps in it what rebuilds the coordinator: its keys, sealed to the recovery keys, and its epoch.
+///
+/// A place where that was begun before and did not come to its end, as it was refused or cut off, is taken up: it holds
+/// nothing but our own records.
 struct StoreFounding: Sendable {
+    struct Founded: Sendable {
+        let store: any Store
+        let identity: StoreID
+        /// How it is to be written.
+        let url: String
+    }
+
+    /// What an earlier attempt left in the store.
+    private struct Leftovers {
+        var records: Set<CoordinatorRecord> = []
+        var hasEpoch = false
+    }
+
     let authority: Authority
     let receiptKey: SigningKey
     let recoveryKeys: [RecoveryPublicKey]
@@ -14,32 +30,68 @@ struct StoreFounding: Sendable {
     let reach: StoreReach
 
     /// - Parameter access: for a store at an S3 server.
-    /// - Parameter prove: looks at the new store before anything is kept in it, and throws where it will not do.
-    /// - Returns: the store, and how it is to be written.
+    /// - Parameter admit: told which store it is before anything is done with it, and throws where it is known.
+    /// - Parameter prove: looks at the store before anything is kept in it, and throws where it will not do.
     func make(
         at text: String, name: String, _ access: S3Access? = nil,
-        prove: (any Store) async throws -> Void = { _ in }
-    ) async throws -> (store: any Store, url: String) {
+        admit: (StoreID) async throws -> Void = { _ in }, prove: (any Store) async throws -> Void = { _ in }
+    ) async throws -> Founded {
         let place = try StorePlace(text)
-        let store = try await reach.make(place, name: name, access, now: clock.now())
+        let (store, identity, isNew) = try await reach.make(place, name: name, access, now: clock.now())
+        try await admit(identity)
+        let leftovers = isNew ? Leftovers() : try await leftovers(in: store, at: place.url)
         try await prove(store)
-        try await keepSecrets(in: store)
-        return (store, place.url)
+        try await keepSecrets(in: store, beside: leftovers)
+        return Founded(store: store, identity: identity, url: place.url)
     }
 
-    private func keepSecrets(in store: any Store) async throws {
+    private func keepSecrets(in store: any Store, beside leftovers: Leftovers) async throws {
         // The authority's certificate is public, but a rebuild needs the very same one: nodes pin it.
         let records: [(CoordinatorRecord, [UInt8])] = [
             (.authorityKey, try authority.sealedBytes), (.receiptKey, receiptKey.privateBytes),
         ]
-        for (record, secret) in records {
+        for (record, secret) in records where !leftovers.records.contains(record) {
             let sealed = try SealedRecord.make(
                 secret, name: record.rawValue, coordinatorEpoch: epoch, recipients: recoveryKeys,
                 signer: receiptKey, random: random)
             try await store.put(.coordinatorRecord(record, Generation(from: random)), sealed)
         }
+        guard !leftovers.hasEpoch else { return }
         let record = EpochRecord(receiptKey: receiptKey, recoveryKeys: recoveryKeys, random: random)
         try await record.keep(epoch, in: store, at: clock.now())
+    }
+
+    /// - Throws: where anything else is in the store.
+    private func leftovers(in store: any Store, at place: String) async throws -> Leftovers {
+        var found = Leftovers()
+        let cursor = try await store.list(.all)
+        while true {
+            let page = try await cursor.nextPage()
+            if page.isEmpty { return found }
+            for object in page {
+                switch StoredItem(object.name) {
+                case .format, .probe: continue
+                case .coordinatorRecord(let record, _):
+                    guard try await isOurs(object.name, record.rawValue, in: store) else { break }
+                    found.records.insert(record)
+                    continue
+                // One of a coordinator that came later would not have left it to us.
+                case .coordinatorEpoch(epoch):
+                    guard try await isOurs(object.name, EpochRecord.name, in: store) else { break }
+                    found.hasEpoch = true
+                    continue
+                default: break
+                }
+                throw StoreError.folderNotEmpty(path: place)
+            }
+        }
+    }
+
+    private func isOurs(_ name: ObjectName, _ record: String, in store: any Store) async throws -> Bool {
+        let bytes = try await store.read(name, maximumBytes: Format.maximumRecordBytes)
+        // What cannot be read, or is signed with another key, is not ours.
+        guard let found = try? SealedRecord.parse(bytes).verified(by: receiptKey.verifyingKey) else { return false }
+        return found.name == record && found.coordinatorEpoch == epoch
     }
 }
 

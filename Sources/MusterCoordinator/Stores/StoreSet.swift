@@ -52,13 +52,7 @@ final class StoreSet: Sendable {
     /// - Returns: their names.
     func giveUp(_ numbers: Set<Int64>) -> [String] {
         for store in all where numbers.contains(store.number) {
-            let entry = store.entry
-            put(
-                OpenStore(
-                    entry: Catalog.StoreEntry(
-                        number: entry.number, name: entry.name, url: entry.url, site: entry.site, node: entry.node,
-                        state: .lost),
-                    store: store.store))
+            put(OpenStore(entry: store.entry.placed(.lost), store: store.store))
         }
         return stores.withLock { $0 }.filter { numbers.contains($0.number) }.map(\.name)
     }

@@ -1,4 +1,4 @@
-import MusterModel
+package import MusterModel
 import MusterTransfer
 import Synchronization
 
