@@ -20,16 +20,28 @@ extension Catalog {
     }
 
     /// Records a copy that is durable and whose signature was checked. A bad one that it replaces is discarded.
+    ///
+    /// - Parameter old: the name that was recorded there when the copy began.
+    /// - Returns: false where the store has another one since then, or was given up: then the copy itself is discarded.
+    @discardableResult
     package func recordKeys(
-        of node: NodeID, in store: Int64, object: String, byteCount: Int, quarantine: Duration, now: Timestamp
-    ) async throws(CatalogError) {
+        of node: NodeID, in store: Int64, object: String, byteCount: Int, replacing old: String? = nil,
+        quarantine: Duration, now: Timestamp
+    ) async throws(CatalogError) -> Bool {
         try await write { database in
-            let old = try database.row(
+            let row = try database.row(
                 "SELECT object, state FROM key_replica WHERE node = ? AND store = ?", [node.blob, store])
-            if let old, old["object"] != object, old["state"] == ReplicaState.damaged.rawValue {
+            guard try Self.isTaking(store, database), row?["object"] == old || row?["object"] == object else {
                 try Self.discard(
-                    old["object"], in: store, byteCount: Int64(byteCount), notBefore: now + quarantine,
-                    reason: "damaged", database)
+                    object, in: store, byteCount: Int64(byteCount), notBefore: now, reason: "not needed", database)
+                return false
+            }
+            if let row, row["object"] != object {
+                let isDamaged = row["state"] == ReplicaState.damaged.rawValue
+                try Self.discard(
+                    row["object"], in: store, byteCount: Int64(byteCount),
+                    notBefore: now + (isDamaged ? quarantine : Self.replacedObjectStays),
+                    reason: isDamaged ? "damaged" : "replaced", database)
             }
             try database.run(
                 """
@@ -42,6 +54,7 @@ extension Catalog {
                 DELETE FROM replication WHERE store = ? AND kind = 'keys'
                     AND subject = (SELECT number FROM node WHERE id = ?)
                 """, [store, node.blob])
+            return true
         }
     }
 

@@ -39,7 +39,7 @@ struct SurplusTests {
     private func copy(_ pack: PackID) async throws {
         let replica = try #require(try await fixture.catalog.replicas(of: pack, in: nil).first)
         let copies = try #require(try await fixture.catalog.copies(ofPack: replica.pack))
-        try await fixture.catalog.recordCopy(
+        _ = try await fixture.catalog.recordCopy(
             of: copies, in: second, generation: "00000000000000b2", object: "x", replacing: nil, quarantine: .zero,
             now: fixture.clock.now())
     }

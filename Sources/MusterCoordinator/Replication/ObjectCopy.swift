@@ -47,13 +47,30 @@ extension Coordinator {
                 _ = try await inspect(replica, in: source, isHashed: true)
                 continue
             }
-            try await catalog.recordCopy(
+            let isRecorded = try await catalog.recordCopy(
                 of: pack, in: store.number, generation: generation.description, object: newName.description,
                 replacing: try old.map { (try Self.name(of: $0).description, $0.state == .damaged) },
                 quarantine: Self.quarantine, now: clock.now())
+            guard isRecorded else { return try await seeWhatOvertook(pack, in: store) }
             return
         }
         throw NoGoodCopy(object: "pack \(pack.id)", isTransient: hasAbsent)
+    }
+
+    /// Another copy that is good serves as well, and a pack that is gone needs none.
+    private func seeWhatOvertook(_ pack: Catalog.PackCopies, in store: OpenStore) async throws {
+        guard let now = try await catalog.copies(ofPack: pack.number) else { return }
+        guard now.replicas.contains(where: { $0.store == store.number && $0.state == .present }) else {
+            throw Overtaken(what: "what the store has of pack \(pack.id)")
+        }
+    }
+
+    /// The copy counts for nothing; it is asked again whether one is wanted.
+    struct Overtaken: ActionableError {
+        let what: String
+        let isTransient = true
+        var summary: String { "\(what) changed while it was copied" }
+        var hint: String { "Nothing is wrong; it is copied again where it is still wanted." }
     }
 
     private static func name(of replica: Catalog.PackReplica) throws -> ObjectName {
@@ -142,9 +159,18 @@ extension Coordinator {
             let epoch = try KeyRecord.parse(bytes).verified(by: key).keyEpoch
             let name = ObjectName.nodeKeys(node.id, epoch: epoch, Generation(from: random))
             try await store.store.put(name, bytes)
-            return try await catalog.recordKeys(
+            let isRecorded = try await catalog.recordKeys(
                 of: node.id, in: store.number, object: name.description, byteCount: bytes.count,
-                quarantine: Self.quarantine, now: clock.now())
+                replacing: replicas.first { $0.store == store.number }?.object, quarantine: Self.quarantine,
+                now: clock.now())
+            let isThere = try await catalog.keyReplicas(of: node.id).contains {
+                $0.store == store.number && $0.state == .present
+            }
+            // Others that came first serve as well.
+            guard isRecorded || isThere else {
+                throw Overtaken(what: "what the store has of the keys of node '\(node.name)'")
+            }
+            return
         }
         throw NoGoodCopy(object: "the key record of node '\(node.name)'", isTransient: hasAbsent)
     }

@@ -47,7 +47,8 @@ extension Coordinator {
         let place = SnapshotPlace(snapshot)
         let old = snapshot.replicas.first { $0.store == store.number }
         var copy = Catalog.SnapshotCopy(
-            store: store.number, generation: old?.generation ?? "", receiptGeneration: old?.receiptGeneration ?? "")
+            store: store.number, generation: old?.generation ?? "", receiptGeneration: old?.receiptGeneration ?? "",
+            replacing: old)
         var written: [(name: ObjectName, byteCount: Int64)] = []
         if old?.receiptState != .present {
             let generation = Generation(from: random)
@@ -77,14 +78,6 @@ extension Coordinator {
             try await catalog.discard(
                 object.name.description, in: store.number, byteCount: object.byteCount, now: now, reason: "not needed")
         }
-        throw Overtaken(snapshot: snapshot.id)
-    }
-
-    /// The copy counts for nothing; it is asked again whether one is wanted.
-    private struct Overtaken: ActionableError {
-        let snapshot: SnapshotID
-        let isTransient = true
-        var summary: String { "what snapshot \(snapshot) needs in the store changed while it was copied" }
-        var hint: String { "Nothing is wrong; it is copied again where it is still wanted." }
+        throw Overtaken(what: "what the store has of snapshot \(snapshot.id) and what that needs")
     }
 }
