@@ -162,10 +162,12 @@ extension Catalog {
         var reason = job.errorSummary.isEmpty ? "the agent made none" : job.errorSummary
         if job.state == .done, let snapshot = job.outcomeSnapshot {
             reason = try refusal(snapshot, row, in: database) ?? ""
-            if reason.isEmpty {
+            if reason.isEmpty,
                 try addMember(snapshot, to: row["name"], number, of: job.database, now: now, in: database)
+            {
                 return try finishIfDone(number, in: database)
             }
+            if reason.isEmpty { reason = tooManyHolds }
         }
         try database.run(
             "UPDATE fleet_snapshot_item SET reason = ? WHERE fleet_snapshot = ? AND database = ?",
@@ -197,19 +199,22 @@ extension Catalog {
         return nil
     }
 
+    private static let tooManyHolds = "its snapshot has as many holds as one may have, so it could not be held"
+
+    /// - Returns: false where it cannot be held: then it is no member, as any policy might give it up.
     private static func addMember(
         _ snapshot: SnapshotID, to name: String, _ fleet: Int64, of id: DatabaseID, now: Timestamp,
         in database: GRDB.Database
-    ) throws {
+    ) throws -> Bool {
         let number: Int64? = try database.value("SELECT number FROM snapshot WHERE id = ?", [snapshot.blob])
         guard let number else { throw CatalogError.damaged(column: "fleet_snapshot_item.snapshot") }
         let hold = Hold(name: holdName(name), reason: "a member of it", actor: "coordinator", at: now)
-        // At most as many as a snapshot may have holds: each fleet snapshot takes new ones.
-        _ = try insert(hold, of: number, into: database)
+        guard try insert(hold, of: number, into: database) else { return false }
         try countRevision(in: database)
         try database.run(
             "UPDATE fleet_snapshot_item SET snapshot = ?, reason = '' WHERE fleet_snapshot = ? AND database = ?",
             [snapshot.blob, fleet, id.blob])
+        return true
     }
 
     private static func insert(_ fleet: FleetSnapshot, into database: GRDB.Database) throws -> Int64 {
@@ -236,7 +241,7 @@ extension Catalog {
     // MARK: - After a rebuild
 
     /// Puts back a fleet snapshot whose members are found by the label that their nodes signed: of each database the
-    /// first that was received since it was asked for.
+    /// first that was received since it was asked for, where its state was captured within the window.
     package func restore(_ fleet: FleetSnapshot, now: Timestamp) async throws(CatalogError) {
         try await write { database in
             var fleet = fleet
@@ -247,14 +252,26 @@ extension Catalog {
                 SELECT s.id, s.database, s.received_at FROM label l CROSS JOIN snapshot s ON s.number = l.snapshot
                 WHERE l.key = ? AND l.value = ? AND s.received_at >= ? ORDER BY s.received_at, s.number
                 """, [Self.fleetLabel, fleet.name, fleet.createdAt.microseconds])
+            guard let row = try database.row("SELECT * FROM fleet_snapshot WHERE number = ?", [number]) else { return }
             var seen: Set<DatabaseID> = []
-            for row in found {
-                let id: DatabaseID = try row.identifier("database")
+            for member in found {
+                let (id, snapshot): (DatabaseID, SnapshotID) = (
+                    try member.identifier("database"), try member.identifier("id")
+                )
                 guard seen.insert(id).inserted else { continue }
                 try database.run(
                     "INSERT INTO fleet_snapshot_item(fleet_snapshot, database) VALUES (?, ?)", [number, id.blob])
-                try Self.addMember(
-                    try row.identifier("id"), to: fleet.name, number, of: id, now: now, in: database)
+                // One that came after the window was no member before either.
+                var reason = try Self.refusal(snapshot, row, in: database)
+                if reason == nil,
+                    try !Self.addMember(snapshot, to: fleet.name, number, of: id, now: now, in: database)
+                {
+                    reason = Self.tooManyHolds
+                }
+                guard let reason else { continue }
+                try database.run(
+                    "UPDATE fleet_snapshot_item SET reason = ? WHERE fleet_snapshot = ? AND database = ?",
+                    [reason, number, id.blob])
             }
         }
     }
