@@ -85,10 +85,15 @@ extension Catalog {
         }
     }
 
-    package func nextWaiting(in run: RunID) async throws(CatalogError) -> SnapshotID? {
+    /// The first snapshot of a run that waits for its inspection.
+    ///
+    /// - Parameter position: of the one before, where that is passed over.
+    package func nextWaiting(
+        in run: RunID, after position: Int64? = nil
+    ) async throws(CatalogError) -> (snapshot: SnapshotID, position: Int64)? {
         try await read { database in
-            try Row.fetchOne(database, sql: Self.waitingQuery + " LIMIT 1", arguments: [run.blob])
-                .map { try $0.identifier("id") }
+            try database.row(Self.nextWaitingQuery, [run.blob, position ?? -1])
+                .map { (try $0.identifier("id"), $0["position"]) }
         }
     }
 
@@ -131,6 +136,10 @@ extension Catalog {
     static let waitingQuery = """
         SELECT s.id FROM verification_item i JOIN snapshot s ON s.number = i.snapshot
         WHERE i.run = ? AND i.state = 'waiting' ORDER BY i.position
+        """
+    static let nextWaitingQuery = """
+        SELECT s.id, i.position FROM verification_item i JOIN snapshot s ON s.number = i.snapshot
+        WHERE i.run = ? AND i.state = 'waiting' AND i.position > ? ORDER BY i.position LIMIT 1
         """
     static let verificationList = """
         SELECT * FROM verification WHERE (started_at, run) < (?, ?) ORDER BY started_at DESC, run DESC LIMIT ?

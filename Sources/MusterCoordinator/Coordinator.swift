@@ -65,6 +65,7 @@ struct Coordinator: Sendable {
     /// A store is to be looked at, object by object.
     let storeChecks = Bell<Bool>()
     let copyPace: CopyPace
+    let readingPaces = ReadingPaces()
     let contacts = ContactBook()
     let metrics = CoordinatorMetrics()
     let watch = FleetWatch()

@@ -11,6 +11,8 @@ package final class FaultyStore: Store {
         /// `isApplied`: the object is committed all the same, as when the answer of a store is lost.
         case failCommit(Int, StoreError, isApplied: Bool)
         case failRead(Int, StoreError)
+        /// Every read of the object with that name.
+        case failReads(of: ObjectName, StoreError)
         case flipBit(ofRead: Int, bit: Int)
         case truncate(read: Int, byteCount: Int)
     }
@@ -36,12 +38,12 @@ package final class FaultyStore: Store {
     }
 
     package func read(_ name: ObjectName, maximumBytes: Int, fresh: Bool) async throws(StoreError) -> [UInt8] {
-        let number = try beginRead()
+        let number = try beginRead(of: name)
         return damaged(try await store.read(name, maximumBytes: maximumBytes, fresh: fresh), read: number)
     }
 
     package func read(_ name: ObjectName, range: Range<UInt64>, fresh: Bool) async throws(StoreError) -> [UInt8] {
-        let number = try beginRead()
+        let number = try beginRead(of: name)
         return damaged(try await store.read(name, range: range, fresh: fresh), read: number)
     }
 
@@ -81,8 +83,9 @@ package final class FaultyStore: Store {
         }
     }
 
-    private func beginRead() throws(StoreError) -> Int {
+    private func beginRead(of name: ObjectName) throws(StoreError) -> Int {
         let number = count(.read)
+        for case .failReads(name, let error) in current { throw error }
         for case .failRead(number, let error) in current { throw error }
         return number
     }

@@ -62,7 +62,7 @@ struct WorkTests {
         try await fixture.catalog.begin(
             run, level: .verify, snapshots: [first.snapshot, second.snapshot], jobs: [], now: now)
         #expect(try await fixture.catalog.unfinishedRuns().map(\.run) == [run])
-        #expect(try await fixture.catalog.nextWaiting(in: run) == first.snapshot)
+        #expect(try await fixture.catalog.nextWaiting(in: run)?.snapshot == first.snapshot)
         try await fixture.catalog.conclude(
             first.snapshot, in: run, .inspected([]), Catalog.Effort(bytesRead: 10), now: now)
         let finding = Failing(snapshot: "\(second.snapshot)", store: "main", object: "packs/x", reason: "gone")

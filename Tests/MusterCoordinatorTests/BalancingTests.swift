@@ -88,6 +88,25 @@ struct BalancingTests {
         }
     }
 
+    /// To prove the other copies all of them may have to be read: no faster than the scrub reads.
+    @Test func whatIsReadToProveACopyCountsForTheScrub() async throws {
+        let rig = try await Rig(stores: 3)
+        try await rig.serve { server in
+            let lineage = try await TestLineage.make(server, count: 3)
+            try await ReplicationTests.settle(server)
+            let coordinator = server.service.coordinator
+            let staying = coordinator.stores.keepers(of: lineage.node.id)[1]
+            try await Self.place(coordinator.stores.keepers(of: lineage.node.id)[0].name, "draining", server)
+            try await ReplicationTests.settle(server)
+            // All that was hashed is hashed too long ago.
+            server.rig.clock.advance(by: .seconds(Int64(3 * coordinator.settings.scrub.everySeconds)))
+            let before = coordinator.readingPace(of: staying).spentBytes
+            try await Self.balance(server)
+            let stored = lineage.snapshots.reduce(0) { $0 + $1.pack.bytes.count }
+            #expect(coordinator.readingPace(of: staying).spentBytes >= before + stored)
+        }
+    }
+
     @Test func whatAnAddedStoreTakesOverGoesFromWhereItWas() async throws {
         let rig = try await Rig(stores: 1, placement: "replicas: 1")
         try await rig.serve { server in

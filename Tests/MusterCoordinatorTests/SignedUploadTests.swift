@@ -72,11 +72,12 @@ struct SignedUploadTests {
         _ server: Server, until pack: PackID, of node: TestNode, isProvenIn store: OpenStore
     ) async throws {
         let coordinator = server.service.coordinator
+        var passed = ScrubService.PassedOver()
         for _ in 0..<20_000 {
             let replicas = try await coordinator.catalog.replicas(of: pack, in: node.scope)
             if try #require(replicas.first { $0.store == store.number }).isProven { return }
             _ = try await ScrubService(coordinator: coordinator).scrubBatch(
-                of: store, CopyPace(bytesPerSecond: 0, clock: server.rig.clock))
+                of: store, CopyPace(bytesPerSecond: 0, clock: server.rig.clock), &passed)
         }
         throw Unexpected("the scrub does not come to the pack")
     }

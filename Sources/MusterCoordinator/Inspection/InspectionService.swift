@@ -24,13 +24,25 @@ struct InspectionService: Service {
         }
     }
 
+    /// What cannot be looked at now is passed over, so that what is behind it is looked at; the next round comes back to
+    /// it.
     private func inspectAll() async throws {
+        var failure: (any Error)?
         for (run, level) in try await coordinator.catalog.unfinishedRuns() where level < .verify {
             let inspector = SnapshotInspector(coordinator: coordinator, run: run, level: level)
-            while !Task.isShuttingDownGracefully, let snapshot = try await coordinator.catalog.nextWaiting(in: run) {
-                try await inspector.inspect(snapshot)
+            var position: Int64?
+            while !Task.isShuttingDownGracefully,
+                let next = try await coordinator.catalog.nextWaiting(in: run, after: position)
+            {
+                do {
+                    try await inspector.inspect(next.snapshot)
+                } catch let error as any ActionableError {
+                    failure = failure ?? error
+                }
+                position = next.position
             }
         }
+        if let failure { throw failure }
     }
 }
 

@@ -8,7 +8,8 @@ import ServiceLifecycle
 /// Reads every replica again within a period and hashes it, the longest unread first, at a bounded rate.
 ///
 /// When each was hashed is in the catalog, so a restart loses no more than the object under way. What is found bad is
-/// marked, and so repaired. A store that is away is not looked at, and says nothing.
+/// marked, and so repaired. A store that is away is not looked at, and says nothing. An object that cannot be read for
+/// another reason is passed over until the next round, so that those behind it are read.
 struct ScrubService: Service {
     private static let patience = Duration.seconds(60)
     private static let batch = 64
@@ -31,45 +32,85 @@ struct ScrubService: Service {
     /// Reads all that is due in one store.
     private func scrub(_ store: OpenStore) async {
         guard coordinator.succession.successor == nil else { return }
-        let pace = CopyPace(bytesPerSecond: coordinator.settings.scrub.mibPerSecond << 20, clock: coordinator.clock)
+        let pace = coordinator.readingPace(of: store)
+        var passed = PassedOver()
         do {
             while !Task.isShuttingDownGracefully, !Task.isCancelled, !store.isAway {
-                guard try await scrubBatch(of: store, pace) else { return }
+                guard try await scrubBatch(of: store, pace, &passed) else { break }
             }
         } catch {
             coordinator.logger.warning(
                 "scrub postponed", metadata: ["store": "\(store.name)", "reason": "\(error)"])
         }
+        guard let last = passed.lastReason else { return }
+        coordinator.logger.warning(
+            "objects passed over",
+            metadata: ["store": "\(store.name)", "count": "\(passed.count)", "reason": "\(last)"])
     }
 
-    /// - Returns: false where nothing is due.
-    func scrubBatch(of store: OpenStore, _ pace: CopyPace) async throws -> Bool {
+    /// What could not be read in a round.
+    struct PassedOver: Sendable {
+        /// A store of which so much cannot be read is not well: the round ends.
+        fileprivate static let most = 256
+
+        fileprivate(set) var packs: Set<Int64> = []
+        fileprivate(set) var snapshots: Set<Int64> = []
+        fileprivate(set) var nodes: Set<NodeID> = []
+        fileprivate(set) var lastReason: String?
+
+        var count: Int { packs.count + snapshots.count + nodes.count }
+    }
+
+    /// - Returns: false where nothing is due but what was passed over.
+    func scrubBatch(of store: OpenStore, _ pace: CopyPace, _ passed: inout PassedOver) async throws -> Bool {
         let before = coordinator.clock.now() - .seconds(coordinator.settings.scrub.everySeconds)
         let overdue = try await coordinator.catalog.overdue(
-            in: store.number, hashedBefore: before, limit: Self.batch)
-        guard !overdue.isEmpty else { return false }
-        for pack in overdue.packs {
-            try stopAtShutdown()
-            await pace.spend(Int(pack.sizeBytes))
-            _ = try await coordinator.inspect(pack, in: store, isHashed: true)
-            coordinator.metrics.countScrub(bytes: Int64(pack.sizeBytes))
+            in: store.number, hashedBefore: before, limit: Self.batch + passed.count)
+        let packs = overdue.packs.filter { !passed.packs.contains($0.pack) }
+        let snapshots = overdue.snapshots.filter { !passed.snapshots.contains($0.number) }
+        let nodes = overdue.nodes.filter { !passed.nodes.contains($0) }
+        guard !packs.isEmpty || !snapshots.isEmpty || !nodes.isEmpty else { return false }
+        for pack in packs {
+            try await attempt(in: store, &passed, { $0.packs.insert(pack.pack) }) {
+                await pace.spend(Int(pack.sizeBytes))
+                _ = try await coordinator.inspect(pack, in: store, isHashed: true)
+                coordinator.metrics.countScrub(bytes: Int64(pack.sizeBytes))
+            }
         }
-        for snapshot in overdue.snapshots {
-            try stopAtShutdown()
-            await pace.spend(Int(snapshot.manifestBytes))
-            try await coordinator.inspectRecords(of: snapshot, in: store)
-            coordinator.metrics.countScrub(bytes: Int64(snapshot.manifestBytes))
+        for snapshot in snapshots {
+            try await attempt(in: store, &passed, { $0.snapshots.insert(snapshot.number) }) {
+                await pace.spend(Int(snapshot.manifestBytes))
+                try await coordinator.inspectRecords(of: snapshot, in: store)
+                coordinator.metrics.countScrub(bytes: Int64(snapshot.manifestBytes))
+            }
         }
-        for id in overdue.nodes {
-            try stopAtShutdown()
-            guard let node = try await coordinator.catalog.node(id), let key = VerifyingKey(bytes: node.signingKey),
-                let replica = try await coordinator.catalog.keyReplicas(of: id).first(where: {
-                    $0.store == store.number
-                })
-            else { continue }
-            _ = try await coordinator.goodKeys(replica, of: id, key, in: store)
+        for id in nodes {
+            try await attempt(in: store, &passed, { $0.nodes.insert(id) }) { try await scrubKeys(of: id, in: store) }
         }
         return true
+    }
+
+    private func scrubKeys(of id: NodeID, in store: OpenStore) async throws {
+        guard let node = try await coordinator.catalog.node(id), let key = VerifyingKey(bytes: node.signingKey),
+            let replica = try await coordinator.catalog.keyReplicas(of: id).first(where: { $0.store == store.number })
+        else { return }
+        _ = try await coordinator.goodKeys(replica, of: id, key, in: store)
+    }
+
+    /// Looks at one object. What keeps it from being read, and is not the store's absence, says nothing of the others.
+    private func attempt(
+        in store: OpenStore, _ passed: inout PassedOver, _ passOver: (inout PassedOver) -> Void,
+        _ look: () async throws -> Void
+    ) async throws {
+        try stopAtShutdown()
+        do {
+            try await look()
+        } catch let error as any ActionableError {
+            if let error = error as? StoreError, error.meansAbsence { throw error }
+            passOver(&passed)
+            passed.lastReason = error.summary
+            guard passed.count < PassedOver.most, !store.isAway else { throw error }
+        }
     }
 
     private func stopAtShutdown() throws {

@@ -147,7 +147,9 @@ extension Coordinator {
             // A size does not make good what was found bad.
             let readsAll = isHashed || pack.state != .present
             if readsAll { await pace.spend(Int(pack.sizeBytes)) }
-            let (reason, bytesRead) = try await inspect(pack, in: store, isHashed: readsAll)
+            let (reason, bytesRead) = try await reasoned {
+                try await inspect(pack, in: store, isHashed: readsAll)
+            }
             var looked = StoreCheck.Looked(count: 1, bytesRead: bytesRead)
             if !reason.isEmpty {
                 let needing = try await catalog.snapshots(needing: pack.pack, limit: 1)
@@ -165,13 +167,31 @@ extension Coordinator {
         at snapshots: [Catalog.Snapshot], in store: OpenStore, _ isHashed: Bool
     ) async throws -> StoreCheck.Looked {
         try await inLanes(snapshots) { snapshot in
-            let (faults, bytesRead) = try await inspectRecords(of: snapshot, in: store, isHashed: isHashed)
-            return StoreCheck.Looked(
-                count: 2,
-                failed: faults.map {
+            var looked = StoreCheck.Looked(count: 2)
+            let (reason, bytesRead) = try await reasoned {
+                let found = try await inspectRecords(of: snapshot, in: store, isHashed: isHashed)
+                looked.failed = found.faults.map {
                     StoreCheck.Failed(
                         snapshot: snapshot.id.description, object: $0.object.description, reason: $0.reason)
-                }, bytesRead: bytesRead)
+                }
+                return ("", found.bytesRead)
+            }
+            looked.bytesRead = bytesRead
+            if !reason.isEmpty {
+                looked.failed = [StoreCheck.Failed(snapshot: snapshot.id.description, object: "", reason: reason)]
+            }
+            return looked
+        }
+    }
+
+    /// What keeps an object from being looked at did not pass, and must not keep the check from the others.
+    private func reasoned(
+        _ look: () async throws -> (reason: String, bytesRead: Int64)
+    ) async throws -> (reason: String, bytesRead: Int64) {
+        do {
+            return try await look()
+        } catch let error as StoreError where !error.meansAbsence {
+            return ("not looked at: \(error.summary)", 0)
         }
     }
 
@@ -188,7 +208,8 @@ extension Coordinator {
             } catch let error as FormatError {
                 looked.failed.append(.init(snapshot: "", object: replica.object, reason: error.summary))
             } catch let error as StoreError where !error.meansAbsence {
-                looked.failed.append(.init(snapshot: "", object: replica.object, reason: try Self.reason(of: error)))
+                let reason = error.isTransient ? "not looked at: \(error.summary)" : try Self.reason(of: error)
+                looked.failed.append(.init(snapshot: "", object: replica.object, reason: reason))
             }
         }
         return looked

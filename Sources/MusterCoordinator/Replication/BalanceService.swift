@@ -2,7 +2,8 @@ import Logging
 import MusterModel
 import ServiceLifecycle
 
-/// Empties places that the placement does not name any more, at a bounded rate, and forgets what was in lost stores.
+/// Empties places that the placement does not name any more, at a bounded rate; and beside that, which may take days,
+/// forgets what was in lost stores.
 ///
 /// What is left to do is read from the catalog, so it goes on after a restart. A place of which nothing could be given
 /// up is left alone for a while, ever longer.
@@ -25,6 +26,27 @@ struct BalanceService: Service {
     init(coordinator: Coordinator) { self.coordinator = coordinator }
 
     func run() async throws {
+        await withDiscardingTaskGroup { group in
+            group.addTask { await forgetLost() }
+            group.addTask { await balance() }
+        }
+    }
+
+    /// Until this is done what no store has any more counts as kept.
+    private func forgetLost() async {
+        while !Task.isShuttingDownGracefully, !Task.isCancelled {
+            await rounds.wait(true, after: 0, atMost: Self.patience)
+            do {
+                while !Task.isShuttingDownGracefully, !Task.isCancelled, coordinator.succession.successor == nil {
+                    guard try await coordinator.forgetLostReplicas() else { break }
+                }
+            } catch {
+                coordinator.logger.warning("lost replicas not forgotten yet", metadata: ["reason": "\(error)"])
+            }
+        }
+    }
+
+    private func balance() async {
         let pace = CopyPace(bytesPerSecond: Self.objectsPerSecond, clock: coordinator.clock)
         var rests: [Coordinator.SurplusPlace: Rest] = [:]
         var places = ""
@@ -44,9 +66,6 @@ struct BalanceService: Service {
 
     private func balance(_ rests: inout [Coordinator.SurplusPlace: Rest], _ pace: CopyPace) async throws {
         guard coordinator.succession.successor == nil else { return }
-        while try await coordinator.forgetLostReplicas() {
-            if Task.isShuttingDownGracefully || Task.isCancelled { throw CancellationError() }
-        }
         let surplus = try await coordinator.surplusPlaces()
         let known = Set(surplus)
         rests = rests.filter { known.contains($0.key) }

@@ -134,15 +134,19 @@ extension Coordinator {
 
     // MARK: - What is in doubt
 
-    /// Looks at copies in wanted stores that count only then. One that is bad is marked, and so repaired, from the
-    /// surplus one too.
+    /// Looks at copies in wanted stores that count only then, at the scrub's pace. One that is bad is marked, and so
+    /// repaired, from the surplus one too.
     private func settle(_ doubts: [Catalog.Doubt], of node: NodeID) async throws {
         for doubt in doubts {
             try stopAtShutdown()
             guard let store = stores[doubt.store], !store.isAway else { continue }
             switch doubt.part {
-            case .snapshot(let snapshot): try await inspectRecords(of: snapshot, in: store)
-            case .pack(let replica): _ = try await inspect(replica, in: store, isHashed: doubt.isHashed)
+            case .snapshot(let snapshot):
+                await readingPace(of: store).spend(Int(snapshot.manifestBytes))
+                try await inspectRecords(of: snapshot, in: store)
+            case .pack(let replica):
+                if doubt.isHashed { await readingPace(of: store).spend(Int(replica.sizeBytes)) }
+                _ = try await inspect(replica, in: store, isHashed: doubt.isHashed)
             case .keys: try await lookAtKeys(of: node, in: doubt.store)
             case .missingPack(let pack):
                 guard try await catalog.isWanted(pack: pack, in: doubt.store) else { continue }

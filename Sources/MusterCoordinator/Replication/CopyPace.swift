@@ -11,12 +11,17 @@ final class CopyPace: Sendable {
     private let bytesPerSecond: Int
     private let clock: any WallClock
     private let nextFree = Mutex(Timestamp(microseconds: 0))
+    private let spent = Atomic<Int>(0)
     /// Nobody rings it: it only keeps time, and ends at shutdown.
     private let time = Bell<Bool>()
 
     init(bytesPerSecond: Int, clock: any WallClock) { (self.bytesPerSecond, self.clock) = (bytesPerSecond, clock) }
 
+    /// All bytes that were spent since the start.
+    var spentBytes: Int { spent.load(ordering: .relaxed) }
+
     func spend(_ byteCount: Int) async {
+        spent.wrappingAdd(byteCount, ordering: .relaxed)
         guard bytesPerSecond > 0 else { return }
         let now = clock.now()
         let cost = Duration.seconds(Double(byteCount) / Double(bytesPerSecond))
