@@ -47,6 +47,7 @@ enum Magic: String {
     case receipt = "MUSTRECE"
     case keys = "MUSTKEYS"
     case sealedRecord = "MUSTSEAL"
+    case restoreGrant = "MUSTGRNT"
 
     static let byteCount = 8
     var bytes: [UInt8] { Array(rawValue.utf8) }

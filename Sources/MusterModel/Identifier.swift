@@ -53,6 +53,7 @@ package enum ScopeKind {}
 package enum JobKind {}
 package enum RunKind {}
 package enum StoreKind {}
+package enum GrantKind {}
 
 package typealias NodeID = Identifier<NodeKind>
 package typealias DatabaseID = Identifier<DatabaseKind>
@@ -64,6 +65,8 @@ package typealias JobID = Identifier<JobKind>
 package typealias RunID = Identifier<RunKind>
 /// Names a store wherever it is reached.
 package typealias StoreID = Identifier<StoreKind>
+/// One order to restore one snapshot onto one node.
+package typealias GrantID = Identifier<GrantKind>
 
 func bigEndian(_ bytes: some Collection<UInt8>) -> UInt64 {
     bytes.reduce(0) { $0 << 8 | UInt64($1) }

@@ -43,6 +43,7 @@ struct FuzzTests {
         let frame = try chain.difference(Fixture.page(2, size: 512), from: Fixture.page(1, size: 512))
         let differences = DifferenceChunk.encode(frames: [frame, frame])
         let differencer = PageDifferencer()
+        let (grant, grantKey) = (try GrantFixture(fixture).foreign(), try GrantFixture(fixture).key)
         for _ in 0..<4000 {
             let pack = mutate(snapshot.pack.bytes, &generator)
             swallow {
@@ -56,6 +57,8 @@ struct FuzzTests {
             let record = mutate(receipt, &generator)
             swallow { _ = try Receipt.parse(record) }
             swallow { _ = try KeyRecord.parse(record) }
+            let order = mutate(grant.bytes, &generator)
+            swallow { _ = try RestoreGrant.parse(order).openSecret(with: grantKey) }
             let map = mutate(snapshot.mapPlain, &generator)
             swallow { _ = try MapDecoder(snapshot.publicPart).group(from: map, of: snapshot.mapReference) }
             let delta = mutate(deltaPlain, &generator)

@@ -31,6 +31,10 @@ enum GoldenVectors {
             recipients: [fixture.recovery.publicKey], signer: fixture.coordinator,
             random: Fixture.random("sealed record"))
         files["recovery.key"] = Array(text.utf8)
+        let grant = try GrantFixture(fixture)
+        files["grant-keys.json"] = try json(grant.values)
+        files["restore.grant"] = try grant.foreign().bytes
+        files["restore-own.grant"] = try grant.own().bytes
         for (index, delta) in try ChainFixture().deltas.enumerated() {
             files["delta-\(index + 1).manifest"] = delta.manifest.bytes
             files["delta-\(index + 1).pack"] = delta.pack?.bytes

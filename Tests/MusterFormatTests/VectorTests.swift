@@ -15,7 +15,7 @@ struct VectorTests {
     private static let uncompressed: Set = [
         "keys.json", "hash-tree.json", "snapshot.map.plain", "chunk-extent-stored.sealed",
         "chunk-scatter-stored.sealed",
-        "node.keys", "coordinator.sealed", "recovery.key",
+        "node.keys", "coordinator.sealed", "recovery.key", "grant-keys.json", "restore.grant", "restore-own.grant",
     ]
     private static let folder = root.appending(path: "proto/vectors")
 
@@ -43,6 +43,7 @@ struct VectorTests {
         "snapshot.pack", "snapshot.manifest", "snapshot.receipt", "node.keys", "coordinator.sealed", "hash-tree.json",
         "chunk-extent-zstd.sealed", "chunk-extent-stored.sealed", "chunk-difference.sealed", "keys.json",
         "delta-1.manifest", "delta-1.pack", "delta-2.manifest", "delta-2.pack", "delta-3.manifest",
+        "grant-keys.json", "restore.grant", "restore-own.grant",
     ])
     func theIndependentReaderSeesAChange(name: String) throws {
         let copy = FileManager.default.temporaryDirectory.appending(path: "muster-vectors-\(UUID().uuidString)")

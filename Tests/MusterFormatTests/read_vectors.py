@@ -11,6 +11,7 @@ import struct
 import sys
 
 import vector_chains
+import vector_grants
 from vector_format import (
     DIFFERENCE, EXTENT, MANIFEST, MAP, SCATTER, Keys, Refused, block, body, changed, check_pack, content_root, digests,
     extent_hash, group_hashes, message, need, one, open_secret, packed, page, sha, signed, u32, u64, unzstd, zstd_from)
@@ -175,6 +176,7 @@ def main():
     public, manifest_hash = check_snapshot(read, value, keys)
     check_records(read, value, public, manifest_hash)
     vector_chains.check(read, value, keys)
+    vector_grants.check(read, value, public)
     print("all vectors are as the format says")
 
 

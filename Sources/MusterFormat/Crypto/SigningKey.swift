@@ -13,6 +13,8 @@ package enum SignatureDomain: String, Sendable, CaseIterable {
     case sealedRecord = "muster/1/sealed"
     /// A node's request to renew its certificate, proven by the key that signs its manifests.
     case renewal = "muster/1/renewal"
+    /// A node's word for the key that grants are sealed to.
+    case grantKey = "muster/1/grant-key"
 
     /// What is signed: the domain's name, a zero byte, the message.
     func message(_ bytes: some Sequence<UInt8>) -> [UInt8] { Array(rawValue.utf8) + [0] + bytes }

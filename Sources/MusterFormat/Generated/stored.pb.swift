@@ -248,6 +248,7 @@ nonisolated struct StoredManifestPublic: @unchecked Sendable {
   }
 
   /// By the agent's clock, so for people only.
+  /// Microseconds since 1970, of the years 1970 to 9999; so is the next.
   var capturedBegin: Int64 {
     get {_storage._capturedBegin}
     set {_uniqueStorage()._capturedBegin = newValue}
@@ -728,6 +729,49 @@ nonisolated struct StoredSealedRecordBody: Sendable {
   var signingKey: Data = Data()
 
   var secrets: [StoredSealedSecret] = []
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+}
+
+/// What a restore grant orders, in the clear.
+nonisolated struct StoredRestoreGrantTerms: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var formatVersion: UInt32 = 0
+
+  var grant: Data = Data()
+
+  /// Whose snapshot it is, and the Ed25519 key that signs that node's manifests, 32 bytes.
+  var sourceNode: Data = Data()
+
+  var sourceKey: Data = Data()
+
+  var scope: Data = Data()
+
+  var keyEpoch: UInt32 = 0
+
+  var snapshot: Data = Data()
+
+  var contentRoot: Data = Data()
+
+  /// Who restores it, and where to: an absolute path on that node.
+  var targetNode: Data = Data()
+
+  var targetPath: String = String()
+
+  var issuedAt: Int64 = 0
+
+  var expiresAt: Int64 = 0
+
+  /// X25519, 32 bytes each: the target's grant key, and the recovery key of who sealed. Both absent where a node restores
+  /// its own snapshot.
+  var recipient: Data = Data()
+
+  var sealer: Data = Data()
 
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -1837,6 +1881,101 @@ nonisolated extension StoredSealedRecordBody: SwiftProtobuf.Message, SwiftProtob
     if lhs.coordinatorEpoch != rhs.coordinatorEpoch {return false}
     if lhs.signingKey != rhs.signingKey {return false}
     if lhs.secrets != rhs.secrets {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension StoredRestoreGrantTerms: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".RestoreGrantTerms"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}format_version\0\u{1}grant\0\u{3}source_node\0\u{3}source_key\0\u{1}scope\0\u{3}key_epoch\0\u{1}snapshot\0\u{3}content_root\0\u{3}target_node\0\u{3}target_path\0\u{3}issued_at\0\u{3}expires_at\0\u{1}recipient\0\u{1}sealer\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt32Field(value: &self.formatVersion) }()
+      case 2: try { try decoder.decodeSingularBytesField(value: &self.grant) }()
+      case 3: try { try decoder.decodeSingularBytesField(value: &self.sourceNode) }()
+      case 4: try { try decoder.decodeSingularBytesField(value: &self.sourceKey) }()
+      case 5: try { try decoder.decodeSingularBytesField(value: &self.scope) }()
+      case 6: try { try decoder.decodeSingularUInt32Field(value: &self.keyEpoch) }()
+      case 7: try { try decoder.decodeSingularBytesField(value: &self.snapshot) }()
+      case 8: try { try decoder.decodeSingularBytesField(value: &self.contentRoot) }()
+      case 9: try { try decoder.decodeSingularBytesField(value: &self.targetNode) }()
+      case 10: try { try decoder.decodeSingularStringField(value: &self.targetPath) }()
+      case 11: try { try decoder.decodeSingularInt64Field(value: &self.issuedAt) }()
+      case 12: try { try decoder.decodeSingularInt64Field(value: &self.expiresAt) }()
+      case 13: try { try decoder.decodeSingularBytesField(value: &self.recipient) }()
+      case 14: try { try decoder.decodeSingularBytesField(value: &self.sealer) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.formatVersion != 0 {
+      try visitor.visitSingularUInt32Field(value: self.formatVersion, fieldNumber: 1)
+    }
+    if !self.grant.isEmpty {
+      try visitor.visitSingularBytesField(value: self.grant, fieldNumber: 2)
+    }
+    if !self.sourceNode.isEmpty {
+      try visitor.visitSingularBytesField(value: self.sourceNode, fieldNumber: 3)
+    }
+    if !self.sourceKey.isEmpty {
+      try visitor.visitSingularBytesField(value: self.sourceKey, fieldNumber: 4)
+    }
+    if !self.scope.isEmpty {
+      try visitor.visitSingularBytesField(value: self.scope, fieldNumber: 5)
+    }
+    if self.keyEpoch != 0 {
+      try visitor.visitSingularUInt32Field(value: self.keyEpoch, fieldNumber: 6)
+    }
+    if !self.snapshot.isEmpty {
+      try visitor.visitSingularBytesField(value: self.snapshot, fieldNumber: 7)
+    }
+    if !self.contentRoot.isEmpty {
+      try visitor.visitSingularBytesField(value: self.contentRoot, fieldNumber: 8)
+    }
+    if !self.targetNode.isEmpty {
+      try visitor.visitSingularBytesField(value: self.targetNode, fieldNumber: 9)
+    }
+    if !self.targetPath.isEmpty {
+      try visitor.visitSingularStringField(value: self.targetPath, fieldNumber: 10)
+    }
+    if self.issuedAt != 0 {
+      try visitor.visitSingularInt64Field(value: self.issuedAt, fieldNumber: 11)
+    }
+    if self.expiresAt != 0 {
+      try visitor.visitSingularInt64Field(value: self.expiresAt, fieldNumber: 12)
+    }
+    if !self.recipient.isEmpty {
+      try visitor.visitSingularBytesField(value: self.recipient, fieldNumber: 13)
+    }
+    if !self.sealer.isEmpty {
+      try visitor.visitSingularBytesField(value: self.sealer, fieldNumber: 14)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: StoredRestoreGrantTerms, rhs: StoredRestoreGrantTerms) -> Bool {
+    if lhs.formatVersion != rhs.formatVersion {return false}
+    if lhs.grant != rhs.grant {return false}
+    if lhs.sourceNode != rhs.sourceNode {return false}
+    if lhs.sourceKey != rhs.sourceKey {return false}
+    if lhs.scope != rhs.scope {return false}
+    if lhs.keyEpoch != rhs.keyEpoch {return false}
+    if lhs.snapshot != rhs.snapshot {return false}
+    if lhs.contentRoot != rhs.contentRoot {return false}
+    if lhs.targetNode != rhs.targetNode {return false}
+    if lhs.targetPath != rhs.targetPath {return false}
+    if lhs.issuedAt != rhs.issuedAt {return false}
+    if lhs.expiresAt != rhs.expiresAt {return false}
+    if lhs.recipient != rhs.recipient {return false}
+    if lhs.sealer != rhs.sealer {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
