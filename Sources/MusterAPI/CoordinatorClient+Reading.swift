@@ -46,13 +46,20 @@ extension CoordinatorClient {
         try await get("/v1/snapshots/\(escaped(id))")
     }
 
-    package func manifest(of snapshot: SnapshotID) async throws(CoordinatorError) -> [UInt8] {
-        try await bytes("/v1/snapshots/\(snapshot)/manifest", limit: Self.manifestLimit)
+    /// - Parameter grant: of an open restore, under which a node reads what is another's.
+    package func manifest(
+        of snapshot: SnapshotID, grant: GrantID? = nil
+    ) async throws(CoordinatorError) -> [UInt8] {
+        try await bytes("/v1/snapshots/\(snapshot)/manifest\(Self.query(grant))", limit: Self.manifestLimit)
     }
 
-    package func bytes(of pack: PackID, in range: Range<UInt64>) async throws(CoordinatorError) -> [UInt8] {
-        try await bytes("/v1/packs/\(pack)", range: range, limit: range.count)
+    package func bytes(
+        of pack: PackID, in range: Range<UInt64>, grant: GrantID? = nil
+    ) async throws(CoordinatorError) -> [UInt8] {
+        try await bytes("/v1/packs/\(pack)\(Self.query(grant))", range: range, limit: range.count)
     }
+
+    private static func query(_ grant: GrantID?) -> String { grant.map { "?grant=\($0)" } ?? "" }
 
     package func keyRecord(of node: NodeID) async throws(CoordinatorError) -> [UInt8] {
         try await bytes("/v1/nodes/\(node)/keys", limit: 1 << 20)

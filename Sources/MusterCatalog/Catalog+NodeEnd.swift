@@ -84,6 +84,7 @@ extension Catalog {
             [now.microseconds, node.blob])
         // Nobody protects them any more: no freshness is expected of them.
         try database.run("UPDATE database SET state = ? WHERE node = ?", [removedState, node.blob])
+        try endRestores(onto: node, "the node was \(state.rawValue)", now: now, in: database)
         let jobs = try database.rows(
             jobQuery + " WHERE j.node = ? AND j.state IN ('queued', 'running')", [node.blob]
         ).map(job)

@@ -11,8 +11,7 @@ extension Catalog {
     package func pin(
         _ snapshot: SnapshotID, _ kind: PinKind, for duration: Duration, now: Timestamp
     ) async throws(CatalogError) -> Bool {
-        let until: Int64? = try await read { try $0.value(Self.pinQuery, [snapshot.blob, kind.rawValue]) }
-        if let until, until > (now + duration / 2).microseconds { return true }
+        if let until = try await pinEnd(of: snapshot, kind), until > now + duration / 2 { return true }
         return try await write { database in
             try database.run(
                 """
@@ -21,6 +20,14 @@ extension Catalog {
                 ON CONFLICT(snapshot, kind) DO UPDATE SET until = max(until, excluded.until)
                 """, [snapshot.blob, kind.rawValue, (now + duration).microseconds])
             return database.changesCount > 0
+        }
+    }
+
+    /// nil where it is not pinned so.
+    package func pinEnd(of snapshot: SnapshotID, _ kind: PinKind) async throws(CatalogError) -> Timestamp? {
+        try await read { database in
+            let until: Int64? = try database.value(Self.pinQuery, [snapshot.blob, kind.rawValue])
+            return until.map(Timestamp.init(microseconds:))
         }
     }
 

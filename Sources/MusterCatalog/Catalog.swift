@@ -78,6 +78,7 @@ package struct Catalog: Sendable {
         migrator.registerMigration("store identity") { database in
             try database.execute(sql: Schema.storeIdentity)
         }
+        migrator.registerMigration("restore grant") { try $0.execute(sql: Schema.restoreGrant) }
         return migrator
     }
 

@@ -74,6 +74,7 @@ struct Coordinator: Sendable {
     let twins = TwinBook()
     let connections = NodeConnections()
     let reports = ReportBook()
+    let restorations = RestorationBook()
     /// Who is signed in on the dashboard, and the fleet as it shows it.
     let sessions: SessionBook
     let glances = GlanceBook()
@@ -162,8 +163,8 @@ struct Coordinator: Sendable {
         case .addPerson: try await addPerson(call)
         case .revokePerson: try await revokePerson(call)
         case .listDatabases: try await listDatabases(call)
-        case .createSnapshots: try await createSnapshots(call)
-        case .showJob: try await showJob(call)
+        case .createSnapshots, .showJob, .restore, .grantRestore, .showRestore, .restoreProgress:
+            try await answerOnOrders(call)
         case .verify: try await verify(call)
         case .showVerification: try await showVerification(call)
         case .listVerifications: try await listVerifications(call)

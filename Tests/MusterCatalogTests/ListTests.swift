@@ -193,6 +193,8 @@ struct ListTests {
         CommitCheck.newcomersQuery, Catalog.failedQuery, Catalog.lostQuery, Catalog.standingQuery,
         Catalog.overduePacksQuery, Catalog.overdueManifestsQuery, Catalog.dueQuery,
         Catalog.openGrantsQuery, Catalog.grantQuery, Catalog.dueGrantsQuery, Catalog.grantedCopyQuery,
+        Catalog.openRestoreQuery, Catalog.waitingRestores, Catalog.expiredRestores, Catalog.runRestores,
+        Catalog.oldRestores, Catalog.grantedPackQuery,
     ])
     func andTheOtherOftenAskedQuestionsAreToo(sql: String) async throws {
         let plan = try await plan(of: sql)
@@ -203,7 +205,10 @@ struct ListTests {
     }
 
     /// What a part of the question found is gone over row by row: it is few. The tables are searched.
-    @Test(arguments: [Catalog.neededQuery, Catalog.chainQuery, Catalog.basedQuery, CommitCheck.lostBaseQuery])
+    @Test(arguments: [
+        Catalog.neededQuery, Catalog.chainQuery, Catalog.basedQuery, CommitCheck.lostBaseQuery,
+        Catalog.grantedManifestQuery,
+    ])
     func questionsInStepsSearchForEachStep(sql: String) async throws {
         let plan = try await plan(of: sql)
         let scans = plan.filter { $0.hasPrefix("SCAN") && $0 != "SCAN CONSTANT ROW" }

@@ -26,6 +26,11 @@ struct AuthorisationTests {
         "POST /v1/report": [.agent: [.node]],
         "POST /v1/work": [.agent: [.node]],
         "POST /v1/jobs/*/outcome": [.agent: [.node]],
+        "POST /v1/jobs/*/progress": [.agent: [.node]],
+        "POST /v1/restores": [.admin: [.operator, .admin]],
+        "POST /v1/restore-grants": [.admin: [.admin]],
+        "GET /v1/restores/*": [.admin: [.viewer, .operator, .admin]],
+        "DELETE /v1/restores/*": [:],
         "GET /v1/snapshots": [.agent: [.node], .admin: [.viewer, .operator, .admin]],
         "GET /v1/snapshots/*": [.agent: [.node], .admin: [.viewer, .operator, .admin]],
         "GET /v1/snapshots/*/manifest": [.agent: [.node], .admin: [.operator, .admin]],
@@ -256,7 +261,7 @@ struct AuthorisationTests {
     }
 
     /// A peer for each role, known to the catalog.
-    private static func peers(_ server: Server) async throws -> [Role: Peer] {
+    static func peers(_ server: Server) async throws -> [Role: Peer] {
         let coordinator = server.service.coordinator
         var peers: [Role: Peer] = [.anonymous: server.asAnonymous, .admin: server.asAdmin]
         peers[.node] = server.peer(try await server.makeNode("matrix"))

@@ -386,6 +386,9 @@ package nonisolated struct Muster_V1_ReportRequest: Sendable {
   /// As in WorkRequest.
   package var machine: String = String()
 
+  /// In a full report: what restores by this node are sealed to, with the node's word for it (format.md, grant key).
+  package var grantKey: Data = Data()
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -554,48 +557,108 @@ package nonisolated struct Muster_V1_WorkResponse: Sendable {
   package init() {}
 }
 
-package nonisolated struct Muster_V1_Job: Sendable {
+package nonisolated struct Muster_V1_Job: @unchecked Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
-  package var id: String = String()
+  package var id: String {
+    get {_storage._id}
+    set {_uniqueStorage()._id = newValue}
+  }
 
-  /// "snapshot" or "verify".
-  package var kind: String = String()
+  /// "snapshot", "verify" or "restore".
+  package var kind: String {
+    get {_storage._kind}
+    set {_uniqueStorage()._kind = newValue}
+  }
 
-  package var node: String = String()
+  package var node: String {
+    get {_storage._node}
+    set {_uniqueStorage()._node = newValue}
+  }
 
-  package var databaseID: String = String()
+  package var databaseID: String {
+    get {_storage._databaseID}
+    set {_uniqueStorage()._databaseID = newValue}
+  }
 
-  package var database: String = String()
+  package var database: String {
+    get {_storage._database}
+    set {_uniqueStorage()._database = newValue}
+  }
 
-  package var labels: Dictionary<String,String> = [:]
+  package var labels: Dictionary<String,String> {
+    get {_storage._labels}
+    set {_uniqueStorage()._labels = newValue}
+  }
 
   /// With kind "verify".
-  package var snapshotID: String = String()
+  package var snapshotID: String {
+    get {_storage._snapshotID}
+    set {_uniqueStorage()._snapshotID = newValue}
+  }
 
-  package var level: String = String()
+  package var level: String {
+    get {_storage._level}
+    set {_uniqueStorage()._level = newValue}
+  }
 
-  package var runID: String = String()
+  package var runID: String {
+    get {_storage._runID}
+    set {_uniqueStorage()._runID = newValue}
+  }
 
   /// "queued", "running", "done" or "failed".
-  package var state: String = String()
+  package var state: String {
+    get {_storage._state}
+    set {_uniqueStorage()._state = newValue}
+  }
 
   /// The outcome: the snapshot made, or why it failed.
-  package var outcomeSnapshotID: String = String()
+  package var outcomeSnapshotID: String {
+    get {_storage._outcomeSnapshotID}
+    set {_uniqueStorage()._outcomeSnapshotID = newValue}
+  }
 
-  package var errorSummary: String = String()
+  package var errorSummary: String {
+    get {_storage._errorSummary}
+    set {_uniqueStorage()._errorSummary = newValue}
+  }
 
-  package var errorHint: String = String()
+  package var errorHint: String {
+    get {_storage._errorHint}
+    set {_uniqueStorage()._errorHint = newValue}
+  }
 
-  package var createdAt: String = String()
+  package var createdAt: String {
+    get {_storage._createdAt}
+    set {_uniqueStorage()._createdAt = newValue}
+  }
 
-  package var finishedAt: String = String()
+  package var finishedAt: String {
+    get {_storage._finishedAt}
+    set {_uniqueStorage()._finishedAt = newValue}
+  }
+
+  /// With kind "restore": the restore grant (format.md), which has the job's id. The agent reads what it names with
+  /// "?grant=" and that id: GET /v1/snapshots/{id}/manifest for the snapshot and its base chain, GET /v1/packs/{id}.
+  package var grant: Data {
+    get {_storage._grant}
+    set {_uniqueStorage()._grant = newValue}
+  }
+
+  /// An earlier life of the agent was given the job.
+  package var again: Bool {
+    get {_storage._again}
+    set {_uniqueStorage()._again = newValue}
+  }
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
+
+  fileprivate var _storage = _StorageClass.defaultInstance
 }
 
 /// GET /v1/jobs/{id}?wait= on the admin plane gives the job: at once, or with `wait` when it has ended, at the latest after
@@ -658,6 +721,35 @@ package nonisolated struct Muster_V1_JobOutcome: @unchecked Sendable {
   package init() {}
 
   fileprivate var _storage = _StorageClass.defaultInstance
+}
+
+/// POST /v1/jobs/{id}/progress, of a restore
+package nonisolated struct Muster_V1_RestoreProgress: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// Sealed bytes, and of how many.
+  package var bytesRead: UInt64 = 0
+
+  package var bytesTotal: UInt64 = 0
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Muster_V1_RestoreProgressAccepted: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// False: the grant has ended, and the node stops.
+  package var `open`: Bool = false
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
 }
 
 /// What a drill measured. Nothing in it is content of the database: names of assertions, numbers and claims only.
@@ -990,6 +1082,134 @@ package nonisolated struct Muster_V1_Replica: Sendable {
   package init() {}
 }
 
+/// POST /v1/restores: nodes restore their own snapshots. POST /v1/restore-grants: also those of other nodes.
+package nonisolated struct Muster_V1_RestoreRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// Restore grants (format.md), 1 to 1000. Each counts once.
+  package var grants: [Data] = []
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+/// GET /v1/restores/{run}
+package nonisolated struct Muster_V1_RestoreRun: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var run: String = String()
+
+  /// "running" or "finished".
+  package var state: String = String()
+
+  package var passed: UInt32 = 0
+
+  package var total: UInt32 = 0
+
+  package var items: [Muster_V1_RestoreItem] = []
+
+  package var actor: String = String()
+
+  package var createdAt: String = String()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Muster_V1_RestoreItem: @unchecked Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var grant: String {
+    get {_storage._grant}
+    set {_uniqueStorage()._grant = newValue}
+  }
+
+  package var snapshotID: String {
+    get {_storage._snapshotID}
+    set {_uniqueStorage()._snapshotID = newValue}
+  }
+
+  package var node: String {
+    get {_storage._node}
+    set {_uniqueStorage()._node = newValue}
+  }
+
+  package var database: String {
+    get {_storage._database}
+    set {_uniqueStorage()._database = newValue}
+  }
+
+  package var targetNode: String {
+    get {_storage._targetNode}
+    set {_uniqueStorage()._targetNode = newValue}
+  }
+
+  package var targetPath: String {
+    get {_storage._targetPath}
+    set {_uniqueStorage()._targetPath = newValue}
+  }
+
+  /// "queued", "running", "done" or "failed".
+  package var state: String {
+    get {_storage._state}
+    set {_uniqueStorage()._state = newValue}
+  }
+
+  package var bytesRead: UInt64 {
+    get {_storage._bytesRead}
+    set {_uniqueStorage()._bytesRead = newValue}
+  }
+
+  package var bytesTotal: UInt64 {
+    get {_storage._bytesTotal}
+    set {_uniqueStorage()._bytesTotal = newValue}
+  }
+
+  package var errorSummary: String {
+    get {_storage._errorSummary}
+    set {_uniqueStorage()._errorSummary = newValue}
+  }
+
+  package var errorHint: String {
+    get {_storage._errorHint}
+    set {_uniqueStorage()._errorHint = newValue}
+  }
+
+  /// Of the stored snapshot, where that is to blame.
+  package var finding: Muster_V1_Finding {
+    get {_storage._finding ?? Muster_V1_Finding()}
+    set {_uniqueStorage()._finding = newValue}
+  }
+  /// Returns true if `finding` has been explicitly set.
+  package var hasFinding: Bool {_storage._finding != nil}
+  /// Clears the value of `finding`. Subsequent reads from it will return its default value.
+  package mutating func clearFinding() {_uniqueStorage()._finding = nil}
+
+  package var expiresAt: String {
+    get {_storage._expiresAt}
+    set {_uniqueStorage()._expiresAt = newValue}
+  }
+
+  package var finishedAt: String {
+    get {_storage._finishedAt}
+    set {_uniqueStorage()._finishedAt = newValue}
+  }
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _storage = _StorageClass.defaultInstance
+}
+
 /// POST /v1/tokens
 package nonisolated struct Muster_V1_TokenRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
@@ -1084,6 +1304,9 @@ package nonisolated struct Muster_V1_Node: Sendable {
 
   /// When it was retired or revoked.
   package var endedAt: String = String()
+
+  /// As in ReportRequest; empty where the agent has told none yet.
+  package var grantKey: Data = Data()
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -3494,7 +3717,7 @@ nonisolated extension Muster_V1_CommitResponse: SwiftProtobuf.Message, SwiftProt
 
 nonisolated extension Muster_V1_ReportRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".ReportRequest"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}agent_version\0\u{1}clock\0\u{1}databases\0\u{3}is_delta\0\u{1}removed\0\u{1}life\0\u{3}report_number\0\u{3}period_milliseconds\0\u{3}free_bytes\0\u{1}machine\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}agent_version\0\u{1}clock\0\u{1}databases\0\u{3}is_delta\0\u{1}removed\0\u{1}life\0\u{3}report_number\0\u{3}period_milliseconds\0\u{3}free_bytes\0\u{1}machine\0\u{4}\u{a}grant_key\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -3512,6 +3735,7 @@ nonisolated extension Muster_V1_ReportRequest: SwiftProtobuf.Message, SwiftProto
       case 8: try { try decoder.decodeSingularUInt64Field(value: &self.periodMilliseconds) }()
       case 9: try { try decoder.decodeSingularUInt64Field(value: &self.freeBytes) }()
       case 10: try { try decoder.decodeSingularStringField(value: &self.machine) }()
+      case 20: try { try decoder.decodeSingularBytesField(value: &self.grantKey) }()
       default: break
       }
     }
@@ -3548,6 +3772,9 @@ nonisolated extension Muster_V1_ReportRequest: SwiftProtobuf.Message, SwiftProto
     if !self.machine.isEmpty {
       try visitor.visitSingularStringField(value: self.machine, fieldNumber: 10)
     }
+    if !self.grantKey.isEmpty {
+      try visitor.visitSingularBytesField(value: self.grantKey, fieldNumber: 20)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -3562,6 +3789,7 @@ nonisolated extension Muster_V1_ReportRequest: SwiftProtobuf.Message, SwiftProto
     if lhs.periodMilliseconds != rhs.periodMilliseconds {return false}
     if lhs.freeBytes != rhs.freeBytes {return false}
     if lhs.machine != rhs.machine {return false}
+    if lhs.grantKey != rhs.grantKey {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -3862,99 +4090,177 @@ nonisolated extension Muster_V1_WorkResponse: SwiftProtobuf.Message, SwiftProtob
 
 nonisolated extension Muster_V1_Job: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Job"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}kind\0\u{1}node\0\u{3}database_id\0\u{1}database\0\u{1}labels\0\u{3}snapshot_id\0\u{1}level\0\u{3}run_id\0\u{1}state\0\u{3}outcome_snapshot_id\0\u{3}error_summary\0\u{3}error_hint\0\u{3}created_at\0\u{3}finished_at\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}kind\0\u{1}node\0\u{3}database_id\0\u{1}database\0\u{1}labels\0\u{3}snapshot_id\0\u{1}level\0\u{3}run_id\0\u{1}state\0\u{3}outcome_snapshot_id\0\u{3}error_summary\0\u{3}error_hint\0\u{3}created_at\0\u{3}finished_at\0\u{2}\u{5}grant\0\u{1}again\0")
+
+  fileprivate class _StorageClass {
+    var _id: String = String()
+    var _kind: String = String()
+    var _node: String = String()
+    var _databaseID: String = String()
+    var _database: String = String()
+    var _labels: Dictionary<String,String> = [:]
+    var _snapshotID: String = String()
+    var _level: String = String()
+    var _runID: String = String()
+    var _state: String = String()
+    var _outcomeSnapshotID: String = String()
+    var _errorSummary: String = String()
+    var _errorHint: String = String()
+    var _createdAt: String = String()
+    var _finishedAt: String = String()
+    var _grant: Data = Data()
+    var _again: Bool = false
+
+      // This property is used as the initial default value for new instances of the type.
+      // The type itself is protecting the reference to its storage via CoW semantics.
+      // This will force a copy to be made of this reference when the first mutation occurs;
+      // hence, it is safe to mark this as `nonisolated(unsafe)`.
+      static nonisolated(unsafe) let defaultInstance = _StorageClass()
+
+    private init() {}
+
+    init(copying source: _StorageClass) {
+      _id = source._id
+      _kind = source._kind
+      _node = source._node
+      _databaseID = source._databaseID
+      _database = source._database
+      _labels = source._labels
+      _snapshotID = source._snapshotID
+      _level = source._level
+      _runID = source._runID
+      _state = source._state
+      _outcomeSnapshotID = source._outcomeSnapshotID
+      _errorSummary = source._errorSummary
+      _errorHint = source._errorHint
+      _createdAt = source._createdAt
+      _finishedAt = source._finishedAt
+      _grant = source._grant
+      _again = source._again
+    }
+  }
+
+  fileprivate mutating func _uniqueStorage() -> _StorageClass {
+    if !isKnownUniquelyReferenced(&_storage) {
+      _storage = _StorageClass(copying: _storage)
+    }
+    return _storage
+  }
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
-    while let fieldNumber = try decoder.nextFieldNumber() {
-      // The use of inline closures is to circumvent an issue where the compiler
-      // allocates stack space for every case branch when no optimizations are
-      // enabled. https://github.com/apple/swift-protobuf/issues/1034
-      switch fieldNumber {
-      case 1: try { try decoder.decodeSingularStringField(value: &self.id) }()
-      case 2: try { try decoder.decodeSingularStringField(value: &self.kind) }()
-      case 3: try { try decoder.decodeSingularStringField(value: &self.node) }()
-      case 4: try { try decoder.decodeSingularStringField(value: &self.databaseID) }()
-      case 5: try { try decoder.decodeSingularStringField(value: &self.database) }()
-      case 6: try { try decoder.decodeMapField(fieldType: SwiftProtobuf._ProtobufMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.ProtobufString>.self, value: &self.labels) }()
-      case 7: try { try decoder.decodeSingularStringField(value: &self.snapshotID) }()
-      case 8: try { try decoder.decodeSingularStringField(value: &self.level) }()
-      case 9: try { try decoder.decodeSingularStringField(value: &self.runID) }()
-      case 10: try { try decoder.decodeSingularStringField(value: &self.state) }()
-      case 11: try { try decoder.decodeSingularStringField(value: &self.outcomeSnapshotID) }()
-      case 12: try { try decoder.decodeSingularStringField(value: &self.errorSummary) }()
-      case 13: try { try decoder.decodeSingularStringField(value: &self.errorHint) }()
-      case 14: try { try decoder.decodeSingularStringField(value: &self.createdAt) }()
-      case 15: try { try decoder.decodeSingularStringField(value: &self.finishedAt) }()
-      default: break
+    _ = _uniqueStorage()
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      while let fieldNumber = try decoder.nextFieldNumber() {
+        // The use of inline closures is to circumvent an issue where the compiler
+        // allocates stack space for every case branch when no optimizations are
+        // enabled. https://github.com/apple/swift-protobuf/issues/1034
+        switch fieldNumber {
+        case 1: try { try decoder.decodeSingularStringField(value: &_storage._id) }()
+        case 2: try { try decoder.decodeSingularStringField(value: &_storage._kind) }()
+        case 3: try { try decoder.decodeSingularStringField(value: &_storage._node) }()
+        case 4: try { try decoder.decodeSingularStringField(value: &_storage._databaseID) }()
+        case 5: try { try decoder.decodeSingularStringField(value: &_storage._database) }()
+        case 6: try { try decoder.decodeMapField(fieldType: SwiftProtobuf._ProtobufMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.ProtobufString>.self, value: &_storage._labels) }()
+        case 7: try { try decoder.decodeSingularStringField(value: &_storage._snapshotID) }()
+        case 8: try { try decoder.decodeSingularStringField(value: &_storage._level) }()
+        case 9: try { try decoder.decodeSingularStringField(value: &_storage._runID) }()
+        case 10: try { try decoder.decodeSingularStringField(value: &_storage._state) }()
+        case 11: try { try decoder.decodeSingularStringField(value: &_storage._outcomeSnapshotID) }()
+        case 12: try { try decoder.decodeSingularStringField(value: &_storage._errorSummary) }()
+        case 13: try { try decoder.decodeSingularStringField(value: &_storage._errorHint) }()
+        case 14: try { try decoder.decodeSingularStringField(value: &_storage._createdAt) }()
+        case 15: try { try decoder.decodeSingularStringField(value: &_storage._finishedAt) }()
+        case 20: try { try decoder.decodeSingularBytesField(value: &_storage._grant) }()
+        case 21: try { try decoder.decodeSingularBoolField(value: &_storage._again) }()
+        default: break
+        }
       }
     }
   }
 
   package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
-    if !self.id.isEmpty {
-      try visitor.visitSingularStringField(value: self.id, fieldNumber: 1)
-    }
-    if !self.kind.isEmpty {
-      try visitor.visitSingularStringField(value: self.kind, fieldNumber: 2)
-    }
-    if !self.node.isEmpty {
-      try visitor.visitSingularStringField(value: self.node, fieldNumber: 3)
-    }
-    if !self.databaseID.isEmpty {
-      try visitor.visitSingularStringField(value: self.databaseID, fieldNumber: 4)
-    }
-    if !self.database.isEmpty {
-      try visitor.visitSingularStringField(value: self.database, fieldNumber: 5)
-    }
-    if !self.labels.isEmpty {
-      try visitor.visitMapField(fieldType: SwiftProtobuf._ProtobufMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.ProtobufString>.self, value: self.labels, fieldNumber: 6)
-    }
-    if !self.snapshotID.isEmpty {
-      try visitor.visitSingularStringField(value: self.snapshotID, fieldNumber: 7)
-    }
-    if !self.level.isEmpty {
-      try visitor.visitSingularStringField(value: self.level, fieldNumber: 8)
-    }
-    if !self.runID.isEmpty {
-      try visitor.visitSingularStringField(value: self.runID, fieldNumber: 9)
-    }
-    if !self.state.isEmpty {
-      try visitor.visitSingularStringField(value: self.state, fieldNumber: 10)
-    }
-    if !self.outcomeSnapshotID.isEmpty {
-      try visitor.visitSingularStringField(value: self.outcomeSnapshotID, fieldNumber: 11)
-    }
-    if !self.errorSummary.isEmpty {
-      try visitor.visitSingularStringField(value: self.errorSummary, fieldNumber: 12)
-    }
-    if !self.errorHint.isEmpty {
-      try visitor.visitSingularStringField(value: self.errorHint, fieldNumber: 13)
-    }
-    if !self.createdAt.isEmpty {
-      try visitor.visitSingularStringField(value: self.createdAt, fieldNumber: 14)
-    }
-    if !self.finishedAt.isEmpty {
-      try visitor.visitSingularStringField(value: self.finishedAt, fieldNumber: 15)
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      if !_storage._id.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._id, fieldNumber: 1)
+      }
+      if !_storage._kind.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._kind, fieldNumber: 2)
+      }
+      if !_storage._node.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._node, fieldNumber: 3)
+      }
+      if !_storage._databaseID.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._databaseID, fieldNumber: 4)
+      }
+      if !_storage._database.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._database, fieldNumber: 5)
+      }
+      if !_storage._labels.isEmpty {
+        try visitor.visitMapField(fieldType: SwiftProtobuf._ProtobufMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.ProtobufString>.self, value: _storage._labels, fieldNumber: 6)
+      }
+      if !_storage._snapshotID.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._snapshotID, fieldNumber: 7)
+      }
+      if !_storage._level.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._level, fieldNumber: 8)
+      }
+      if !_storage._runID.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._runID, fieldNumber: 9)
+      }
+      if !_storage._state.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._state, fieldNumber: 10)
+      }
+      if !_storage._outcomeSnapshotID.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._outcomeSnapshotID, fieldNumber: 11)
+      }
+      if !_storage._errorSummary.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._errorSummary, fieldNumber: 12)
+      }
+      if !_storage._errorHint.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._errorHint, fieldNumber: 13)
+      }
+      if !_storage._createdAt.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._createdAt, fieldNumber: 14)
+      }
+      if !_storage._finishedAt.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._finishedAt, fieldNumber: 15)
+      }
+      if !_storage._grant.isEmpty {
+        try visitor.visitSingularBytesField(value: _storage._grant, fieldNumber: 20)
+      }
+      if _storage._again != false {
+        try visitor.visitSingularBoolField(value: _storage._again, fieldNumber: 21)
+      }
     }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Muster_V1_Job, rhs: Muster_V1_Job) -> Bool {
-    if lhs.id != rhs.id {return false}
-    if lhs.kind != rhs.kind {return false}
-    if lhs.node != rhs.node {return false}
-    if lhs.databaseID != rhs.databaseID {return false}
-    if lhs.database != rhs.database {return false}
-    if lhs.labels != rhs.labels {return false}
-    if lhs.snapshotID != rhs.snapshotID {return false}
-    if lhs.level != rhs.level {return false}
-    if lhs.runID != rhs.runID {return false}
-    if lhs.state != rhs.state {return false}
-    if lhs.outcomeSnapshotID != rhs.outcomeSnapshotID {return false}
-    if lhs.errorSummary != rhs.errorSummary {return false}
-    if lhs.errorHint != rhs.errorHint {return false}
-    if lhs.createdAt != rhs.createdAt {return false}
-    if lhs.finishedAt != rhs.finishedAt {return false}
+    if lhs._storage !== rhs._storage {
+      let storagesAreEqual: Bool = withExtendedLifetime((lhs._storage, rhs._storage)) { (_args: (_StorageClass, _StorageClass)) in
+        let _storage = _args.0
+        let rhs_storage = _args.1
+        if _storage._id != rhs_storage._id {return false}
+        if _storage._kind != rhs_storage._kind {return false}
+        if _storage._node != rhs_storage._node {return false}
+        if _storage._databaseID != rhs_storage._databaseID {return false}
+        if _storage._database != rhs_storage._database {return false}
+        if _storage._labels != rhs_storage._labels {return false}
+        if _storage._snapshotID != rhs_storage._snapshotID {return false}
+        if _storage._level != rhs_storage._level {return false}
+        if _storage._runID != rhs_storage._runID {return false}
+        if _storage._state != rhs_storage._state {return false}
+        if _storage._outcomeSnapshotID != rhs_storage._outcomeSnapshotID {return false}
+        if _storage._errorSummary != rhs_storage._errorSummary {return false}
+        if _storage._errorHint != rhs_storage._errorHint {return false}
+        if _storage._createdAt != rhs_storage._createdAt {return false}
+        if _storage._finishedAt != rhs_storage._finishedAt {return false}
+        if _storage._grant != rhs_storage._grant {return false}
+        if _storage._again != rhs_storage._again {return false}
+        return true
+      }
+      if !storagesAreEqual {return false}
+    }
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -4074,6 +4380,71 @@ nonisolated extension Muster_V1_JobOutcome: SwiftProtobuf.Message, SwiftProtobuf
       }
       if !storagesAreEqual {return false}
     }
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Muster_V1_RestoreProgress: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".RestoreProgress"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}bytes_read\0\u{3}bytes_total\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt64Field(value: &self.bytesRead) }()
+      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.bytesTotal) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.bytesRead != 0 {
+      try visitor.visitSingularUInt64Field(value: self.bytesRead, fieldNumber: 1)
+    }
+    if self.bytesTotal != 0 {
+      try visitor.visitSingularUInt64Field(value: self.bytesTotal, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Muster_V1_RestoreProgress, rhs: Muster_V1_RestoreProgress) -> Bool {
+    if lhs.bytesRead != rhs.bytesRead {return false}
+    if lhs.bytesTotal != rhs.bytesTotal {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Muster_V1_RestoreProgressAccepted: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".RestoreProgressAccepted"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}open\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularBoolField(value: &self.`open`) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.`open` != false {
+      try visitor.visitSingularBoolField(value: self.`open`, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Muster_V1_RestoreProgressAccepted, rhs: Muster_V1_RestoreProgressAccepted) -> Bool {
+    if lhs.`open` != rhs.`open` {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -4680,6 +5051,257 @@ nonisolated extension Muster_V1_Replica: SwiftProtobuf.Message, SwiftProtobuf._M
   }
 }
 
+nonisolated extension Muster_V1_RestoreRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".RestoreRequest"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}grants\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedBytesField(value: &self.grants) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.grants.isEmpty {
+      try visitor.visitRepeatedBytesField(value: self.grants, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Muster_V1_RestoreRequest, rhs: Muster_V1_RestoreRequest) -> Bool {
+    if lhs.grants != rhs.grants {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Muster_V1_RestoreRun: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".RestoreRun"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}run\0\u{1}state\0\u{1}passed\0\u{1}total\0\u{1}items\0\u{1}actor\0\u{3}created_at\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.run) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.state) }()
+      case 3: try { try decoder.decodeSingularUInt32Field(value: &self.passed) }()
+      case 4: try { try decoder.decodeSingularUInt32Field(value: &self.total) }()
+      case 5: try { try decoder.decodeRepeatedMessageField(value: &self.items) }()
+      case 6: try { try decoder.decodeSingularStringField(value: &self.actor) }()
+      case 7: try { try decoder.decodeSingularStringField(value: &self.createdAt) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.run.isEmpty {
+      try visitor.visitSingularStringField(value: self.run, fieldNumber: 1)
+    }
+    if !self.state.isEmpty {
+      try visitor.visitSingularStringField(value: self.state, fieldNumber: 2)
+    }
+    if self.passed != 0 {
+      try visitor.visitSingularUInt32Field(value: self.passed, fieldNumber: 3)
+    }
+    if self.total != 0 {
+      try visitor.visitSingularUInt32Field(value: self.total, fieldNumber: 4)
+    }
+    if !self.items.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.items, fieldNumber: 5)
+    }
+    if !self.actor.isEmpty {
+      try visitor.visitSingularStringField(value: self.actor, fieldNumber: 6)
+    }
+    if !self.createdAt.isEmpty {
+      try visitor.visitSingularStringField(value: self.createdAt, fieldNumber: 7)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Muster_V1_RestoreRun, rhs: Muster_V1_RestoreRun) -> Bool {
+    if lhs.run != rhs.run {return false}
+    if lhs.state != rhs.state {return false}
+    if lhs.passed != rhs.passed {return false}
+    if lhs.total != rhs.total {return false}
+    if lhs.items != rhs.items {return false}
+    if lhs.actor != rhs.actor {return false}
+    if lhs.createdAt != rhs.createdAt {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Muster_V1_RestoreItem: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".RestoreItem"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}grant\0\u{3}snapshot_id\0\u{1}node\0\u{1}database\0\u{3}target_node\0\u{3}target_path\0\u{1}state\0\u{3}bytes_read\0\u{3}bytes_total\0\u{3}error_summary\0\u{3}error_hint\0\u{1}finding\0\u{3}expires_at\0\u{3}finished_at\0")
+
+  fileprivate class _StorageClass {
+    var _grant: String = String()
+    var _snapshotID: String = String()
+    var _node: String = String()
+    var _database: String = String()
+    var _targetNode: String = String()
+    var _targetPath: String = String()
+    var _state: String = String()
+    var _bytesRead: UInt64 = 0
+    var _bytesTotal: UInt64 = 0
+    var _errorSummary: String = String()
+    var _errorHint: String = String()
+    var _finding: Muster_V1_Finding? = nil
+    var _expiresAt: String = String()
+    var _finishedAt: String = String()
+
+      // This property is used as the initial default value for new instances of the type.
+      // The type itself is protecting the reference to its storage via CoW semantics.
+      // This will force a copy to be made of this reference when the first mutation occurs;
+      // hence, it is safe to mark this as `nonisolated(unsafe)`.
+      static nonisolated(unsafe) let defaultInstance = _StorageClass()
+
+    private init() {}
+
+    init(copying source: _StorageClass) {
+      _grant = source._grant
+      _snapshotID = source._snapshotID
+      _node = source._node
+      _database = source._database
+      _targetNode = source._targetNode
+      _targetPath = source._targetPath
+      _state = source._state
+      _bytesRead = source._bytesRead
+      _bytesTotal = source._bytesTotal
+      _errorSummary = source._errorSummary
+      _errorHint = source._errorHint
+      _finding = source._finding
+      _expiresAt = source._expiresAt
+      _finishedAt = source._finishedAt
+    }
+  }
+
+  fileprivate mutating func _uniqueStorage() -> _StorageClass {
+    if !isKnownUniquelyReferenced(&_storage) {
+      _storage = _StorageClass(copying: _storage)
+    }
+    return _storage
+  }
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    _ = _uniqueStorage()
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      while let fieldNumber = try decoder.nextFieldNumber() {
+        // The use of inline closures is to circumvent an issue where the compiler
+        // allocates stack space for every case branch when no optimizations are
+        // enabled. https://github.com/apple/swift-protobuf/issues/1034
+        switch fieldNumber {
+        case 1: try { try decoder.decodeSingularStringField(value: &_storage._grant) }()
+        case 2: try { try decoder.decodeSingularStringField(value: &_storage._snapshotID) }()
+        case 3: try { try decoder.decodeSingularStringField(value: &_storage._node) }()
+        case 4: try { try decoder.decodeSingularStringField(value: &_storage._database) }()
+        case 5: try { try decoder.decodeSingularStringField(value: &_storage._targetNode) }()
+        case 6: try { try decoder.decodeSingularStringField(value: &_storage._targetPath) }()
+        case 7: try { try decoder.decodeSingularStringField(value: &_storage._state) }()
+        case 8: try { try decoder.decodeSingularUInt64Field(value: &_storage._bytesRead) }()
+        case 9: try { try decoder.decodeSingularUInt64Field(value: &_storage._bytesTotal) }()
+        case 10: try { try decoder.decodeSingularStringField(value: &_storage._errorSummary) }()
+        case 11: try { try decoder.decodeSingularStringField(value: &_storage._errorHint) }()
+        case 12: try { try decoder.decodeSingularMessageField(value: &_storage._finding) }()
+        case 13: try { try decoder.decodeSingularStringField(value: &_storage._expiresAt) }()
+        case 14: try { try decoder.decodeSingularStringField(value: &_storage._finishedAt) }()
+        default: break
+        }
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every if/case branch local when no optimizations
+      // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+      // https://github.com/apple/swift-protobuf/issues/1182
+      if !_storage._grant.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._grant, fieldNumber: 1)
+      }
+      if !_storage._snapshotID.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._snapshotID, fieldNumber: 2)
+      }
+      if !_storage._node.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._node, fieldNumber: 3)
+      }
+      if !_storage._database.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._database, fieldNumber: 4)
+      }
+      if !_storage._targetNode.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._targetNode, fieldNumber: 5)
+      }
+      if !_storage._targetPath.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._targetPath, fieldNumber: 6)
+      }
+      if !_storage._state.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._state, fieldNumber: 7)
+      }
+      if _storage._bytesRead != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._bytesRead, fieldNumber: 8)
+      }
+      if _storage._bytesTotal != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._bytesTotal, fieldNumber: 9)
+      }
+      if !_storage._errorSummary.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._errorSummary, fieldNumber: 10)
+      }
+      if !_storage._errorHint.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._errorHint, fieldNumber: 11)
+      }
+      try { if let v = _storage._finding {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 12)
+      } }()
+      if !_storage._expiresAt.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._expiresAt, fieldNumber: 13)
+      }
+      if !_storage._finishedAt.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._finishedAt, fieldNumber: 14)
+      }
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Muster_V1_RestoreItem, rhs: Muster_V1_RestoreItem) -> Bool {
+    if lhs._storage !== rhs._storage {
+      let storagesAreEqual: Bool = withExtendedLifetime((lhs._storage, rhs._storage)) { (_args: (_StorageClass, _StorageClass)) in
+        let _storage = _args.0
+        let rhs_storage = _args.1
+        if _storage._grant != rhs_storage._grant {return false}
+        if _storage._snapshotID != rhs_storage._snapshotID {return false}
+        if _storage._node != rhs_storage._node {return false}
+        if _storage._database != rhs_storage._database {return false}
+        if _storage._targetNode != rhs_storage._targetNode {return false}
+        if _storage._targetPath != rhs_storage._targetPath {return false}
+        if _storage._state != rhs_storage._state {return false}
+        if _storage._bytesRead != rhs_storage._bytesRead {return false}
+        if _storage._bytesTotal != rhs_storage._bytesTotal {return false}
+        if _storage._errorSummary != rhs_storage._errorSummary {return false}
+        if _storage._errorHint != rhs_storage._errorHint {return false}
+        if _storage._finding != rhs_storage._finding {return false}
+        if _storage._expiresAt != rhs_storage._expiresAt {return false}
+        if _storage._finishedAt != rhs_storage._finishedAt {return false}
+        return true
+      }
+      if !storagesAreEqual {return false}
+    }
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
 nonisolated extension Muster_V1_TokenRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".TokenRequest"
   package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}node_name\0")
@@ -4812,7 +5434,7 @@ nonisolated extension Muster_V1_NodeList: SwiftProtobuf.Message, SwiftProtobuf._
 
 nonisolated extension Muster_V1_Node: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Node"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}name\0\u{1}state\0\u{3}joined_at\0\u{3}last_contact_at\0\u{3}agent_version\0\u{3}clock_offset_seconds\0\u{3}certificate_expires_at\0\u{3}database_count\0\u{3}snapshot_count\0\u{3}signing_key\0\u{3}scope_id\0\u{1}databases\0\u{1}stores\0\u{3}ended_at\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}name\0\u{1}state\0\u{3}joined_at\0\u{3}last_contact_at\0\u{3}agent_version\0\u{3}clock_offset_seconds\0\u{3}certificate_expires_at\0\u{3}database_count\0\u{3}snapshot_count\0\u{3}signing_key\0\u{3}scope_id\0\u{1}databases\0\u{1}stores\0\u{3}ended_at\0\u{4}\u{5}grant_key\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -4835,6 +5457,7 @@ nonisolated extension Muster_V1_Node: SwiftProtobuf.Message, SwiftProtobuf._Mess
       case 13: try { try decoder.decodeRepeatedMessageField(value: &self.databases) }()
       case 14: try { try decoder.decodeRepeatedStringField(value: &self.stores) }()
       case 15: try { try decoder.decodeSingularStringField(value: &self.endedAt) }()
+      case 20: try { try decoder.decodeSingularBytesField(value: &self.grantKey) }()
       default: break
       }
     }
@@ -4886,6 +5509,9 @@ nonisolated extension Muster_V1_Node: SwiftProtobuf.Message, SwiftProtobuf._Mess
     if !self.endedAt.isEmpty {
       try visitor.visitSingularStringField(value: self.endedAt, fieldNumber: 15)
     }
+    if !self.grantKey.isEmpty {
+      try visitor.visitSingularBytesField(value: self.grantKey, fieldNumber: 20)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -4905,6 +5531,7 @@ nonisolated extension Muster_V1_Node: SwiftProtobuf.Message, SwiftProtobuf._Mess
     if lhs.databases != rhs.databases {return false}
     if lhs.stores != rhs.stores {return false}
     if lhs.endedAt != rhs.endedAt {return false}
+    if lhs.grantKey != rhs.grantKey {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -16,6 +16,7 @@ package enum Plane: String, Sendable, CaseIterable {
 package enum Route: String, Sendable, CaseIterable {
     case join, renew
     case missingChunks, putPack, grantUploads, claimPack, commitSnapshot, report, work, finishJob
+    case restore, grantRestore, showRestore, restoreProgress
     case listSnapshots, showSnapshot, readManifest, readPack, readKeys
     case invite, listNodes, showNode, listDatabases, createSnapshots, showJob, verify, showVerification, status
     case listVerifications, listVerificationNodes, listVerificationItems, listDrills, showCoverage
@@ -68,6 +69,7 @@ package struct RouteRule: Sendable {
         RouteRule(.agent, .post, "/v1/report", .report, [.node], bodyLimit: 16 << 20),
         RouteRule(.agent, .post, "/v1/work", .work, [.node]),
         RouteRule(.agent, .post, "/v1/jobs/*/outcome", .finishJob, [.node], bodyLimit: 1 << 20),
+        RouteRule(.agent, .post, "/v1/jobs/*/progress", .restoreProgress, [.node]),
         RouteRule(.agent, .get, "/v1/snapshots", .listSnapshots, [.node]),
         RouteRule(.agent, .get, "/v1/snapshots/*", .showSnapshot, [.node]),
         RouteRule(.agent, .get, "/v1/snapshots/*/manifest", .readManifest, [.node]),
@@ -95,6 +97,10 @@ package struct RouteRule: Sendable {
         RouteRule(.admin, .get, "/v1/packs/*", .readPack, operators),
         RouteRule(.admin, .get, "/v1/nodes/*/keys", .readKeys, operators),
         RouteRule(.admin, .post, "/v1/snapshots", .createSnapshots, operators),
+        // Nodes restore their own; what hands a node another one's secret is the second.
+        RouteRule(.admin, .post, "/v1/restores", .restore, operators, bodyLimit: 4 << 20),
+        RouteRule(.admin, .post, "/v1/restore-grants", .grantRestore, [.admin], bodyLimit: 4 << 20),
+        RouteRule(.admin, .get, "/v1/restores/*", .showRestore, lookers),
         RouteRule(.admin, .post, "/v1/verifications", .verify, operators, bodyLimit: 4 << 20),
         RouteRule(.admin, .post, "/v1/tokens", .invite, [.admin]),
         RouteRule(.admin, .get, "/v1/fleet-snapshots", .listFleetSnapshots, lookers),

@@ -59,6 +59,7 @@ struct HousekeepingService: Service {
     func run() async throws {
         while !Task.isShuttingDownGracefully, !Task.isCancelled {
             await attempt { try await coordinator.expireJobs() }
+            await attempt { try await coordinator.expireRestores() }
             await attempt { try await coordinator.endLeftConnections() }
             await attempt { try await coordinator.closeFleetWindows() }
             await attempt {

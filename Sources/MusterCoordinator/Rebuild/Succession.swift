@@ -119,7 +119,7 @@ extension Route {
             .listDatabases, .showJob, .showVerification, .status, .showRetention, .previewRetention, .listStores,
             .showProbe, .showCollection, .listVerifications, .listVerificationNodes, .listVerificationItems,
             .listDrills, .showCoverage, .showStoreCheck, .showStoreRepair, .metrics,
-            .listAudit, .verifyAudit, .listFleetSnapshots, .showFleetSnapshot, .listPeople,
+            .listAudit, .verifyAudit, .listFleetSnapshots, .showFleetSnapshot, .listPeople, .showRestore,
             .openDashboard, .enterDashboard, .leaveDashboard, .dashboardAsset,
             .fleetPage, .nodesPage, .nodePage, .databasePage, .snapshotPage, .runsPage, .runPage, .storesPage,
             .alarmsPage, .jobsPage, .auditPage:

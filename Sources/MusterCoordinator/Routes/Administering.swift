@@ -18,6 +18,7 @@ extension Coordinator {
     func showNode(_ call: Call) async throws -> Response {
         let node = try await node(call.parameters[0], for: call.caller)
         var answer = Muster_V1_Node(node)
+        answer.grantKey = .init(try await catalog.grantKey(of: node.id) ?? [])
         answer.stores = stores.all.filter { $0.entry.node == node.id }.map(\.name)
         answer.databases = messages(of: try await catalog.databases(of: node.id), nodes: [node], now: clock.now())
         return try call.answer(answer)

@@ -7,7 +7,7 @@ import MusterModel
 import MusterStore
 import NIOCore
 
-/// Snapshots and the objects they need. A node sees its own, a person everything.
+/// Snapshots and the objects they need. A node sees its own, and what an open restore grants it; a person everything.
 extension Coordinator {
     private static let defaultLimit = 1000
     private static let largestLimit = 10_000
@@ -79,7 +79,7 @@ extension Coordinator {
     /// Whoever reads a manifest is about to read packs, so the snapshot is pinned. One that is forgotten is still read,
     /// by those who restore what is based on it.
     func readManifest(_ call: Call) async throws -> Response {
-        let snapshot = try await snapshot(call.parameters[0], for: call.caller, evenIfForgotten: true)
+        let snapshot = try await snapshotToRead(call)
         if !snapshot.isForgotten {
             _ = try await catalog.pin(snapshot.id, .restore, for: Self.pinDuration, now: clock.now())
         }
@@ -101,8 +101,7 @@ extension Coordinator {
     func readPack(_ call: Call) async throws -> Response {
         let text = call.parameters[0]
         guard let id = PackID(text) else { throw Refusal.notFound("pack '\(text)'") }
-        var scope: ScopeID?
-        if case .node(_, let own, _) = call.caller { scope = own }
+        let scope = try await scopeToRead(id, call)
         let readable = stores.readable(try await catalog.replicas(of: id, in: scope))
         var failure: (any Error)?
         for (replica, store) in readable where replica.state == .present {

@@ -31,6 +31,7 @@ extension Coordinator {
                     life: request.life, machine: request.machine, address: call.address, version: request.agentVersion),
                 of: node, in: .reports, now: clock.now())
         }
+        try await keep(grantKey: Array(request.grantKey), of: node)
         let wantsFull = try await reportLanes.pass(node) { try await take(request, from: node) }
         var answer = Muster_V1_ReportResponse()
         answer.clock = clock.now().description

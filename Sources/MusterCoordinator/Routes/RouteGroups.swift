@@ -17,6 +17,18 @@ extension Coordinator {
         }
     }
 
+    /// What nodes are to do, and how far they are.
+    func answerOnOrders(_ call: Call) async throws -> Response {
+        switch call.rule.route {
+        case .createSnapshots: try await createSnapshots(call)
+        case .showJob: try await showJob(call)
+        case .restore, .grantRestore: try await restore(call)
+        case .showRestore: try await showRestore(call)
+        case .restoreProgress: try await noteProgress(call)
+        default: throw Refusal.noRoute
+        }
+    }
+
     func answerOnStores(_ call: Call) async throws -> Response {
         switch call.rule.route {
         case .addStore: try await addStore(call)

@@ -39,16 +39,18 @@ extension Coordinator {
         let now = clock.now()
         let ticket = await work.ticket(node)
         var jobs = try await takeJobs(of: node, boot: request.bootID)
+        var restores = try await takeRestores(of: node, boot: request.bootID)
         var packs = wanted.take(of: node, now: now)
-        if jobs.isEmpty, packs.isEmpty, request.waitSeconds > 0 {
+        if jobs.isEmpty, restores.isEmpty, packs.isEmpty, request.waitSeconds > 0 {
             let wait = min(Int(request.waitSeconds), Self.longestWait)
             await work.wait(node, after: ticket, atMost: .seconds(wait))
             guard try await catalog.isActive(node) else { throw Refusal.unknownCertificate }
             jobs = try await takeJobs(of: node, boot: request.bootID)
+            restores = try await takeRestores(of: node, boot: request.bootID)
             packs = wanted.take(of: node, now: clock.now())
         }
         var answer = Muster_V1_WorkResponse()
-        answer.jobs = jobs.map(Muster_V1_Job.init)
+        answer.jobs = jobs.map(Muster_V1_Job.init) + restores
         answer.wantedPacks = packs.map { .init($0.bytes) }
         return answer
     }
@@ -70,7 +72,13 @@ extension Coordinator {
         guard let state = Catalog.Job.State(rawValue: outcome.state), state == .done || state == .failed else {
             throw Refusal.malformed("state must be 'done' or 'failed'")
         }
-        guard let job = try await catalog.job(id), job.node == node else { throw Refusal.notFound("job \(id)") }
+        guard let job = try await catalog.job(id), job.node == node else {
+            let ended = try await finishRestore(call.parameters[0], of: node, isDone: state == .done, outcome)
+            guard let ended else { throw Refusal.notFound("job \(id)") }
+            var answer = Muster_V1_JobOutcomeAccepted()
+            answer.id = ended.description
+            return try call.answer(answer)
+        }
         let snapshot = try await outcomeSnapshot(outcome, of: job)
         let findings = job.snapshot.map { Self.findings(outcome.failed, of: $0) } ?? []
         try await scrub(Self.packs(named: findings), of: scope)
