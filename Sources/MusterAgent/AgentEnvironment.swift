@@ -46,4 +46,8 @@ package enum CrashPoint: String, Sendable, CaseIterable {
     case manifestKept = "manifest-kept"
     /// The coordinator has committed; the receipt is not kept yet.
     case commitAnswered = "commit-answered"
+    /// An ordered restore has read something, and there is an unfinished file.
+    case restoreUnderWay = "restore-under-way"
+    /// The restored file has its name; the coordinator does not know yet.
+    case restoreNamed = "restore-named"
 }

@@ -146,10 +146,7 @@ struct AgentCrew: Sendable {
         let offer = PackOffer(cache: cache, coordinator: coordinator, logger: environment.logger)
         let files = BlockingPool(label: "muster-sources", width: 4)
         memory = MemoryReturn(files: files, environment: environment)
-        watch = FolderWatch()
-        if watch == nil {
-            environment.logger.warning("no inotify left: databases are compared from time to time, not followed")
-        }
+        watch = Self.folderWatch(environment.logger)
         let wakes = WakeWatch(watch)
         let (metrics, marks, turnstile) = (AgentMetrics(), SourceMarks(identity), Turnstile(room: Snapshots.room))
         metricsListener = .init(metrics: metrics, address: configuration.metricsListen, logger: environment.logger)
@@ -169,7 +166,9 @@ struct AgentCrew: Sendable {
         reporter = Reporter(
             board: board, state: state, sessions: sessions, coordinator: coordinator, files: looks,
             period: configuration.reportEvery, marks: marks, metrics: metrics,
-            surroundings: .init(path: directory.stateFile, cache: cache, turnstile: turnstile, machine: machine),
+            surroundings: .init(
+                path: directory.stateFile, cache: cache, turnstile: turnstile, machine: machine,
+                grantKey: GrantKey.statement(of: identity.node, signer: identity.signingKey)),
             environment: environment)
         let snapshots = Snapshots(
             board: board, taker: taker, sessions: sessions, state: state, turnstile: turnstile, reporter: reporter,
@@ -179,11 +178,19 @@ struct AgentCrew: Sendable {
         let verifier = NodeVerification(
             coordinator: coordinator, identity: identity, state: state, scratch: directory.scratch,
             limits: configuration.inspection, lanes: lanes, environment: environment)
+        let restorer = NodeRestore(
+            coordinator: coordinator, directory: directory, identity: identity, lanes: lanes, environment: environment)
         jobs = JobLoop(
-            board: board, snapshots: snapshots, verification: verifier, offer: offer, coordinator: coordinator,
-            machine: machine, environment: environment)
+            board: board, snapshots: snapshots, verification: verifier, restoration: restorer, offer: offer,
+            coordinator: coordinator, machine: machine, environment: environment)
         renewal = Renewal(
             directory: directory, identity: identity, url: configuration.coordinatorURL, environment: environment)
+    }
+
+    private static func folderWatch(_ logger: Logger) -> FolderWatch? {
+        let watch = FolderWatch()
+        if watch == nil { logger.warning("no inotify left: databases are compared from time to time, not followed") }
+        return watch
     }
 
     private static func receiptKey(_ directory: AgentDirectory) throws -> VerifyingKey {

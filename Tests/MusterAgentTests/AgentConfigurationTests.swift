@@ -10,6 +10,7 @@ struct AgentConfigurationTests {
         var configuration = AgentConfiguration(coordinatorURL: "https://c:1", nodeName: "edge \"1\"", nodeID: node)
         configuration.cores = 3
         configuration.reportEvery = .seconds(5)
+        configuration.restoreInto = ["/srv/re store", "/\"quoted\", /comma"]
         for (index, path) in [
             "/a b/ü.db", "/with\nnewline", "/quote\"back\\slash", "/tab\tbell\u{7}", "/#: - {x}",
             "/c1 \u{85}\u{9f} \u{2028}\u{FEFF} 😀",

@@ -21,6 +21,8 @@ package struct AgentConfiguration: Equatable, Sendable {
     static let defaultReportEvery = Duration.seconds(30)
     private static let reportPeriods = Duration.seconds(1)...Duration.seconds(600)
     package var inspection = InspectionLimits()
+    /// Folders that ordered restores may write into; none where the owner allowed none.
+    package var restoreInto: [String] = []
     /// Where metrics are told; nil for nowhere, and then the agent opens no port.
     package var metricsListen: LoopbackAddress?
     package var databases: [ProtectedDatabase] = []
@@ -47,6 +49,10 @@ package struct AgentConfiguration: Equatable, Sendable {
             throw .invalid(file: Self.fileName, key: "report_every", expected: "a span from 1s to 10m")
         }
         inspection = try InspectionLimits(reader: &reader)
+        restoreInto = try reader.strings("restore_into")
+        guard restoreInto.allSatisfy({ $0.hasPrefix("/") && $0.contains { $0 != "/" } }) else {
+            throw .invalid(file: Self.fileName, key: "restore_into", expected: "absolute paths of folders, not '/'")
+        }
         if let text = try reader.optionalString("metrics_listen") {
             guard let address = LoopbackAddress(text) else {
                 throw .invalid(
@@ -99,6 +105,7 @@ package struct AgentConfiguration: Equatable, Sendable {
         if cacheBytes != Self.defaultCacheBytes { lines.append("cache_bytes: \(cacheBytes)") }
         if reportEvery != Self.defaultReportEvery { lines.append("report_every: \(reportEvery.text)") }
         lines += inspection.yamlLines
+        if !restoreInto.isEmpty { lines.append("restore_into: [\(restoreInto.map(quoted).joined(separator: ", "))]") }
         if let metricsListen { lines.append("metrics_listen: \(quoted(metricsListen.description))") }
         lines.append(databases.isEmpty ? "databases: []" : "databases:")
         for database in databases {

@@ -6,15 +6,19 @@ package import MusterModel
 package struct CoordinatorSource: SnapshotSource {
     private let coordinator: CoordinatorClient
     package let name: String
+    /// Under which a node reads what may be another's.
+    private let grant: GrantID?
 
-    /// - Parameter name: how reports call it.
-    package init(coordinator: CoordinatorClient, name: String = "coordinator") {
-        (self.coordinator, self.name) = (coordinator, name)
+    /// - Parameters:
+    ///   - name: how reports call it.
+    ///   - grant: of an open restore, under which a node reads what is another's.
+    package init(coordinator: CoordinatorClient, name: String = "coordinator", grant: GrantID? = nil) {
+        (self.coordinator, self.name, self.grant) = (coordinator, name, grant)
     }
 
     package func manifest(of snapshot: SnapshotID) async throws -> [UInt8] {
         do {
-            return try await coordinator.manifest(of: snapshot)
+            return try await coordinator.manifest(of: snapshot, grant: grant)
         } catch {
             throw unavailable(error) ?? error
         }
@@ -22,7 +26,7 @@ package struct CoordinatorSource: SnapshotSource {
 
     package func read(_ pack: PackID, _ range: Range<UInt64>) async throws -> [UInt8] {
         do {
-            return try await coordinator.bytes(of: pack, in: range)
+            return try await coordinator.bytes(of: pack, in: range, grant: grant)
         } catch {
             throw unavailable(error) ?? error
         }

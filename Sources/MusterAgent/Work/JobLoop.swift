@@ -15,6 +15,7 @@ struct JobLoop: Sendable {
     let board: DatabaseBoard
     let snapshots: Snapshots
     let verification: NodeVerification
+    let restoration: NodeRestore
     let offer: PackOffer
     let coordinator: CoordinatorClient
     let machine: String
@@ -75,6 +76,7 @@ struct JobLoop: Sendable {
             switch job.kind {
             case "snapshot": try await takeSnapshot(job, &outcome)
             case "verify": try await verify(job, &outcome)
+            case "restore": try await restoration.run(job, &outcome)
             default: throw UnknownJob(kind: job.kind)
             }
             outcome.state = "done"

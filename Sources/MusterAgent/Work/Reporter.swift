@@ -30,6 +30,8 @@ struct Reporter: Sendable {
         let cache: PackCache
         let turnstile: Turnstile
         let machine: String
+        /// What grants for this node are sealed to, with its word for it.
+        let grantKey: [UInt8]
     }
 
     /// - Parameter period: the longest time between two reports.
@@ -61,6 +63,7 @@ struct Reporter: Sendable {
                 request.freeBytes = await tell(rows, now)
                 (request.agentVersion, request.clock) = (environment.version, environment.clock.now().description)
                 request.machine = surroundings.machine
+                if !request.isDelta { request.grantKey = .init(surroundings.grantKey) }
                 let answer = try await coordinator.report(request)
                 series.delivered(wantsFull: answer.wantsFull)
                 metrics.count(ReportOutcome.delivered)

@@ -14,13 +14,17 @@ final class RestoredFile: @unchecked Sendable {
 
     init(target: String, random: RandomSource) throws(RestoreError) {
         self.target = target
-        let url = URL(filePath: target)
-        let folder = url.deletingLastPathComponent().path(percentEncoded: false)
-        partial = folder + "." + url.lastPathComponent + ".muster-" + Hex.encode(random.bytes(8))
+        partial = Self.partial(for: target, random: random)
         var status = stat()
         guard lstat(target, &status) != 0 else { throw .targetExists(path: target) }
         descriptor = open(partial, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
         guard descriptor >= 0 else { throw .targetRefused(path: target, reason: Self.systemReason) }
+    }
+
+    static func partial(for target: String, random: RandomSource) -> String {
+        let url = URL(filePath: target)
+        let folder = url.deletingLastPathComponent().path(percentEncoded: false)
+        return folder + "." + url.lastPathComponent + ".muster-" + Hex.encode(random.bytes(8))
     }
 
     deinit {

@@ -58,6 +58,11 @@ package struct SnapshotRestore: Sendable {
         return plan
     }
 
+    /// Where `run` builds the file with the same random source.
+    package static func partialFile(for target: String, random: RandomSource) -> String {
+        RestoredFile.partial(for: target, random: random)
+    }
+
     private func assemble(
         _ plan: RestorePlan, into file: RestoredFile, _ pool: BlockingPool,
         _ onProgress: @escaping @Sendable (UInt64, UInt64) -> Void

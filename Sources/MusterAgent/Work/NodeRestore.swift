@@ -1,0 +1,192 @@
+import Foundation
+import Logging
+import MusterAPI
+import MusterEngine
+import MusterFormat
+import MusterModel
+import Synchronization
+
+/// Restores a snapshot onto this node because an admin or an operator ordered it.
+///
+/// The order is held to three things that the coordinator cannot change: it is for this node and in time; another
+/// node's secret in it was sealed by a holder of a recovery key that was pinned at join, under these very terms; and
+/// it leads into a folder that this node's owner allowed. Another node's secret is in memory only, and only meanwhile.
+struct NodeRestore: Sendable {
+    private static let wordInterval = Duration.seconds(2)
+    private static let clockTolerance = Duration.seconds(300)
+
+    private let coordinator: CoordinatorClient
+    private let directory: AgentDirectory
+    private let identity: NodeIdentity
+    private let lanes: Int
+    private let environment: AgentEnvironment
+    /// One at a time: each takes memory, room and cores away from the snapshots.
+    private let turnstile = Turnstile(room: 1)
+    private let files = BlockingPool(label: "muster-restored", width: 1)
+
+    init(
+        coordinator: CoordinatorClient, directory: AgentDirectory, identity: NodeIdentity, lanes: Int,
+        environment: AgentEnvironment
+    ) {
+        (self.coordinator, self.directory, self.identity) = (coordinator, directory, identity)
+        // The node's own work comes first: half of what it may use is enough.
+        (self.lanes, self.environment) = (max(1, lanes / 2), environment)
+    }
+
+    /// - Parameter outcome: is told what was read, and what of the stored snapshot is to blame.
+    func run(_ job: Muster_V1_Job, _ outcome: inout Muster_V1_JobOutcome) async throws {
+        let grant = try RestoreGrant.parse(Array(job.grant))
+        try check(grant, of: job)
+        let keys = try keys(for: grant)
+        let began = environment.monotonic()
+        do {
+            outcome.bytesRead = try await turnstile.pass(weight: 1) {
+                try await restore(grant, keys, isAgain: job.again)
+            }
+        } catch let error as RestoreError {
+            if let failing = error.failing {
+                var finding = Muster_V1_Finding()
+                (finding.snapshot, finding.store) = (failing.snapshot, failing.store)
+                (finding.object, finding.reason) = (failing.object, failing.reason)
+                outcome.failed = [finding]
+            }
+            throw error
+        }
+        outcome.seconds = (environment.monotonic() - began).inSeconds
+        environment.logger.info(
+            "snapshot restored",
+            metadata: [
+                "snapshot": "\(grant.terms.snapshot)", "path": "\(grant.terms.targetPath)",
+                "seconds": "\(outcome.seconds)",
+            ])
+    }
+
+    // MARK: - Is it to be done?
+
+    private func check(_ grant: RestoreGrant, of job: Muster_V1_Job) throws(OrderRefused) {
+        let terms = grant.terms
+        guard terms.id.description == job.id, terms.targetNode == identity.node else {
+            throw OrderRefused(reason: "it is for another node or another job")
+        }
+        // The coordinator looks at its own clock; this is against one that gives an old order once more.
+        guard terms.expiresAt + Self.clockTolerance > environment.clock.now() else {
+            throw OrderRefused(reason: "it was good until \(terms.expiresAt)")
+        }
+    }
+
+    private func keys(for grant: RestoreGrant) throws -> ScopeKeys {
+        let terms = grant.terms
+        guard let seal = grant.seal else {
+            guard terms.sourceNode == identity.node, terms.scope == identity.scope else {
+                throw OrderRefused(reason: "it holds no secret for another node's snapshot")
+            }
+            return identity.keys
+        }
+        let pinned = try PrivateFile.text(at: directory.recoveryKeysFile).split(separator: "\n")
+            .compactMap { Hex.decode($0).flatMap { RecoveryPublicKey(bytes: $0) } }
+        guard pinned.contains(seal.sealer) else {
+            throw OrderRefused(
+                reason: "it was sealed with a recovery key that this node was not told of when it joined")
+        }
+        let secret = try grant.openSecret(with: GrantKey(of: identity.node, signer: identity.signingKey))
+        return ScopeKeys(secret: secret, scope: terms.scope, epoch: terms.keyEpoch)
+    }
+
+    // MARK: - Doing it
+
+    /// - Returns: sealed bytes that were read.
+    private func restore(_ grant: RestoreGrant, _ keys: ScopeKeys, isAgain: Bool) async throws -> UInt64 {
+        let terms = grant.terms
+        // Read now: what the owner took back does not count any more.
+        let configuration = try directory.configuration()
+        let folder = try RestoreFolder(for: terms.targetPath, allowed: configuration.restoreInto)
+        defer { folder.leave() }
+        let target = folder.target
+        // The name of the unfinished file follows from the order, so that the agent's next life finds it.
+        let mark = RandomSource { Array(terms.id.bytes.prefix($0)) }
+        let restore = SnapshotRestore(
+            source: CoordinatorSource(coordinator: coordinator, grant: terms.id), keys: [keys],
+            verifyingKey: terms.sourceKey, lanes: lanes, random: mark)
+        do {
+            let plan = try await restore.plan(terms.snapshot)
+            guard plan.publicPart.node == terms.sourceNode, plan.publicPart.contentRoot == terms.contentRoot else {
+                throw OrderRefused(reason: "its snapshot is not the one that was announced")
+            }
+            if isAgain {
+                let check = ContentCheck(plan)
+                // The life before had finished, and could not say so any more.
+                if try await files.run({ check.isContent(ofFile: target) }) { return 0 }
+                unlink(SnapshotRestore.partialFile(for: target, random: mark))
+            }
+            var limits = InspectionLimits()
+            limits.reserveBytes = configuration.inspection.reserveBytes
+            try ScratchSpace(folder: folder.path, limits: limits).check(plan.publicPart.geometry.sizeBytes)
+            try await run(restore, terms, to: target)
+            environment.reach(.restoreNamed)
+            return plan.publicPart.storedBytes
+        } catch let error as RestoreError {
+            throw error.at(terms.targetPath)
+        }
+    }
+
+    private func run(_ restore: SnapshotRestore, _ terms: RestoreGrant.Terms, to target: String) async throws {
+        let progress = RestoreMeter()
+        try await withThrowingTaskGroup(of: Bool.self) { group in
+            group.addTask {
+                _ = try await restore.run(terms.snapshot, to: target, checkIntegrity: true) { read, total in
+                    progress.note(read, of: total)
+                    environment.reach(.restoreUnderWay)
+                }
+                return true
+            }
+            group.addTask {
+                try await tell(of: terms.id, progress)
+                return false
+            }
+            defer { group.cancelAll() }
+            guard try await group.next() == true else { throw CancellationError() }
+        }
+    }
+
+    /// Ends with an error when the order has ended.
+    private func tell(of grant: GrantID, _ progress: RestoreMeter) async throws {
+        while true {
+            try await environment.sleep(Self.wordInterval)
+            let (read, total) = progress.figures
+            do {
+                guard try await coordinator.progress(of: grant, readBytes: read, ofBytes: total) else {
+                    throw OrderRefused(reason: "it has ended meanwhile")
+                }
+            } catch let error as CoordinatorError where error.isTransient {
+                // It comes back, or the reads fail.
+                environment.logger.warning("progress not told", metadata: ["reason": "\(error.summary)"])
+            }
+        }
+    }
+}
+
+/// How far one restore is.
+private final class RestoreMeter: Sendable {
+    private let state = Mutex<(read: UInt64, total: UInt64)>((0, 0))
+
+    var figures: (read: UInt64, total: UInt64) { state.withLock { $0 } }
+    func note(_ read: UInt64, of total: UInt64) { state.withLock { $0 = (read, total) } }
+}
+
+extension RestoreError {
+    /// With the path as the order names it.
+    fileprivate func at(_ path: String) -> RestoreError {
+        switch self {
+        case .targetExists: .targetExists(path: path)
+        case .targetRefused(_, let reason): .targetRefused(path: path, reason: reason)
+        default: self
+        }
+    }
+}
+
+private struct OrderRefused: ActionableError {
+    let reason: String
+    var summary: String { "the order to restore is refused: \(reason)" }
+    var hint: String { "Begin the restore again; if it comes back, find out who gives this node such orders." }
+    var isTransient: Bool { false }
+}
