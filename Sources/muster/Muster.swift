@@ -28,7 +28,7 @@ struct Muster: AsyncParsableCommand {
             CoordinatorCommand.self, NodeCommand.self, PersonCommand.self, AgentCommand.self, DatabaseCommand.self,
             SnapshotCommand.self,
             FleetSnapshotCommand.self,
-            StoreCommand.self, VerifyCommand.self, Restore.self, RetentionCommand.self, CollectionCommand.self,
+            StoreCommand.self, VerifyCommand.self, RestoreCommand.self, RetentionCommand.self, CollectionCommand.self,
             AlarmCommand.self, AuditCommand.self,
             StatusCommand.self, Doctor.self, DrillCheck.self, DashboardCommand.self,
         ])

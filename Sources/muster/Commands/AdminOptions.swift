@@ -13,6 +13,8 @@ struct AdminOptions: ParsableArguments {
     @Option(help: "How to print the result: table or json.")
     var format = OutputFormat.table
 
+    var contextPath: String { context ?? ContextFile.defaultPath }
+
     /// Opens the admin plane of the coordinator.
     func coordinator() throws -> CoordinatorClient {
         let context = try readContext()
@@ -24,7 +26,7 @@ struct AdminOptions: ParsableArguments {
     }
 
     func readContext() throws -> AdminContext {
-        let path = context ?? ContextFile.defaultPath
+        let path = contextPath
         guard let json = FileManager.default.contents(atPath: path) else {
             throw ContextMissing(path: path)
         }

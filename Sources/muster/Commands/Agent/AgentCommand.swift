@@ -3,5 +3,5 @@ import ArgumentParser
 struct AgentCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "agent", abstract: "Join this machine to a fleet and run its agent.",
-        subcommands: [AgentJoin.self, AgentRun.self])
+        subcommands: [AgentJoin.self, AgentRun.self, AgentShow.self])
 }

@@ -1,5 +1,7 @@
 import ArgumentParser
 import MusterAPI
+import MusterFormat
+import MusterModel
 
 struct NodeList: AsyncParsableCommand {
     static let configuration = CommandConfiguration(commandName: "list", abstract: "List the nodes of the fleet.")
@@ -22,16 +24,26 @@ struct NodeShow: AsyncParsableCommand {
 
     private struct Shown: Encodable {
         let node: NodeRow
+        /// Of its signing key, as the coordinator says.
+        let fingerprint: String
+        /// Whether it said what another node's secret for it is sealed to.
+        let takesGrants: Bool
         let databases: [DatabaseRow]
         let stores: [String]
     }
 
     func run() async throws {
         let node = try await admin.coordinator().node(node)
+        let fingerprint = try RestoreOrders.signingKey(of: node).id.description
         let (row, databases) = (NodeRow(node), node.databases.map(DatabaseRow.init))
         try admin.format.show(
-            Shown(node: row, databases: databases, stores: node.stores),
-            lines: row.lines + [("keeps stores", node.stores.isEmpty ? "none" : node.stores.joined(separator: ", "))])
+            Shown(
+                node: row, fingerprint: fingerprint, takesGrants: !node.grantKey.isEmpty, databases: databases,
+                stores: node.stores),
+            lines: row.lines + [
+                ("fingerprint", fingerprint),
+                ("keeps stores", node.stores.isEmpty ? "none" : node.stores.joined(separator: ", ")),
+            ])
         if admin.format == .table, !databases.isEmpty {
             Console.result("")
             try admin.format.show(databases)

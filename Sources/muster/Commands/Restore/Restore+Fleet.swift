@@ -8,7 +8,7 @@ import MusterModel
 /// Brings the members of a fleet snapshot back, each into a file of its own under one folder.
 extension Restore {
     /// One member, or what is missing.
-    private struct Step {
+    struct Step {
         let item: Muster_V1_FleetItem
         let target: String
     }
@@ -40,7 +40,7 @@ extension Restore {
     }
 
     /// Every file gets a name that no other one has, whatever nodes and databases are called.
-    private static func steps(_ fleet: Muster_V1_FleetSnapshot, in folder: String) -> [Step] {
+    static func steps(_ fleet: Muster_V1_FleetSnapshot, in folder: String) -> [Step] {
         var ids: [String: Set<String>] = [:]
         for item in fleet.items { ids[item.node, default: []].insert(item.nodeID) }
         var taken: Set<String> = []
@@ -89,7 +89,7 @@ extension Restore {
         return (snapshot, id, restore, keys.nodeName)
     }
 
-    private static func failure(of item: Muster_V1_FleetItem, _ error: any Error) -> InspectionReport.Failed {
+    static func failure(of item: Muster_V1_FleetItem, _ error: any Error) -> InspectionReport.Failed {
         let failing = (error as? RestoreError)?.failing
         let reason = failing?.reason ?? (error as? any ActionableError)?.summary ?? "\(error)"
         return InspectionReport.Failed(
@@ -138,7 +138,7 @@ private struct FleetPlanRow: Row {
     var cells: [String] { [node, database, Quantity.bytes(sizeBytes), sourcePath ?? "", target, conflict ?? ""] }
 }
 
-private struct NotInFleetSnapshot: ActionableError {
+struct NotInFleetSnapshot: ActionableError {
     let reason: String
     var summary: String { reason.isEmpty ? "it was not taken yet" : "it is not in the fleet snapshot: \(reason)" }
     var hint: String { "Restore another snapshot of the database by its id." }

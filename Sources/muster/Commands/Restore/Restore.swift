@@ -8,7 +8,7 @@ import MusterModel
 
 struct Restore: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "restore", abstract: "Rebuild a database from a snapshot.",
+        commandName: "run", abstract: "Rebuild a database from a snapshot (the default).",
         discussion: """
             Every object is checked before the file appears under its name: manifest signature, chunk ids,
             seals, page hashes, content root, then integrity_check. If anything fails there is no file and
@@ -30,6 +30,12 @@ struct Restore: AsyncParsableCommand {
 
             --fleet-snapshot restores all members, each as FOLDER/NODE/DATABASE.db: exit status 2 where only n of m
             came back. With --dry-run it says where each of them was, and what is in the way.
+
+            --on NODE lets that node restore it, into a folder that its owner allowed with 'restore_into' in agent.yaml;
+            so does --map SOURCE=TARGET,... with a fleet snapshot, to FOLDER/SOURCE/DATABASE.db on each TARGET. A node
+            restores its own snapshots with its own key. What opens another node's is sealed to it, for this one
+            restore, with the recovery key; its fingerprint is compared first ('muster agent show' prints it there).
+            Interrupted, the command leaves the nodes at work: 'muster restore show RUN' tells how far they are.
             """)
 
     @Argument(help: "Snapshot id, or an unambiguous beginning of 6 digits or more.")
@@ -46,6 +52,21 @@ struct Restore: AsyncParsableCommand {
 
     @Option(help: "All members of this fleet snapshot, with the recovery key.")
     var fleetSnapshot: String?
+
+    @Option(help: "The node that restores it, by name or id.")
+    var on: String?
+
+    @Option(help: "With --fleet-snapshot: which node restores whose members, as in berlin=hamburg,munich=munich.")
+    var map: String?
+
+    @Option(help: "Of a node that gets another one's secret, as 'muster agent show' prints it there.")
+    var fingerprint: [String] = []
+
+    @Option(help: "With --on and --map: how long the nodes may take for it, 10s to 24h.")
+    var within = "24h"
+
+    @Flag(inversion: .prefixedNo, help: "With --on and --map: wait for the end.")
+    var wait = true
 
     @Option(
         name: .customLong("to"),
@@ -69,13 +90,14 @@ struct Restore: AsyncParsableCommand {
     @OptionGroup var admin: AdminOptions
 
     func validate() throws {
+        if on != nil || map != nil { try validateOnto() }
         guard (target != nil) != inPlace else { throw ValidationError("give --to PATH or --in-place") }
         // A path that another machine's node wrote is not for this machine.
         if inPlace, key.agentDir == nil { throw ValidationError("--in-place is for the node itself: give --agent-dir") }
         if confirm, !inPlace { throw ValidationError("--confirm goes with --in-place") }
         if fleetSnapshot != nil {
             guard id == nil, node == nil, database == nil, at == nil, !inPlace, stores.store == nil,
-                key.recoveryKey != nil
+                key.recoveryKey != nil || map != nil
             else {
                 throw ValidationError("--fleet-snapshot goes with --to FOLDER and --recovery-key FILE, and names all")
             }
@@ -86,13 +108,16 @@ struct Restore: AsyncParsableCommand {
             throw ValidationError("name one snapshot: an id, or --node and --database with or without --at")
         }
         if let at, Timestamp(at) == nil { throw ValidationError("--at wants a time such as 2026-11-23T10:00:00Z") }
-        guard key.isGiven else {
+        guard key.isGiven || on != nil else {
             throw ValidationError("give a key: --agent-dir DIR on the node, or --recovery-key FILE")
         }
     }
 
     func run() async throws {
-        if let fleetSnapshot { return try await restoreFleet(fleetSnapshot) }
+        if let on { return try await restoreOnto(on) }
+        if let fleetSnapshot {
+            return map == nil ? try await restoreFleet(fleetSnapshot) : try await restoreMapped(fleetSnapshot)
+        }
         if let target { try refuseTarget(Self.absolute(target)) }
         let origin = try await key.origin(stores, admin)
         let snapshot = try await chosen(origin)
@@ -138,7 +163,7 @@ struct Restore: AsyncParsableCommand {
         URL(filePath: path).standardizedFileURL.path(percentEncoded: false)
     }
 
-    private var check: AnswerCheck {
+    var check: AnswerCheck {
         AnswerCheck(id: id, node: node, database: database, until: at.flatMap { Timestamp($0) })
     }
 
@@ -152,7 +177,7 @@ struct Restore: AsyncParsableCommand {
         }
     }
 
-    private func chosen(_ origin: any SnapshotOrigin) async throws -> Muster_V1_Snapshot {
+    func chosen(_ origin: any SnapshotOrigin) async throws -> Muster_V1_Snapshot {
         if let id { return try await origin.snapshot(id) }
         let (node, database) = (node ?? "", database ?? "")
         guard let newest = try await origin.newest(node: node, database: database, until: check.until) else {

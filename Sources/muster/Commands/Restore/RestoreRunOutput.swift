@@ -1,0 +1,106 @@
+import MusterAPI
+import MusterModel
+
+/// How restores that nodes do are waited for and printed.
+enum RestoreRunOutput {
+    private static let longestPause = Duration.seconds(2)
+    /// A coordinator that is restarted is waited for.
+    private static let patience = Duration.seconds(900)
+
+    private struct Shown: Encodable {
+        let run, state: String
+        let passed, total: UInt32
+        let failed: [InspectionReport.Failed]
+        let items: [RestoreItemRow]
+    }
+
+    /// As it is now.
+    static func show(_ run: Muster_V1_RestoreRun, _ format: OutputFormat) throws {
+        let rows = run.items.map(RestoreItemRow.init)
+        switch format {
+        case .json:
+            try format.show(
+                Shown(
+                    run: run.run, state: run.state, passed: run.passed, total: run.total, failed: failures(of: run),
+                    items: rows), lines: [])
+        case .table:
+            try format.show(rows)
+            Console.result("run \(run.run): \(run.passed) of \(run.total) restored, \(run.state)")
+        }
+    }
+
+    /// Waits for the end, with progress on a terminal.
+    static func finished(
+        _ run: Muster_V1_RestoreRun, _ coordinator: CoordinatorClient
+    ) async throws -> Muster_V1_RestoreRun {
+        let line = ProgressLine("restoring")
+        defer { line.finish() }
+        var (run, pause, lastAnswer) = (run, Duration.milliseconds(100), Surroundings.monotonic())
+        // Each order has an end, and the coordinator sees to it, so this loop ends.
+        while run.state != "finished" {
+            line.update(progress(run))
+            try await Surroundings.sleep(pause)
+            pause = min(pause * 3 / 2, longestPause)
+            do {
+                run = try await coordinator.restoreRun(run.run)
+                lastAnswer = Surroundings.monotonic()
+            } catch {
+                guard error.isTransient, Surroundings.monotonic() - lastAnswer < patience else { throw error }
+                line.update("the coordinator does not answer")
+            }
+        }
+        return run
+    }
+
+    private static func progress(_ run: Muster_V1_RestoreRun) -> String {
+        let (read, total) = run.items.reduce((UInt64(0), UInt64(0))) {
+            ($0.0 &+ $1.bytesRead, $0.1 &+ $1.bytesTotal)
+        }
+        let ended = run.items.count { ["done", "failed"].contains($0.state) }
+        return "\(ended) of \(run.total) ended"
+            + (total > 0 ? ", \(Quantity.bytes(read)) of \(Quantity.bytes(total)) read" : "")
+    }
+
+    static func failures(of run: Muster_V1_RestoreRun) -> [InspectionReport.Failed] {
+        run.items.filter { $0.state == "failed" }.map { item in
+            let reason = item.finding.reason.isEmpty ? item.errorSummary : item.finding.reason
+            return InspectionReport.Failed(
+                snapshot: item.snapshotID, store: item.finding.store, object: item.finding.object,
+                reason: "node \(item.targetNode): \(reason)", node: item.node, database: item.database)
+        }
+    }
+
+    /// Says on standard error what to do about each.
+    static func explain(_ run: Muster_V1_RestoreRun) {
+        for item in run.items where item.state == "failed" {
+            Console.note(
+                "\(item.node)/\(item.database) onto \(item.targetNode) at \(item.targetPath): \(item.errorSummary)\n"
+                    + "hint: \(item.errorHint)")
+        }
+    }
+}
+
+struct RestoreItemRow: Row {
+    static let columns = ["snapshot", "of node", "database", "on", "to", "state", "read", "reason"]
+    let snapshot, node, database, on, target, state: String
+    let bytesRead, bytesTotal: UInt64
+    @Known var errorSummary: String?
+    @Known var errorHint: String?
+    let expiresAt: String
+    @Known var finishedAt: String?
+
+    init(_ item: Muster_V1_RestoreItem) {
+        (snapshot, node, database) = (item.snapshotID, item.node, item.database)
+        (on, target, state) = (item.targetNode, item.targetPath, item.state)
+        (bytesRead, bytesTotal) = (item.bytesRead, item.bytesTotal)
+        (errorSummary, errorHint) = (known(item.errorSummary), known(item.errorHint))
+        (expiresAt, finishedAt) = (item.expiresAt, known(item.finishedAt))
+    }
+
+    var cells: [String] {
+        [
+            String(snapshot.prefix(12)), node, database, on, target, state,
+            bytesTotal > 0 ? "\(Quantity.bytes(bytesRead)) of \(Quantity.bytes(bytesTotal))" : "", errorSummary ?? "",
+        ]
+    }
+}
