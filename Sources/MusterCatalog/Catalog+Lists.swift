@@ -9,8 +9,8 @@ extension Catalog {
 
     /// The statement of a list: every filter is a search of an index, and the order is the index's.
     ///
-    /// Where no index has the order, of several databases or of few labelled snapshots, only numbers and times are
-    /// sorted, which one index holds, and then the rows of the page are fetched.
+    /// Where no index has the order, of several databases, of few labelled snapshots or of those that need a pack, only
+    /// numbers and times are sorted, which one index holds, and then the rows of the page are fetched.
     ///
     /// - Parameter mostSorted: as that of the catalog; another one in tests.
     static func listStatement(
@@ -33,13 +33,14 @@ extension Catalog {
             // Else the index that has the order looks better, and the whole fleet is gone over.
             source += " INDEXED BY \(query.isExpired ? "snapshot_expired_by_database" : "snapshot_by_database_receipt")"
         }
+        if query.pack != nil { source = "(\(packQuery)) n CROSS JOIN snapshot s ON s.number = n.number" }
         if let label = query.label {
             let arguments: StatementArguments = [label.key, label.value]
             let count = try Int.fetchOne(
                 database,
                 sql: "SELECT count(*) FROM (SELECT 1 FROM label WHERE key = ? AND value = ? LIMIT \(mostSorted + 1))",
                 arguments: arguments)
-            if count ?? 0 <= mostSorted {
+            if count ?? 0 <= mostSorted, query.pack == nil {
                 source = "label l CROSS JOIN snapshot s ON s.number = l.snapshot"
                 filter.add("l.key = ? AND l.value = ?", arguments)
             } else {
@@ -48,8 +49,8 @@ extension Catalog {
                     arguments)
             }
         }
-        filter.arguments += [query.limit]
-        guard query.label != nil || query.databases?.count ?? 0 > 1 else {
+        filter.arguments = StatementArguments(query.pack.map { [$0.blob] } ?? []) + filter.arguments + [query.limit]
+        guard query.label != nil || query.pack != nil || query.databases?.count ?? 0 > 1 else {
             return (snapshotQuery + filter.text + order + " LIMIT ?", filter.arguments)
         }
         let page = "SELECT s.number FROM \(source)\(filter.text)\(order) LIMIT ?"
@@ -87,7 +88,6 @@ extension Catalog {
                 let (time, number): (Int64, Int64) = last.map { ($0[0], $0[1]) } ?? (Int64.min, 0)
                 add("(s.received_at, s.number) < (?, ?)", [time, number])
             }
-            if let pack = query.pack { add("s.number IN (\(Catalog.packQuery))", [pack.blob]) }
         }
     }
 }

@@ -345,25 +345,20 @@ struct RetentionTests {
         Catalog.markStatement,
     ])
     func everyQuestionIsASearch(sql: String) async throws {
-        let plan = try await plan(of: sql)
-        #expect(!plan.isEmpty && plan.allSatisfy { !$0.hasPrefix("SCAN") && !$0.contains("TEMP B-TREE") }, "\(plan)")
+        for plan in try await fixture.plans(of: sql) {
+            #expect(
+                !plan.isEmpty && plan.allSatisfy { !$0.hasPrefix("SCAN") && !$0.contains("TEMP B-TREE") }, "\(plan)")
+        }
     }
 
     /// Of a lineage, those that are marked and verified are sorted: they are few.
     @Test func whatIsCountedAndSortedIsFoundFirst() async throws {
-        let flood = try await self.plan(of: Catalog.floodQuery)
-        #expect(flood.contains { $0.contains("USING COVERING INDEX snapshot_by_database_receipt (database=?") })
-        let plan = try await plan(of: Catalog.lastVerifiedQuery)
-        #expect(plan.allSatisfy { !$0.hasPrefix("SCAN") }, "\(plan)")
-        #expect(plan.count { $0.contains("INDEX snapshot_verified (lineage=? AND expired_at") } == 2, "\(plan)")
-    }
-
-    private func plan(of sql: String) async throws -> [String] {
-        try await fixture.catalog.pool.read { database in
-            let statement = try database.makeStatement(sql: "EXPLAIN QUERY PLAN " + sql)
-            // The plan does not depend on what is asked for.
-            statement.setUncheckedArguments([])
-            return try Row.fetchAll(statement).map { String($0["detail"]) }
+        for plan in try await fixture.plans(of: Catalog.floodQuery) {
+            #expect(plan.contains { $0.contains("USING COVERING INDEX snapshot_by_database_receipt (database=?") })
+        }
+        for plan in try await fixture.plans(of: Catalog.lastVerifiedQuery) {
+            #expect(plan.allSatisfy { !$0.hasPrefix("SCAN") }, "\(plan)")
+            #expect(plan.count { $0.contains("INDEX snapshot_verified (lineage=? AND expired_at") } == 2, "\(plan)")
         }
     }
 }
