@@ -44,7 +44,7 @@ extension CollectionSimulation {
                 if snapshot.isForgotten {
                     guard try await !self.fixture.catalog.snapshots(basedOn: id, limit: 1).isEmpty else { return }
                 }
-                guard !snapshot.replicas.contains(where: { $0.store == store }) else { return }
+                guard !snapshot.replicas.contains(where: { $0.store == store && $0.state == .present }) else { return }
                 let standing = try await self.fixture.catalog.standing(of: snapshot, in: store, limit: 100)
                 guard standing.hasBase else { return }
                 if !standing.hasKeys { self.added += self.bringKeys(to: store) }
@@ -56,51 +56,70 @@ extension CollectionSimulation {
 
     private func copyRecords(of snapshot: Catalog.Snapshot, to store: Int64) -> Step {
         {
-            guard let source = snapshot.replicas.first,
-                Self.names(of: snapshot.id, source).allSatisfy({ self.objects[source.store]?.contains($0) == true })
-            else { return }
-            let (manifest, receipt) = (self.generation(), self.generation())
-            let names = ["manifest \(snapshot.id) \(manifest)", "receipt \(snapshot.id) \(receipt)"]
-            for name in names { self.put(name, in: store) }
-            self.added = [
-                {
-                    let isRecorded = try await self.fixture.catalog.recordCopy(
-                        of: snapshot.number,
-                        Catalog.SnapshotCopy(store: store, generation: manifest, receiptGeneration: receipt),
-                        quarantine: .zero, now: self.fixture.clock.now())
-                    self.note("copy of \(snapshot.sequence) to \(store): \(isRecorded)")
-                    if isRecorded {
-                        self.orphans.subtract(names)
-                        try await self.check(snapshot.id)
-                        return
+            let source = snapshot.replicas.first { held in
+                held.store != store && held.state == .present
+                    && ["manifest \(held.generation)", "receipt \(held.receiptGeneration)"].allSatisfy {
+                        self.objects[held.store]?.contains($0) == true
                     }
-                    for name in names {
-                        try await self.fixture.catalog.discard(
-                            name, in: store, byteCount: 1, now: self.fixture.clock.now(), reason: "not needed")
-                    }
-                    self.orphans.subtract(names)
-                }
-            ]
+            }
+            guard source != nil else { return }
+            let old = snapshot.replicas.first { $0.store == store }
+            let generations = (
+                old?.manifestState == .present ? old?.generation : nil,
+                old?.receiptState == .present ? old?.receiptGeneration : nil
+            )
+            var copy = Catalog.SnapshotCopy(
+                store: store, generation: generations.0 ?? self.generation(),
+                receiptGeneration: generations.1 ?? self.generation(), replacing: old)
+            var names: [String] = []
+            if generations.0 == nil { names.append("manifest \(copy.generation)") }
+            if generations.1 == nil { names.append("receipt \(copy.receiptGeneration)") }
+            for name in names { self.put(name, of: .snapshot(snapshot.id), in: store) }
+            if let old, old.manifestState == .damaged { copy.replaced.append(("manifest \(old.generation)", 1)) }
+            self.added = [self.record(copy, of: snapshot, names)]
         }
     }
 
-    /// One pack, from any store that has it.
+    private func record(_ copy: Catalog.SnapshotCopy, of snapshot: Catalog.Snapshot, _ names: [String]) -> Step {
+        {
+            let isRecorded = try await self.fixture.catalog.recordCopy(
+                of: snapshot.number, copy, quarantine: .zero, now: self.fixture.clock.now())
+            self.note("copy of \(snapshot.sequence) to \(copy.store): \(isRecorded)")
+            self.orphans.subtract(names)
+            guard !isRecorded else {
+                self.image = nil
+                if let taken = self.snapshots.first(where: { $0.commit.snapshot == snapshot.id }) {
+                    try self.check(taken)
+                }
+                return
+            }
+            for name in names {
+                try await self.fixture.catalog.discard(
+                    name, in: copy.store, byteCount: 1, now: self.fixture.clock.now(), reason: "not needed")
+            }
+        }
+    }
+
+    /// One pack, from any store that has it, to one that has no good copy.
     func copy(pack number: Int64, to store: Int64) -> Step {
         {
-            guard let copies = try await self.fixture.catalog.copies(ofPack: number),
-                !copies.replicas.contains(where: { $0.store == store }),
-                copies.replicas.contains(where: {
-                    self.objects[$0.store]?.contains("pack \(copies.id) \($0.generation)") == true
-                })
-            else { return }
+            guard let copies = try await self.fixture.catalog.copies(ofPack: number) else { return }
+            let old = copies.replicas.first { $0.store == store }
+            let hasSource = copies.replicas.contains {
+                $0.state == .present && $0.store != store
+                    && self.objects[$0.store]?.contains("pack \($0.generation)") == true
+            }
+            guard old?.state != .present, hasSource else { return }
             let generation = self.generation()
-            let name = "pack \(copies.id) \(generation)"
-            self.put(name, in: store)
+            let name = "pack \(generation)"
+            self.put(name, of: .pack(copies.id), in: store)
             self.added = [
                 {
-                    _ = try await self.fixture.catalog.recordCopy(
-                        of: copies, in: store, generation: generation, object: name, replacing: nil,
+                    let isRecorded = try await self.fixture.catalog.recordCopy(
+                        of: copies, in: store, generation: generation, object: name,
+                        replacing: old.map { ("pack \($0.generation)", $0.state == .damaged) },
                         quarantine: .zero, now: self.fixture.clock.now())
+                    self.note("copy of \(self.short(copies.id)) \(generation) to \(store): \(isRecorded)")
                     self.orphans.remove(name)
                 }
             ]
@@ -108,18 +127,21 @@ extension CollectionSimulation {
     }
 
     func bringKeys(to store: Int64) -> [Step] {
-        let name = "keys \(node.id) \(generation())"
-        return [
-            { self.put(name, in: store) },
+        [
             {
-                // Another actor may have brought them meanwhile: the newer one counts, the older is nobody's.
-                let known = try await self.fixture.catalog.keyReplicas(of: self.node.id)
-                guard !known.contains(where: { $0.store == store }) else { return }
-                try await self.fixture.catalog.recordKeys(
-                    of: self.node.id, in: store, object: name, byteCount: 10, quarantine: .zero,
-                    now: self.fixture.clock.now())
-                self.orphans.remove(name)
-            },
+                let known = try await self.fixture.catalog.keyReplicas(of: self.node.id).first { $0.store == store }
+                guard known?.state != .present else { return }
+                let name = "keys \(self.generation())"
+                self.put(name, of: .keys, in: store)
+                self.added = [
+                    {
+                        try await self.fixture.catalog.recordKeys(
+                            of: self.node.id, in: store, object: name, byteCount: 10, replacing: known?.object,
+                            quarantine: .zero, now: self.fixture.clock.now())
+                        self.orphans.remove(name)
+                    }
+                ]
+            }
         ]
     }
 
@@ -146,7 +168,7 @@ extension CollectionSimulation {
                     {
                         let count = try await self.fixture.catalog.giveUp(
                             packs: [pack], self.surplus(store), now: self.fixture.clock.now())
-                        if count > 0 { self.note("pack number \(pack) given up in \(store)") }
+                        self.note("pack number \(pack) given up in \(store): \(count)")
                     }
                 }
             }

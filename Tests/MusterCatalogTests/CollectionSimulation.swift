@@ -4,12 +4,15 @@ import MusterTestSupport
 
 @testable import MusterCatalog
 
-/// gc beside uploads, restores, copies, retention, re-balancing and another gc: each actor does its work in steps,
-/// chance says whose step is next, and any of them may be cut off for good between two steps, as by a crash.
+/// gc beside uploads, restores, copies, repairs, retention, re-balancing and another gc: each actor does its work in
+/// steps, chance says whose step is next, and any of them may be cut off for good between two steps, as by a crash.
 ///
 /// The catalog is the real one; the stores are sets of names. Grace is 0, so nothing but the checks protects
-/// what is needed. What is wrong is thrown by the step that sees it: at each deletion every snapshot must be whole in every
-/// store that the catalog names for it.
+/// what is needed. What is wrong is thrown by the step that sees it: at each deletion every snapshot that needs the
+/// object must be whole in every store that the catalog names for it.
+///
+/// One simulation is a life of many interleavings: each goes on with the snapshots that the ones before left, so there
+/// is something to lose from the first step on. A life's seed tells all of it.
 final class CollectionSimulation {
     struct Wrong: Error, CustomStringConvertible {
         let description: String
@@ -17,12 +20,21 @@ final class CollectionSimulation {
 
     typealias Step = () async throws -> Void
 
+    enum Subject {
+        case pack(PackID), snapshot(SnapshotID), keys
+    }
+
+    static let names = ObjectNames(
+        pack: { "pack \($1)" }, manifest: { "manifest \($1)" }, receipt: { "receipt \($1)" })
+
     struct Taken {
         let commit: Catalog.Commit
         let needs: Set<PackID>
+        /// Whose manifests its reader needs too: as its node knows, whatever the catalog says.
+        let bases: [SnapshotID]
     }
 
-    private static let packCount = 6
+    private static let packCount = 8
 
     let fixture: Fixture
     let stores: [Int64]
@@ -32,17 +44,24 @@ final class CollectionSimulation {
     let chunks: [PackID: ChunkID]
     var histories: [LineageHistory]
     var snapshots: [Taken] = []
-    /// What each store holds.
+    /// What each store holds, by names that say no more than they must: a generation is given once.
     var objects: [Int64: Set<String>]
+    /// What the bytes under a name are of.
+    private var subjects: [String: Subject] = [:]
     /// Put, and not recorded yet: where the actor is cut off nobody ever knows of them.
     var orphans: Set<String> = []
     private var named = 0
     /// Stores that the placement draws from, as the coordinator believes, and of how many of them.
     var active: [Int64]
     let replicas: Int
+    /// Until when a node was told that it need not send a pack.
+    var promises: [PackID: Timestamp] = [:]
+    /// What the catalog says, until something is written.
+    var image: CatalogImage?
 
-    init(_ fixture: Fixture, stores: [Int64], node: Catalog.Node, seed: UInt64) throws {
-        (self.fixture, self.stores, self.node) = (fixture, stores, node)
+    /// - Parameter isTold: what happens is written down, for whoever looks into a failure.
+    init(_ fixture: Fixture, stores: [Int64], node: Catalog.Node, seed: UInt64, isTold: Bool = false) throws {
+        (self.fixture, self.stores, self.node, self.isTold) = (fixture, stores, node, isTold)
         dice = SeededGenerator(seed: seed)
         packs = try (0..<Self.packCount).map { _ in try fixture.digest() }
         chunks = Dictionary(uniqueKeysWithValues: try packs.map { ($0, try fixture.digest()) })
@@ -52,12 +71,16 @@ final class CollectionSimulation {
         replicas = Int.random(in: 1...2, using: &dice)
     }
 
+    /// Who acts how often: there are two of those that send and two of gc, and they do most.
+    private static let turns = [
+        0, 0, 0, 1, 1, 1, 2, 2, 3, 3, 3, 4, 5, 5, 6, 7, 7, 7, 7, 7, 8, 8, 8, 8, 8, 9, 10, 10, 11, 11, 12, 13, 13,
+    ]
+
     /// One interleaving: so many steps, then all actors are cut off, and one gc runs to its end.
     func run(steps: Int) async throws {
-        for store in stores { try await fixture.catalog.set(.active, ofStore: store) }
-        var scripts = [[Step]](repeating: [], count: 12)
+        var scripts = [[Step]](repeating: [], count: 14)
         for _ in 0..<steps {
-            let actor = Int.random(in: 0..<scripts.count, using: &dice)
+            let actor = Self.turns.randomElement(using: &dice) ?? 0
             if scripts[actor].isEmpty {
                 scripts[actor] = plan(actor)
             } else if Int.random(in: 0..<40, using: &dice) == 0 {
@@ -67,17 +90,26 @@ final class CollectionSimulation {
             }
             guard !scripts[actor].isEmpty else { continue }
             let step = scripts[actor].removeFirst()
-            added = []
-            try await step()
-            scripts[actor] = added + scripts[actor]
+            scripts[actor] = try await take(step) + scripts[actor]
         }
         try await end()
     }
 
-    /// What happened, for whoever looks into a failure.
+    /// - Returns: what the step puts before the rest of its script.
+    func take(_ step: Step) async throws -> [Step] {
+        if !isQuiet { image = nil }
+        (added, isQuiet) = ([], false)
+        try await step()
+        return added
+    }
+
+    /// The step under way writes nothing: what the catalog says stays so.
+    var isQuiet = false
+
+    private let isTold: Bool
     private(set) var trace: [String] = []
 
-    func note(_ text: String) { trace.append(text) }
+    func note(_ text: @autoclosure () -> String) { if isTold { trace.append(text()) } }
 
     func short(_ pack: PackID) -> String { "pack \(packs.firstIndex(of: pack) ?? -1)" }
 
@@ -89,18 +121,20 @@ final class CollectionSimulation {
         case 0, 1: upload(actor)
         case 2: [{ try await self.expire() }]
         case 3: restore()
-        case 4: copy()
+        case 4: copyAnyPack()
         case 5: [{ self.wait() }]
         case 6: [{ try await self.bringBack() }]
         case 9: place()
         case 10: copySnapshot()
         case 11: giveUpSurplus()
+        case 12: [{ try await self.findDamage() }]
+        case 13: [{ try self.repair() }]
         default: collect(limit: Int.random(in: 1...3, using: &dice))
         }
     }
 
     func wait() {
-        let spans: [Int64] = [0, 1, 1, 60, 7200, 90_000]
+        let spans: [Int64] = [0, 1, 60, 1000, 4000, 7200, 90_000]
         let span = spans.randomElement(using: &dice) ?? 0
         fixture.clock.advance(by: .seconds(span))
         note("\(span) s pass")
@@ -111,8 +145,9 @@ final class CollectionSimulation {
         return String(format: "%016x", named)
     }
 
-    func put(_ name: String, in store: Int64) {
+    func put(_ name: String, of subject: Subject, in store: Int64) {
         objects[store]?.insert(name)
+        subjects[name] = subject
         orphans.insert(name)
     }
 
@@ -128,24 +163,28 @@ final class CollectionSimulation {
     }
 
     private func bringBack() async throws {
-        guard let snapshot = snapshots.randomElement(using: &dice)?.commit.snapshot else { return }
-        guard try await fixture.catalog.undo(snapshot, now: fixture.clock.now()) else { return }
-        try await check(snapshot)
+        guard let taken = snapshots.randomElement(using: &dice) else { return }
+        guard try await fixture.catalog.undo(taken.commit.snapshot, now: fixture.clock.now()) else { return }
+        note("\(taken.commit.sequence) is brought back")
+        image = nil
+        try check(taken)
     }
 
     /// Pins, reads what it needs, pack by pack, and lets go.
     private func restore() -> [Step] {
         guard let victim = snapshots.randomElement(using: &dice) else { return [] }
         let id = victim.commit.snapshot
-        let patience = Duration.seconds(7000)
+        let patience = Duration.seconds(50_000)
         return [
             {
                 let began = self.fixture.clock.now()
                 guard try await self.fixture.catalog.pin(id, .restore, for: patience, now: began) else { return }
-                self.added = victim.needs.sorted().map { pack in
+                // Each pack is read in several pieces.
+                self.added = (0..<4).flatMap { _ in victim.needs.sorted() }.map { pack in
                     {
                         guard self.fixture.clock.now() < began + patience else { return }
-                        try await self.check([pack], "a reader with a pin")
+                        self.isQuiet = true
+                        try self.check(pack, isThereFor: "a reader with a pin")
                     }
                 }
                 self.added += [{ try await self.fixture.catalog.unpin(id, .restore) }]
@@ -153,32 +192,15 @@ final class CollectionSimulation {
         ]
     }
 
-    /// Copies a pack into the other store.
-    private func copy() -> [Step] {
-        guard let pack = packs.randomElement(using: &dice) else { return [] }
+    /// Copies a pack into any store.
+    private func copyAnyPack() -> [Step] {
+        guard let pack = packs.randomElement(using: &dice), let store = stores.randomElement(using: &dice) else {
+            return []
+        }
         return [
             {
                 let replicas = try await self.fixture.catalog.replicas(of: pack, in: self.node.scope)
-                guard let source = replicas.first, !replicas.contains(where: { $0.store == self.stores[1] }),
-                    let copies = try await self.fixture.catalog.copies(ofPack: source.pack)
-                else { return }
-                let generation = self.generation()
-                let name = "pack \(pack) \(generation)"
-                self.added = [
-                    {
-                        let held = self.objects[source.store] ?? []
-                        guard held.contains("pack \(pack) \(source.generation)") else { return }
-                        self.put(name, in: self.stores[1])
-                        self.added = [
-                            {
-                                _ = try await self.fixture.catalog.recordCopy(
-                                    of: copies, in: self.stores[1], generation: generation, object: name,
-                                    replacing: nil, quarantine: .zero, now: self.fixture.clock.now())
-                                self.orphans.remove(name)
-                            }
-                        ]
-                    }
-                ]
+                if let number = replicas.first?.pack { self.added = [self.copy(pack: number, to: store)] }
             }
         ]
     }
@@ -188,11 +210,18 @@ final class CollectionSimulation {
     /// All steps of a run, each of so many rows.
     func collect(limit: Int) -> [Step] {
         [
-            { try await self.forget(after: nil, limit) }, { try await self.free(nil, limit) },
+            { try await self.giveUpGrants(limit) }, { try await self.forget(after: nil, limit) },
+            { try await self.free(nil, limit) },
             { try await self.condemn(limit) }, { try await self.sweep(limit) },
             { try await self.drop(below: nil, limit) },
             { for store in self.stores { try await self.findDiscarded(in: store, limit) } },
         ]
+    }
+
+    private func giveUpGrants(_ limit: Int) async throws {
+        let count = try await fixture.catalog.giveUpGrants(limit: limit, now: fixture.clock.now())
+        note("gc gives up \(count) grants")
+        if count >= limit { added = [{ try await self.giveUpGrants(limit) }] }
     }
 
     private func forget(after place: Catalog.MarkedPlace?, _ limit: Int) async throws {
@@ -229,29 +258,24 @@ final class CollectionSimulation {
     func findDiscarded(in store: Int64, _ limit: Int) async throws {
         let found = try await fixture.catalog.discardedObjects(in: store, limit: limit, now: fixture.clock.now())
         guard !found.isEmpty else { return }
-        added += found.map { object in { try await self.delete(object) } }
+        added += found.map { object in { try self.delete(object) } }
         added += [
             { try await self.fixture.catalog.removeDiscarded(found) },
             { try await self.findDiscarded(in: store, limit) },
         ]
     }
 
-    func delete(_ object: Catalog.DiscardedObject) async throws {
-        objects[object.store]?.remove(object.object)
-        note("gc deletes \(object.object.suffix(20))")
-        let words = object.object.split(separator: " ").map(String.init)
-        if words[0] == "pack", let pack = PackID(words[1]) {
-            for taken in snapshots where taken.needs.contains(pack) {
-                try await check(taken.commit.snapshot)
+    func delete(_ object: Catalog.DiscardedObject) throws {
+        let wasThere = objects[object.store]?.remove(object.object) != nil
+        note("gc deletes \(object.object) in \(object.store)")
+        isQuiet = true
+        guard wasThere else { return }
+        let isHit: (Taken) -> Bool =
+            switch subjects[object.object] {
+            case .pack(let pack): { $0.needs.contains(pack) }
+            case .snapshot(let id): { $0.commit.snapshot == id || $0.bases.contains(id) }
+            case .keys, nil: { _ in true }
             }
-        } else if words[0] == "keys" {
-            for taken in snapshots { try await check(taken.commit.snapshot) }
-        } else if let id = SnapshotID(words[1]), let snapshot = try await fixture.catalog.snapshot(id) {
-            let names = snapshot.replicas.flatMap { Self.names(of: id, $0) }
-            guard !names.contains(object.object) else {
-                throw Wrong(description: "\(object.object) was deleted, and the catalog names it")
-            }
-            try await check(id)
-        }
+        for taken in snapshots where isHit(taken) { try check(taken) }
     }
 }

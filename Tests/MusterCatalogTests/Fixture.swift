@@ -13,10 +13,10 @@ struct Fixture {
     let clock = ManualClock()
 
     /// - Parameter isDurable: false for tests of many steps.
-    init(isDurable: Bool = true) async throws {
+    init(isDurable: Bool = true, names: ObjectNames = Self.names) async throws {
         directory = try TemporaryDirectory()
         catalog = try Catalog(
-            path: directory.file("catalog.db"), names: Self.names, isDurable: isDurable, sha256: Self.mix)
+            path: directory.file("catalog.db"), names: names, isDurable: isDurable, sha256: Self.mix)
         store = try await catalog.add(store: "main", url: "file:///a", at: clock.now())
     }
 
