@@ -1,4 +1,5 @@
 import Foundation
+import MusterEngine
 package import MusterModel
 import MusterSQLite
 
@@ -65,6 +66,22 @@ extension AgentDirectory {
                 }
             }
         }
+    }
+
+    /// Refuses where an agent may be at that file: it would take the new content for changes of the old.
+    package func refuseUnpaused(_ path: String) throws {
+        for database in try databases(at: path) where !database.isPaused {
+            throw DatabaseNotPaused(name: database.name, directory: self.path)
+        }
+    }
+
+    /// The next snapshot of what is protected at that path begins a lineage.
+    package func beginLineage(ofDatabaseAt path: String) throws {
+        try AgentState.forgetHeads(of: try databases(at: path).map(\.id), inFile: stateFile)
+    }
+
+    private func databases(at path: String) throws -> [ProtectedDatabase] {
+        try databases().map(\.database).filter { RestoreInPlace(target: $0.path).target == path }
     }
 
     /// Changes what drills ask of a database, or of all that a pattern finds.
@@ -257,4 +274,14 @@ package struct NotTakenUp: ActionableError {
         "Look at the agent's log for what is wrong with the file or holds the agent up, then run the command again."
     }
     package var isTransient: Bool { true }
+}
+
+private struct DatabaseNotPaused: ActionableError {
+    let name, directory: String
+    var summary: String { "database '\(name)' is not paused" }
+    var hint: String {
+        "Pause it with 'muster database pause --dir \(directory) \(name)', restore, then let it go on with "
+            + "'muster database resume --dir \(directory) \(name)': a new lineage begins."
+    }
+    var isTransient: Bool { false }
 }

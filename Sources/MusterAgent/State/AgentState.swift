@@ -147,10 +147,7 @@ package final class AgentState: Sendable {
     ///   so that a crash in between does not hide the fork.
     package func forgetHead(of database: DatabaseID, forkedFrom origin: ForkOrigin? = nil) throws {
         try queue.write { db in
-            try db.execute(sql: "DELETE FROM head WHERE database = ?", arguments: [database.blob])
-            try db.execute(sql: "DELETE FROM pending WHERE database = ?", arguments: [database.blob])
-            try db.execute(sql: "DELETE FROM live_pack WHERE database = ?", arguments: [database.blob])
-            try Self.dropLedgers(of: database, in: db)
+            try Self.forgetHead(of: database, in: db)
             guard let origin else { return }
             try db.execute(
                 sql: "INSERT OR REPLACE INTO fork_origin VALUES (?, ?, ?, ?)",
@@ -158,6 +155,26 @@ package final class AgentState: Sendable {
                     database.blob, origin.lineage.blob, origin.head.snapshot.blob, origin.head.manifestHash.blob,
                 ])
         }
+    }
+
+    /// The same in a state that an agent may be working with; it lets go of the database before.
+    static func forgetHeads(of databases: [DatabaseID], inFile path: String) throws {
+        guard !databases.isEmpty, FileManager.default.fileExists(atPath: path) else { return }
+        var configuration = Configuration()
+        configuration.busyMode = busyMode
+        configuration.prepareDatabase { db in try db.execute(sql: "PRAGMA synchronous = FULL") }
+        try DatabaseQueue(path: path, configuration: configuration).write { db in
+            // An agent that never came so far as to make its tables knows no head.
+            guard try db.tableExists("live_pack") else { return }
+            for database in databases { try forgetHead(of: database, in: db) }
+        }
+    }
+
+    private static func forgetHead(of database: DatabaseID, in db: GRDB.Database) throws {
+        try db.execute(sql: "DELETE FROM head WHERE database = ?", arguments: [database.blob])
+        try db.execute(sql: "DELETE FROM pending WHERE database = ?", arguments: [database.blob])
+        try db.execute(sql: "DELETE FROM live_pack WHERE database = ?", arguments: [database.blob])
+        try dropLedgers(of: database, in: db)
     }
 
     /// The head that the next lineage of the database comes from, if it left one.

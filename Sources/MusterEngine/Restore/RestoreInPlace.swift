@@ -18,6 +18,8 @@ package struct RestoreInPlace: Sendable {
         self.target = resolved.map { String(cString: $0) } ?? target
     }
 
+    package var isThere: Bool { Self.exists(target) }
+
     /// Where the file is built: on the same file system, so that it is only renamed.
     package func buildPath(_ random: RandomSource) -> String { "\(target).restored-\(Hex.encode(random.bytes(4)))" }
 
@@ -75,7 +77,7 @@ package struct RestoreInPlace: Sendable {
 
     /// Whoever could open what stood there can open what comes. By descriptor: in the folder of an application its user
     /// could put a link under the built file's name meanwhile.
-    private func takeOver(_ built: String) throws(RestoreError) {
+    func takeOver(_ built: String) throws(RestoreError) {
         var (old, new) = (stat(), stat())
         guard stat(target, &old) == 0 else { return }
         let descriptor = open(built, O_RDONLY | O_NOFOLLOW | O_CLOEXEC)
@@ -104,7 +106,7 @@ package struct RestoreInPlace: Sendable {
     }
 
     /// One under which neither a file nor a sidecar of it is: SQLite finds what is kept together by its name.
-    private static func freeName(for path: String) -> String {
+    static func freeName(for path: String) -> String {
         var (name, number) = (path + ".before-restore", 2)
         while ([""] + sidecars).contains(where: { exists(name + $0) }) {
             name = "\(path).before-restore-\(number)"

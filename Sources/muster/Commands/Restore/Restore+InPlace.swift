@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import MusterAPI
+import MusterAgent
 import MusterEngine
 import MusterFormat
 import MusterModel
@@ -22,6 +23,7 @@ extension Restore {
         onProgress: @escaping @Sendable (UInt64, UInt64) -> Void
     ) async throws -> (plan: RestorePlan, kept: String?) {
         let place = RestoreInPlace(target: path)
+        if live, place.isThere { return try await restoreLive(restore, snapshot, place, onProgress) }
         try refuseOpen(place)
         let built = place.buildPath(Surroundings.random)
         let plan = try await restore.run(
@@ -38,6 +40,23 @@ extension Restore {
     }
 }
 
+extension Restore {
+    /// Replaces the content of a database that others have open, under SQLite's own locks.
+    private func restoreLive(
+        _ restore: SnapshotRestore, _ snapshot: SnapshotID, _ place: RestoreInPlace,
+        _ onProgress: @escaping @Sendable (UInt64, UInt64) -> Void
+    ) async throws -> (plan: RestorePlan, kept: String?) {
+        let directory = AgentDirectory(path: key.agentDir ?? "")
+        try directory.refuseUnpaused(place.target)
+        let built = place.buildPath(Surroundings.random)
+        let plan = try await restore.run(snapshot, to: built, checkIntegrity: integrityCheck, onProgress: onProgress)
+        defer { unlink(built) }
+        // Before and not after: a history that ends without need does no harm, one that goes on over a restore does.
+        try directory.beginLineage(ofDatabaseAt: place.target)
+        return (plan, try place.replaceContent(with: built))
+    }
+}
+
 private struct TargetInUse: ActionableError {
     let path: String
     let processes: [Int32]
@@ -45,7 +64,8 @@ private struct TargetInUse: ActionableError {
         "'\(path)' is open in process \(processes.prefix(5).map(String.init).joined(separator: ", "))"
     }
     var hint: String {
-        "Stop the application, pause the database with 'muster database pause --dir DIR NAME', then try again."
+        "Stop the application, pause the database with 'muster database pause --dir DIR NAME', then try again; or let "
+            + "--live replace its content while it is open."
     }
     var isTransient: Bool { true }
 }

@@ -26,7 +26,8 @@ struct Restore: AsyncParsableCommand {
 
             --in-place writes to the path that the node signed and sealed, on that node. What stands there is kept as
             NAME.before-restore, its sidecars too. Stop the application and pause the database first: a file that some
-            process has open is refused.
+            process has open is refused. With --live the application may go on: under SQLite's own locks the content is
+            replaced in one transaction, and every reader sees either the old or the new database.
 
             --fleet-snapshot restores all members, each as FOLDER/NODE/DATABASE.db: exit status 2 where only n of m
             came back. With --dry-run it says where each of them was, and what is in the way.
@@ -76,6 +77,9 @@ struct Restore: AsyncParsableCommand {
     @Flag(help: "Write to where the database was when it was captured, and keep what stands there.")
     var inPlace = false
 
+    @Flag(help: "With --in-place: replace the content of a database that others have open.")
+    var live = false
+
     @Flag(help: "With --in-place: do it. Without, the command says what it would do and exits with 64.")
     var confirm = false
 
@@ -94,6 +98,7 @@ struct Restore: AsyncParsableCommand {
         guard (target != nil) != inPlace else { throw ValidationError("give --to PATH or --in-place") }
         // A path that another machine's node wrote is not for this machine.
         if inPlace, key.agentDir == nil { throw ValidationError("--in-place is for the node itself: give --agent-dir") }
+        if live, !inPlace { throw ValidationError("--live goes with --in-place") }
         if confirm, !inPlace { throw ValidationError("--confirm goes with --in-place") }
         if fleetSnapshot != nil {
             guard id == nil, node == nil, database == nil, at == nil, !inPlace, stores.store == nil,
@@ -134,7 +139,7 @@ struct Restore: AsyncParsableCommand {
             if dryRun || (inPlace && !confirm) {
                 try showPlan(plan, snapshot, path)
                 guard inPlace else { return }
-                try refuseOpen(RestoreInPlace(target: path))
+                if !live { try refuseOpen(RestoreInPlace(target: path)) }
                 guard !dryRun else { return }
                 Console.note("nothing was done: give --confirm to do it")
                 throw ExitCode(64)

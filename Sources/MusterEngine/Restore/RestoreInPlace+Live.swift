@@ -1,0 +1,14 @@
+import MusterSQLite
+
+/// A database that others have open: its content is replaced, not its file.
+extension RestoreInPlace {
+    /// Gives the target the content of the built file, under SQLite's own locks.
+    ///
+    /// - Returns: where the content of before is now.
+    package func replaceContent(with built: String) throws -> String {
+        let kept = Self.freeName(for: target)
+        try LiveReplacement(of: target, with: built).run(keepingOldAs: kept)
+        try takeOver(kept)
+        return kept
+    }
+}
