@@ -81,7 +81,17 @@ extension AgentDirectory {
     }
 
     private func databases(at path: String) throws -> [ProtectedDatabase] {
-        try databases().map(\.database).filter { RestoreInPlace(target: $0.path).target == path }
+        let place = Self.place(of: path)
+        return try databases().map(\.database).filter { Self.place(of: $0.path) == place }
+    }
+
+    /// The file that a path leads to, or would if it were there.
+    private static func place(of path: String) -> String {
+        let there = RestoreInPlace(target: path).target
+        guard there == path else { return there }
+        let url = URL(filePath: path)
+        let folder = RestoreInPlace(target: url.deletingLastPathComponent().path(percentEncoded: false)).target
+        return folder + "/" + url.lastPathComponent
     }
 
     /// Changes what drills ask of a database, or of all that a pattern finds.

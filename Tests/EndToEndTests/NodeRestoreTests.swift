@@ -166,6 +166,21 @@ extension EndToEnd {
                     "restore", "--fleet-snapshot", "r14", "--map", "munich=hamburg", "--to", scene.folder
                 ).status == 3)
         }
+
+        @Test func aDatabaseThatIsRestoredOverAnotherBeginsALineage() async throws {
+            let scene = try await Scene()
+            let target = try SampleDatabase.make(scene.folder + "/live.db")
+            try await scene.hamburg.add(target, name: "live")
+            _ = try await scene.fleet.awaitSnapshots(2)
+            for suffix in ["", "-wal", "-shm"] { unlink(target + suffix) }
+            let done = try await scene.restore(
+                "--on", "hamburg", "--to", target, "--recovery-key", scene.fleet.recoveryKey, "--fingerprint",
+                try await scene.fingerprint())
+            #expect(done.status == 0, "\(done.errors)")
+            try await scene.hamburg.snapshot()
+            let lineages = try await scene.fleet.snapshots("--node", "hamburg").map(\.["lineage"].text)
+            #expect(lineages.count == 2 && Set(lineages).count == 2)
+        }
     }
 }
 

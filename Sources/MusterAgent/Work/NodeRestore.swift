@@ -121,6 +121,8 @@ struct NodeRestore: Sendable {
             var limits = InspectionLimits()
             limits.reserveBytes = configuration.inspection.reserveBytes
             try ScratchSpace(folder: folder.path, limits: limits).check(plan.publicPart.geometry.sizeBytes)
+            // A new file may get the number of the one that stood there, and pass for it.
+            try directory.beginLineage(ofDatabaseAt: terms.targetPath)
             try await run(restore, terms, to: target)
             environment.reach(.restoreNamed)
             return plan.publicPart.storedBytes
