@@ -46,22 +46,44 @@ extension CoordinatorClient {
         try await get("/v1/snapshots/\(escaped(id))")
     }
 
-    /// - Parameter grant: of an open restore, under which a node reads what is another's.
+    /// - Parameters:
+    ///   - refused: stores whose replica was read and found wanting: they are asked last, and looked at.
+    ///   - grant: of an open restore, under which a node reads what is another's.
+    /// - Returns: also the store that the bytes are from; "" where the coordinator does not tell.
     package func manifest(
-        of snapshot: SnapshotID, grant: GrantID? = nil
-    ) async throws(CoordinatorError) -> [UInt8] {
-        try await bytes("/v1/snapshots/\(snapshot)/manifest\(Self.query(grant))", limit: Self.manifestLimit)
+        of snapshot: SnapshotID, after refused: Set<String> = [], grant: GrantID? = nil
+    ) async throws(CoordinatorError) -> (bytes: [UInt8], store: String) {
+        try await bytes(
+            "/v1/snapshots/\(snapshot)/manifest" + queryText(ReplicaWords.query(refused, grant)),
+            limit: Self.manifestLimit)
     }
 
+    /// The parameters are those of a manifest.
     package func bytes(
-        of pack: PackID, in range: Range<UInt64>, grant: GrantID? = nil
-    ) async throws(CoordinatorError) -> [UInt8] {
-        try await bytes("/v1/packs/\(pack)\(Self.query(grant))", range: range, limit: range.count)
+        of pack: PackID, in range: Range<UInt64>, after refused: Set<String> = [], grant: GrantID? = nil
+    ) async throws(CoordinatorError) -> (bytes: [UInt8], store: String) {
+        try await bytes(
+            "/v1/packs/\(pack)" + queryText(ReplicaWords.query(refused, grant)), range: range, limit: range.count)
     }
-
-    private static func query(_ grant: GrantID?) -> String { grant.map { "?grant=\($0)" } ?? "" }
 
     package func keyRecord(of node: NodeID) async throws(CoordinatorError) -> [UInt8] {
-        try await bytes("/v1/nodes/\(node)/keys", limit: 1 << 20)
+        try await bytes("/v1/nodes/\(node)/keys", limit: 1 << 20).bytes
+    }
+}
+
+/// How a reader and the coordinator speak of an object's replicas.
+package enum ReplicaWords {
+    /// The header that names the store which the bytes of an answer are from.
+    package static let storeHeader = "muster-store"
+    /// The query's item that names, with commas between, stores whose replica the reader has refused.
+    package static let refused = "refused"
+
+    static func query(_ stores: Set<String>, _ grant: GrantID?) -> [(String, String)] {
+        [("grant", grant?.description ?? ""), (refused, stores.sorted().joined(separator: ","))]
+    }
+
+    /// Those that a query's item names, as far as there may be so many stores.
+    package static func stores(_ item: String?) -> Set<String> {
+        Set((item ?? "").split(separator: ",").prefix(64).map(String.init))
     }
 }

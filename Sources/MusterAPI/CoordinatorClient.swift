@@ -56,8 +56,10 @@ package struct CoordinatorClient: Sendable {
         return try await decoded(path, repeatable ? retried(request) : once(request))
     }
 
-    /// The bytes of a stored object, or of a range of it.
-    func bytes(_ path: String, range: Range<UInt64>? = nil, limit: Int) async throws(CoordinatorError) -> [UInt8] {
+    /// The bytes of a stored object, or of a range of it, and the store they are from, as far as the answer tells.
+    func bytes(
+        _ path: String, range: Range<UInt64>? = nil, limit: Int
+    ) async throws(CoordinatorError) -> (bytes: [UInt8], store: String) {
         // The bytes are what they are; it is a refusal that is wanted as a message.
         var headers = ["accept": Self.protobuf, ProtocolVersion.headerName: Self.version]
         if let range { headers["range"] = "bytes=\(range.lowerBound)-\(range.upperBound - 1)" }
@@ -65,11 +67,12 @@ package struct CoordinatorClient: Sendable {
         let request = HTTPRequest(
             .get, base + path, headers: headers, timeout: .seconds(300),
             maximumResponseBytes: max(limit, Self.refusalLimit))
-        let body = try await retried(request).body
+        let response = try await retried(request)
+        let body = response.body
         guard body.count <= limit else {
             throw .unreadable(path: path, reason: "it has \(body.count) bytes where at most \(limit) were asked for")
         }
-        return body
+        return (body, response.headers[ReplicaWords.storeHeader] ?? "")
     }
 
     func put<Answer: Message>(
@@ -124,7 +127,7 @@ package struct CoordinatorClient: Sendable {
         }
     }
 
-    private func queryText(_ query: [(String, String)]) -> String {
+    func queryText(_ query: [(String, String)]) -> String {
         let parts = query.filter { !$0.1.isEmpty }.map { "\(escaped($0.0))=\(escaped($0.1))" }
         return parts.isEmpty ? "" : "?" + parts.joined(separator: "&")
     }

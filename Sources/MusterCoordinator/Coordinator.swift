@@ -60,6 +60,9 @@ struct Coordinator: Sendable {
     let verifications = Bell<Bool>()
     /// Something may have to be copied.
     let replications = Bell<Bool>()
+    /// Replicas that readers refused, and who waits for one.
+    let suspicions = SuspicionBook()
+    let doubted = Bell<Bool>()
     let wanted = WantedBook()
     let collections = CollectionBook()
     /// A store is to be looked at, object by object.

@@ -109,6 +109,7 @@ package struct CoordinatorService: Service {
             ReplicationService(coordinator: coordinator),
             BalanceService(coordinator: coordinator),
             ScrubService(coordinator: coordinator),
+            SuspicionService(coordinator: coordinator),
             StoreCheckService(coordinator: coordinator),
             CatalogBackupService(coordinator: coordinator),
             FleetStateService(coordinator: coordinator),

@@ -113,7 +113,7 @@ struct Attempting: Sendable {
             guard chain.count < ManifestChain.maximumLength else {
                 throw LedgerError.damaged("the chain of manifests from \(head.snapshot) does not end")
             }
-            let bytes = try await taker.coordinator.manifest(of: snapshot)
+            let bytes = try await taker.coordinator.manifest(of: snapshot).bytes
             let part = try Manifest.parse(bytes).verified(by: taker.identity.signingKey.verifyingKey).publicPart
             chain.append(part.packs)
             next = part.base?.snapshot

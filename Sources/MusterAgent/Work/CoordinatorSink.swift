@@ -28,7 +28,7 @@ struct CoordinatorSink: PackSink {
 
     func read(_ pack: PackID, _ range: Range<Int>) async throws -> [UInt8]? {
         do {
-            return try await coordinator.bytes(of: pack, in: UInt64(range.lowerBound)..<UInt64(range.upperBound))
+            return try await coordinator.bytes(of: pack, in: UInt64(range.lowerBound)..<UInt64(range.upperBound)).bytes
         } catch {
             // Only copies are made of it: what is out of reach now is copied another time.
             return nil

@@ -1,5 +1,5 @@
 package import MusterAPI
-import MusterEngine
+package import MusterEngine
 package import MusterModel
 
 /// The coordinator as the place where a restore reads from.
@@ -16,17 +16,21 @@ package struct CoordinatorSource: SnapshotSource {
         (self.coordinator, self.name, self.grant) = (coordinator, name, grant)
     }
 
-    package func manifest(of snapshot: SnapshotID) async throws -> [UInt8] {
+    package func manifest(of snapshot: SnapshotID, after refused: Set<String>) async throws -> ReplicaBytes {
         do {
-            return try await coordinator.manifest(of: snapshot, grant: grant)
+            let (bytes, store) = try await coordinator.manifest(of: snapshot, after: refused, grant: grant)
+            return ReplicaBytes(bytes, of: store)
         } catch {
             throw unavailable(error) ?? error
         }
     }
 
-    package func read(_ pack: PackID, _ range: Range<UInt64>) async throws -> [UInt8] {
+    package func read(
+        _ pack: PackID, _ range: Range<UInt64>, after refused: Set<String>
+    ) async throws -> ReplicaBytes {
         do {
-            return try await coordinator.bytes(of: pack, in: range, grant: grant)
+            let (bytes, store) = try await coordinator.bytes(of: pack, in: range, after: refused, grant: grant)
+            return ReplicaBytes(bytes, of: store)
         } catch {
             throw unavailable(error) ?? error
         }

@@ -60,16 +60,16 @@ private struct CatalogSource: SnapshotSource {
 
     var name: String { store.name }
 
-    func manifest(of snapshot: SnapshotID) async throws -> [UInt8] {
+    func manifest(of snapshot: SnapshotID, after refused: Set<String>) async throws -> ReplicaBytes {
         guard snapshot == backup.manifest.publicPart.snapshot else {
             throw ObjectUnavailable(reason: "a backup of the catalog stands for itself")
         }
-        return backup.manifest.bytes
+        return ReplicaBytes(backup.manifest.bytes, of: "")
     }
 
-    func read(_ pack: PackID, _ range: Range<UInt64>) async throws -> [UInt8] {
+    func read(_ pack: PackID, _ range: Range<UInt64>, after refused: Set<String>) async throws -> ReplicaBytes {
         for object in packs[pack] ?? [] {
-            if let bytes = try await present(object.name, range) { return bytes }
+            if let bytes = try await present(object.name, range) { return ReplicaBytes(bytes, of: "") }
         }
         throw ObjectUnavailable(reason: "it is not in the store")
     }

@@ -5,13 +5,11 @@ import MusterCatalog
 import MusterFormat
 import MusterModel
 import MusterStore
-import NIOCore
 
 /// Snapshots and the objects they need. A node sees its own, and what an open restore grants it; a person everything.
 extension Coordinator {
     private static let defaultLimit = 1000
     private static let largestLimit = 10_000
-    private static let pieceBytes: UInt64 = 256 << 10
     /// The longest restore that gc waits for.
     private static let pinDuration = Duration.seconds(24 * 3600)
 
@@ -83,45 +81,33 @@ extension Coordinator {
         if !snapshot.isForgotten {
             _ = try await catalog.pin(snapshot.id, .restore, for: Self.pinDuration, now: clock.now())
         }
-        var failure: (any Error)?
-        for (replica, store) in stores.readable(snapshot.replicas) {
+        let replicas = try await asked(stores.readable(snapshot.replicas), call) { replica in
             guard let generation = Generation(replica.generation) else {
                 throw CatalogError.damaged(column: "generation")
             }
-            do {
-                return try await stream(.manifest(SnapshotPlace(snapshot), generation), in: store, call)
-            } catch {
-                failure = failure ?? error
-            }
+            let known = replica.manifestState == .present
+            return (.manifest(SnapshotPlace(snapshot), generation), known, .snapshot(snapshot.id, replica.store))
         }
-        throw failure ?? Refusal.notFound("manifest of snapshot \(snapshot.id) in any store")
+        return try await stream(replicas, call) { _ in true }
     }
 
-    /// The bytes as they are stored: the client checks them against the id it asked for.
+    /// The bytes as they are stored: the client checks them against the id it asked for, and asks again where they are
+    /// not those.
     func readPack(_ call: Call) async throws -> Response {
         let text = call.parameters[0]
         guard let id = PackID(text) else { throw Refusal.notFound("pack '\(text)'") }
         let scope = try await scopeToRead(id, call)
-        let readable = stores.readable(try await catalog.replicas(of: id, in: scope))
-        var failure: (any Error)?
-        for (replica, store) in readable where replica.state == .present {
-            do {
-                // A copy that is gone or short counts as good no longer.
-                guard try await isThere(replica, in: store) else { continue }
-                return try await stream(.pack(id, Self.generation(replica)), in: store, call)
-            } catch {
-                failure = failure ?? error
-            }
+        let found = stores.readable(try await catalog.replicas(of: id, in: scope))
+        guard !found.isEmpty else { throw Refusal.notFound("pack \(id)") }
+        let replicas = try await asked(found, call) { replica in
+            (.pack(id, try Self.generation(replica)), replica.state == .present, .pack(replica.pack, replica.store))
         }
-        // One that is wanting is given only where there is no other, and as it is.
-        for (replica, store) in readable where !store.isAway {
-            do {
-                return try await stream(.pack(id, Self.generation(replica)), in: store, call)
-            } catch {
-                failure = failure ?? error
-            }
+        return try await stream(replicas, call) { wanted in
+            // A copy that is gone or short counts as good no longer.
+            let known = found.first { .pack($0.replica.pack, $0.replica.store) == wanted.suspicion }
+            guard let known else { return false }
+            return try await isThere(known.replica, in: known.store)
         }
-        throw failure ?? Refusal.notFound("pack \(id)")
     }
 
     private static func generation(_ replica: Catalog.PackReplica) throws -> Generation {
@@ -129,16 +115,23 @@ extension Coordinator {
         return generation
     }
 
+    /// The coordinator can tell a good record by itself, and gives no other.
     func readKeys(_ call: Call) async throws -> Response {
         let node = try await node(call.parameters[0], for: call.caller)
+        guard let key = VerifyingKey(bytes: node.signingKey) else { throw CatalogError.damaged(column: "signing_key") }
         var failure: (any Error)?
         for replica in try await catalog.keyReplicas(of: node.id).sorted(by: {
             $0.state == .present && $1.state != .present
         }) {
-            guard let store = stores[replica.store], let name = ObjectName(replica.object), !store.isAway else {
-                continue
+            guard let store = stores[replica.store], !store.isAway else { continue }
+            do {
+                if let bytes = try await goodKeys(replica, of: node.id, key, in: store) {
+                    return Self.answer(bytes, of: store)
+                }
+                failure = failure ?? Refusal.objectMissing(replica.object, store: store.name)
+            } catch {
+                failure = failure ?? error
             }
-            do { return try await stream(name, in: store, call) } catch { failure = failure ?? error }
         }
         throw failure ?? Refusal.notFound("key record of node '\(node.name)' in any store that answers")
     }
@@ -200,55 +193,5 @@ extension Coordinator {
             throw Refusal.invalid("'\(text)' is no time", hint: "Write it as in 2026-11-23T12:00:00Z.")
         }
         return time
-    }
-
-    /// Streams an object, or the one range that the request asks for, in pieces.
-    private func stream(_ name: ObjectName, in store: OpenStore, _ call: Call) async throws -> Response {
-        guard let size = try await store.store.byteCount(of: name) else {
-            throw Refusal.objectMissing(name.description, store: store.name)
-        }
-        var headers = HTTPFields()
-        headers[.contentType] = "application/octet-stream"
-        headers[.acceptRanges] = "bytes"
-        var range: Range<UInt64> = 0..<size
-        var status = HTTPResponse.Status.ok
-        if let wanted = call.request.headers[.range] {
-            guard let part = ByteRange.parse(wanted, size: size) else {
-                throw Refusal(
-                    .rangeNotSatisfiable, "range", "object \(name) has no bytes '\(wanted)'",
-                    hint: "The object has \(size) bytes; it may be damaged: verify the snapshot.")
-            }
-            range = part
-            status = .partialContent
-            headers[.contentRange] = "bytes \(part.lowerBound)-\(part.upperBound - 1)/\(size)"
-        }
-        return Response(status: status, headers: headers, body: Self.body(of: name, in: store, range))
-    }
-
-    private static func body(of name: ObjectName, in store: OpenStore, _ range: Range<UInt64>) -> ResponseBody {
-        ResponseBody(contentLength: Int(range.count)) { writer in
-            var position = range.lowerBound
-            while position < range.upperBound {
-                let end = min(range.upperBound, position + Self.pieceBytes)
-                let bytes = try await store.store.read(name, range: position..<end)
-                try await writer.write(ByteBuffer(bytes: bytes))
-                position = end
-            }
-            try await writer.finish(nil)
-        }
-    }
-}
-
-enum ByteRange {
-    /// One range of RFC 9110 section 14.1.2, cut to the object's size; nil where nothing of it is there.
-    static func parse(_ text: String, size: UInt64) -> Range<UInt64>? {
-        guard let match = text.wholeMatch(of: #/bytes=(\d*)-(\d*)/#)?.output else { return nil }
-        switch (UInt64(match.1), UInt64(match.2)) {
-        case (let first?, let last?) where first <= last && first < size && last < UInt64.max:
-            return first..<min(size, last + 1)
-        case (let first?, nil) where match.2.isEmpty && first < size: return first..<size
-        case (nil, let count?) where match.1.isEmpty && count > 0 && size > 0: return size - min(size, count)..<size
-        default: return nil
-        }
     }
 }

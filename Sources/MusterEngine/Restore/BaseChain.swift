@@ -37,8 +37,29 @@ struct BaseChain: Sendable {
     private func link(
         _ id: SnapshotID, expecting expected: (hash: ManifestHash, delta: ManifestPublicPart)?
     ) async throws -> Link {
+        var (search, refused) = (ReplicaSearch(), Set<String>())
+        while true {
+            let object: ReplicaBytes
+            do {
+                object = try await source.manifest(of: id, after: refused)
+            } catch let error as ObjectUnavailable {
+                throw search.end(damaged(id, error.reason))
+            }
+            do {
+                return try link(id, in: object.bytes, expecting: expected)
+            } catch let error as RestoreError {
+                guard case .damaged = error else { throw error }
+                try search.refuse(object, because: error, after: refused)
+                refused.insert(object.store)
+            }
+        }
+    }
+
+    private func link(
+        _ id: SnapshotID, in bytes: [UInt8], expecting expected: (hash: ManifestHash, delta: ManifestPublicPart)?
+    ) throws -> Link {
         do {
-            let manifest = try Manifest.parse(try await source.manifest(of: id)).verified(by: verifyingKey)
+            let manifest = try Manifest.parse(bytes).verified(by: verifyingKey)
             let part = manifest.publicPart
             guard part.snapshot == id else { throw damaged(id, "it is the manifest of snapshot \(part.snapshot)") }
             if let expected, manifest.hash != expected.hash {
@@ -48,8 +69,6 @@ struct BaseChain: Sendable {
                 throw RestoreError.noKey(snapshot: snapshot, keyEpoch: part.keyEpoch)
             }
             return Link(publicPart: part, sealedPart: try manifest.openSealedPart(with: key))
-        } catch let error as ObjectUnavailable {
-            throw damaged(id, error.reason)
         } catch let error as FormatError {
             throw damaged(id, error.summary)
         }

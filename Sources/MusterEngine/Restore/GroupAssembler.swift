@@ -24,11 +24,12 @@ struct GroupAssembler: Sendable {
         let numbers = geometry.extents(ofGroup: group)
         let extents = try numbers.map { try extent($0, state) }
         for span in ReadSpan.cut(extents, place: \.row.place) {
-            let bytes = try await reader.read(span.pack, span.range)
-            for batch in Self.batches(span.items, pageSize: geometry.pageSize) {
-                let payloads = try await pageChunks.payloads(Self.needs(batch, state))
-                try await reader.pool.run {
-                    for extent in batch { try write(extent, from: bytes, of: span, payloads) }
+            try await reader.open(span.pack, span.range) { bytes in
+                for batch in Self.batches(span.items, pageSize: geometry.pageSize) {
+                    let payloads = try await pageChunks.payloads(Self.needs(batch, state))
+                    try await reader.pool.run {
+                        for extent in batch { try write(extent, from: bytes, of: span, payloads) }
+                    }
                 }
             }
         }

@@ -8,22 +8,40 @@ struct PackReader: Sendable {
     let packs: Set<PackID>
     let lanes: OpeningLanes
     let pool: BlockingPool
-    /// Told of all bytes that were read.
+    let refused = RefusedReplicas()
+    /// Told of all bytes that were read and not refused.
     let onBytes: @Sendable (UInt64) -> Void
 
-    func read(_ pack: PackID, _ range: Range<UInt64>) async throws -> [UInt8] {
+    /// Reads a range and gives it to `body`; once more from another replica where `body` blames the pack.
+    ///
+    /// - Parameter body: may run several times.
+    func open<Success>(
+        _ pack: PackID, _ range: Range<UInt64>, _ body: ([UInt8]) async throws -> Success
+    ) async throws -> Success {
         guard packs.contains(pack) else {
             throw damagedManifest("its map names pack \(pack), which is not one of its packs")
         }
-        do {
-            let bytes = try await source.read(pack, range)
-            guard bytes.count == range.count else {
-                throw ObjectUnavailable(reason: "it is truncated: \(bytes.count) bytes came of \(range.count)")
+        var search = ReplicaSearch()
+        while true {
+            let before = refused[pack]
+            let object: ReplicaBytes
+            do {
+                object = try await source.read(pack, range, after: before)
+            } catch let error as ObjectUnavailable {
+                throw search.end(damaged(pack, error.reason))
             }
-            onBytes(UInt64(bytes.count))
-            return bytes
-        } catch let error as ObjectUnavailable {
-            throw damaged(pack, error.reason)
+            do {
+                guard object.bytes.count == range.count else {
+                    throw damaged(
+                        pack, "it is truncated: \(object.bytes.count) bytes came of \(range.count)")
+                }
+                let success = try await body(object.bytes)
+                onBytes(UInt64(range.count))
+                return success
+            } catch let error as RestoreError where error.blames(pack) {
+                try search.refuse(object, because: error, after: before)
+                refused.note(object.store, of: pack)
+            }
         }
     }
 
@@ -31,14 +49,15 @@ struct PackReader: Sendable {
     func openMap<Map: Sendable>(
         _ place: ChunkPlace, plainByteCount: Int, _ parse: @escaping @Sendable ([UInt8]) throws -> Map
     ) async throws -> Map {
-        let sealed = try await read(place.pack, place.storedRange)
-        return try await pool.run {
-            try inPack(place.pack) {
-                let plain = try lanes.with(keyEpoch: place.keyEpoch) { lane in
-                    try lane.opener.open(
-                        sealed.span.bytes, as: .map, expecting: place.chunk, plainByteCount: plainByteCount)
+        try await open(place.pack, place.storedRange) { sealed in
+            try await pool.run {
+                try inPack(place.pack) {
+                    let plain = try lanes.with(keyEpoch: place.keyEpoch) { lane in
+                        try lane.opener.open(
+                            sealed.span.bytes, as: .map, expecting: place.chunk, plainByteCount: plainByteCount)
+                    }
+                    return try parse(plain)
                 }
-                return try parse(plain)
             }
         }
     }
@@ -53,7 +72,7 @@ struct PackReader: Sendable {
     }
 
     func damaged(_ pack: PackID, _ reason: String) -> RestoreError {
-        .damaged(snapshot: snapshot, store: source.name, object: "pack \(pack)", reason: reason)
+        .damaged(snapshot: snapshot, store: source.name, object: RestoreError.object(pack), reason: reason)
     }
 
     func damagedManifest(_ reason: String) -> RestoreError {

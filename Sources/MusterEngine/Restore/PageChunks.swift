@@ -43,8 +43,9 @@ final class PageChunks: Sendable {
             // Another group may have fetched them while this one waited.
             let missing = take(missing, of: needs, into: &payloads)
             for span in ReadSpan.cut(missing, place: \.place) {
-                let bytes = try await reader.read(span.pack, span.range)
-                let found = try await reader.pool.run { try self.open(span, bytes, needs) }
+                let found = try await reader.open(span.pack, span.range) { bytes in
+                    try await self.reader.pool.run { try self.open(span, bytes, needs) }
+                }
                 payloads.merge(found) { _, new in new }
             }
             return payloads

@@ -37,6 +37,19 @@ package enum RestoreError: ActionableError {
 
     package var isTransient: Bool { false }
 
+    /// As reports name a pack.
+    static func object(_ pack: PackID) -> String { "pack \(pack)" }
+
+    func blames(_ pack: PackID) -> Bool {
+        if case .damaged(_, _, let object, _) = self { object == Self.object(pack) } else { false }
+    }
+
+    /// The same, of the store that the bytes came from; "" for one that is not known.
+    func found(in store: String) -> RestoreError {
+        guard !store.isEmpty, case .damaged(let snapshot, _, let object, let reason) = self else { return self }
+        return .damaged(snapshot: snapshot, store: store, object: object, reason: reason)
+    }
+
     /// What a verdict says of it; nil where the stored snapshot is not to blame.
     package var failing: Failing? {
         switch self {

@@ -56,7 +56,12 @@ package struct StoreSource: SnapshotSource {
         snapshots = places.sorted { ($0.lineage, $0.sequence) < ($1.lineage, $1.sequence) }
     }
 
-    package func manifest(of snapshot: SnapshotID) async throws -> [UInt8] {
+    package func manifest(of snapshot: SnapshotID, after refused: Set<String>) async throws -> ReplicaBytes {
+        // The one replica that this store has.
+        ReplicaBytes(try await goodManifest(of: snapshot), of: "")
+    }
+
+    private func goodManifest(of snapshot: SnapshotID) async throws -> [UInt8] {
         guard let name = manifests[snapshot] else { throw ObjectUnavailable(reason: "it is not in the store") }
         guard let others = moreManifests[snapshot], let wanted = try await acknowledged(snapshot) else {
             return try await whole(name)
@@ -91,7 +96,13 @@ package struct StoreSource: SnapshotSource {
         do { return try await whole(name) } catch is ObjectUnavailable { return nil }
     }
 
-    package func read(_ pack: PackID, _ range: Range<UInt64>) async throws -> [UInt8] {
+    package func read(
+        _ pack: PackID, _ range: Range<UInt64>, after refused: Set<String>
+    ) async throws -> ReplicaBytes {
+        ReplicaBytes(try await bytes(of: pack, range), of: "")
+    }
+
+    private func bytes(of pack: PackID, _ range: Range<UInt64>) async throws -> [UInt8] {
         guard let name = try await self.name(of: pack) else {
             throw ObjectUnavailable(reason: "it is not in the store")
         }

@@ -25,6 +25,7 @@ struct KeyOptions: ParsableArguments {
 
     /// Where to find snapshots: the named store, else the coordinator as the given keys reach it.
     func origin(_ stores: StoreOptions, _ admin: AdminOptions) async throws -> any SnapshotOrigin {
+        if stores.places.count > 1 { return try await StoresOrigin(stores.places, stores.s3) }
         if let store = stores.store { return try await StoreOrigin(store, stores.s3) }
         return CoordinatorOrigin(coordinator: try coordinator(admin))
     }

@@ -28,8 +28,13 @@ struct PackUsers {
 }
 
 struct StoreOptions: ParsableArguments {
-    @Option(help: "Read this store itself, without any coordinator: a folder, a file:// or an s3:// URL.")
-    var store: String?
+    @Option(
+        name: .customLong("store"), parsing: .singleValue,
+        help: "Read this store itself, without any coordinator: a folder, a file:// or an s3:// URL. May be repeated.")
+    var places: [String] = []
+
+    /// The first one; nil where a coordinator is asked.
+    var store: String? { places.first }
 
     @OptionGroup var s3: S3Options
 }

@@ -18,7 +18,7 @@ struct StoreOrigin: SnapshotOrigin {
     }
 
     private let store: any Store
-    private let listing: StoreSource
+    let listing: StoreSource
     /// A bad copy may lie beside the good one that was made in its place.
     private let receipts: [SnapshotID: [ObjectName]]
     private let nodes: [NodeID: Node]
@@ -246,7 +246,7 @@ private struct StoreNotReadable: ActionableError {
     var isTransient: Bool { false }
 }
 
-private struct AmbiguousSnapshot: ActionableError {
+struct AmbiguousSnapshot: ActionableError {
     let id: String
     var summary: String { "'\(id)' does not name one snapshot" }
     var hint: String { "Give 6 digits of the id or more, until only one begins so." }

@@ -32,6 +32,7 @@ struct SnapshotList: AsyncParsableCommand {
     @OptionGroup var admin: AdminOptions
 
     func validate() throws {
+        if stores.places.count > 1 { throw ValidationError("give one --store: each has a list of its own") }
         if expired, stores.store != nil {
             throw ValidationError("--expired asks the coordinator: a store does not know what was given up")
         }
