@@ -48,10 +48,14 @@ extension Catalog {
         /// Of the manifest alone, and of its receipt.
         package let manifestState: ReplicaState
         package let receiptState: ReplicaState
+        /// Of the packs that the snapshot needs: present where none is known to be bad.
+        package let packState: ReplicaState
         package let checkedAt: Timestamp?
 
         /// Of both together.
         package var state: ReplicaState { manifestState == .present ? receiptState : manifestState }
+        /// Of all that the store has to hold of the snapshot.
+        package var wholeState: ReplicaState { state == .present ? packState : state }
     }
 
     /// Which snapshots a list shows, newest receipt first.
@@ -281,21 +285,21 @@ extension Catalog {
     static func snapshot(_ row: Row, in database: GRDB.Database) throws -> Snapshot {
         let number: Int64 = row["number"]
         let sequence: Int64 = row["sequence"]
-        let statement = try database.cachedStatement(
-            sql: """
-                SELECT r.*, t.name FROM manifest_replica r JOIN store t ON t.number = r.store
-                WHERE r.snapshot = ? ORDER BY r.store
-                """)
+        let lineage: LineageID = try row.identifier("lineage")
+        let statement = try database.cachedStatement(sql: manifestReplicaQuery)
         let replicas = try Row.fetchAll(statement, arguments: [number]).map { row in
-            ManifestReplica(
+            let packState: ReplicaState =
+                row["has_bad"] ? try badPack(of: lineage, sequence, in: row["store"], database) ?? .present : .present
+            return ManifestReplica(
                 store: row["store"], storeName: row["name"], generation: row["generation"],
                 receiptGeneration: row["receipt_generation"], manifestState: try row.word("state"),
-                receiptState: try row.word("receipt_state"), checkedAt: row.optionalTime("checked_at"))
+                receiptState: try row.word("receipt_state"), packState: packState,
+                checkedAt: row.optionalTime("checked_at"))
         }
         return Snapshot(
             number: number, id: try row.identifier("id"), node: try row.identifier("node"), nodeName: row["node_name"],
             database: try row.identifier("database"), databaseName: row["database_name"],
-            lineage: try row.identifier("lineage"), sequence: UInt64(sequence),
+            lineage: lineage, sequence: UInt64(sequence),
             parent: try row.optionalIdentifier("parent"), base: try row.optionalIdentifier("base"),
             manifestHash: try row.digest("manifest_hash"), manifestBytes: row["manifest_bytes"],
             createdAt: row.time("created_at"), receivedAt: row.time("received_at"), sizeBytes: row["size_bytes"],
@@ -306,4 +310,39 @@ extension Catalog {
             isForgotten: row.optionalTime("forgotten_at") != nil, replicas: replicas, mark: try mark(row),
             holds: try holds(of: number, in: database))
     }
+
+    /// Most stores have no bad pack at all: that is one look into an index.
+    static let manifestReplicaQuery = """
+        SELECT r.*, t.name, EXISTS (SELECT 1 FROM pack_replica b INDEXED BY pack_replica_bad
+            WHERE b.store = r.store AND b.state <> 'present') AS has_bad
+        FROM manifest_replica r JOIN store t ON t.number = r.store WHERE r.snapshot = ? ORDER BY r.store
+        """
+
+    /// The state of a bad pack that the snapshot needs, in a store that has such packs; nil where it needs none of them.
+    ///
+    /// Few bad ones are gone through; where they are many, the snapshot's own packs are, until one is found.
+    private static func badPack(
+        of lineage: LineageID, _ sequence: Int64, in store: Int64, _ database: GRDB.Database
+    ) throws -> ReplicaState? {
+        let count: Int64? = try database.value(fewBadQuery, [store, mostBad])
+        let sql = count ?? 0 < mostBad ? badOfFewQuery : badOfManyQuery
+        return try database.row(sql, [lineage.blob, sequence, store]).map { try $0.word("state") }
+    }
+
+    private static let mostBad: Int64 = 500
+    static let fewBadQuery = """
+        SELECT count(*) FROM (SELECT 1 FROM pack_replica INDEXED BY pack_replica_bad
+            WHERE store = ? AND state <> 'present' LIMIT ?)
+        """
+    static let badOfFewQuery = """
+        SELECT b.state FROM pack_replica b INDEXED BY pack_replica_bad CROSS JOIN pack_reference f
+            ON f.pack = b.pack AND f.lineage = ?1 AND f.born <= ?2 AND (f.died IS NULL OR f.died > ?2)
+        WHERE b.store = ?3 AND b.state <> 'present' LIMIT 1
+        """
+    static let badOfManyQuery = """
+        SELECT r.state FROM
+            (SELECT pack FROM pack_reference WHERE lineage = ?1 AND died IS NULL AND born <= ?2
+            UNION ALL SELECT pack FROM pack_reference WHERE lineage = ?1 AND died > ?2 AND born <= ?2) f
+        CROSS JOIN pack_replica r ON r.pack = f.pack AND r.store = ?3 AND r.state <> 'present' LIMIT 1
+        """
 }

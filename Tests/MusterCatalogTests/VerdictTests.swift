@@ -53,6 +53,41 @@ struct VerdictTests {
         #expect(try await !isPresent(after: .missing, isHashed: false), "a size is enough to lose it")
     }
 
+    @Test func aReplicaIsNoBetterThanThePacksItsSnapshotNeeds() async throws {
+        let (old, new) = (try await fixture.makePack(node), try await fixture.makePack(node))
+        let first = try fixture.commit(node, after: commit, packs: [old])
+        let second = try fixture.commit(node, after: first, packs: [old, new])
+        let third = try fixture.commit(node, after: second, packs: [new])
+        for commit in [first, second, third] { #expect(try await fixture.catalog.commit(commit) == .committed) }
+        func states() async throws -> [Catalog.ReplicaState] {
+            var query = Catalog.SnapshotQuery(limit: 10)
+            query.databases = [commit.database]
+            let listed = try await fixture.catalog.snapshots(query)
+            #expect(listed.map(\.id) == [third.snapshot, second.snapshot, first.snapshot, commit.snapshot])
+            return listed.flatMap { $0.replicas.map(\.wholeState) }
+        }
+        #expect(try await states() == [.present, .present, .present, .present])
+        let replica = try #require(try await fixture.catalog.replicas(of: old, in: nil).first)
+        func mark(_ state: Catalog.ReplicaState) async throws {
+            try await fixture.catalog.mark(
+                pack: replica.pack, store: replica.store, generation: replica.generation, as: state, isHashed: true,
+                now: fixture.clock.now())
+        }
+        try await mark(.damaged)
+        #expect(try await states() == [.present, .damaged, .damaged, .present])
+        // Where very many are bad, it is the snapshot's packs that are gone through.
+        for _ in 0..<600 {
+            let other = try #require(
+                try await fixture.catalog.replicas(of: try await fixture.makePack(node), in: nil).first)
+            try await fixture.catalog.mark(
+                pack: other.pack, store: other.store, generation: other.generation, as: .missing, isHashed: false,
+                now: fixture.clock.now())
+        }
+        #expect(try await states() == [.present, .damaged, .damaged, .present])
+        try await mark(.present)
+        #expect(try await states() == [.present, .present, .present, .present])
+    }
+
     @Test func aFailureStandsUntilALaterInspectionAsDeepPasses() async throws {
         let earlier = try await begin(.scrub)
         #expect(try await end(try await begin(.scrub), passed: false) == "failed scrub")

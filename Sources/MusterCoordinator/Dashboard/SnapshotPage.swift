@@ -79,9 +79,10 @@ enum SnapshotParts {
         guard !replicas.isEmpty else { return PageParts.badge(.bad, "none") }
         return tag("span", .class("badges")) {
             for replica in replicas {
-                let isGood = replica.state == .present
+                let isGood = replica.wholeState == .present
                 PageParts.badge(
-                    isGood ? .good : .bad, isGood ? replica.storeName : "\(replica.storeName) \(replica.state.rawValue)"
+                    isGood ? .good : .bad,
+                    isGood ? replica.storeName : "\(replica.storeName) \(replica.wholeState.rawValue)"
                 )
             }
         }

@@ -48,7 +48,7 @@ extension Muster_V1_Snapshot {
 extension Muster_V1_Replica {
     init(_ replica: Catalog.ManifestReplica) {
         self.init()
-        (store, state) = (replica.storeName, replica.state.rawValue)
+        (store, state) = (replica.storeName, replica.wholeState.rawValue)
         checkedAt = replica.checkedAt?.description ?? ""
     }
 }
