@@ -84,7 +84,11 @@ extension Catalog {
         let now: Timestamp
     }
 
-    /// A deeper inspection counts for what it holds in itself: a scrub is a check, a drill is a verify.
+    /// An older snapshot says nothing of how its database would come back today.
+    private static let newestWithin = Duration.seconds(86_400)
+
+    /// A deeper inspection counts for what it holds in itself: a scrub is a check, a drill is a verify. It counts for
+    /// the database where the snapshot was the newest within a day before the run began.
     private static func setInspected(
         _ item: ConcludedItem, _ drill: DrillMeasure?, in database: GRDB.Database
     ) throws {
@@ -92,6 +96,10 @@ extension Catalog {
             try database.run(
                 "UPDATE snapshot SET verified_at = ? WHERE number = ?", [item.now.microseconds, item.number])
         }
+        let isOld =
+            try database.row(
+                isOutdatedQuery, [item.number, item.run.blob, newestWithin.microseconds]) != nil
+        guard !isOld else { return }
         let columns =
             switch item.level {
             case .check: "checked_at = ?1"
@@ -105,6 +113,12 @@ extension Catalog {
             "UPDATE database SET restore_seconds = ?, restored_bytes = ? WHERE id = ?",
             [drill.restoreSeconds, drill.restoredBytes, item.database.blob])
     }
+
+    static let isOutdatedQuery = """
+        SELECT 1 FROM snapshot s CROSS JOIN verification v CROSS JOIN snapshot n ON n.database = s.database
+            AND n.expired_at IS NULL AND n.received_at > s.received_at AND n.received_at < v.started_at - ?3
+        WHERE s.number = ?1 AND v.run = ?2 LIMIT 1
+        """
 
     private static func insert(
         _ findings: [Failing], of item: ConcludedItem, into database: GRDB.Database

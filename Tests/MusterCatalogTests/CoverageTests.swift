@@ -56,6 +56,65 @@ struct CoverageTests {
         #expect(try await level(.scrub).within == 1)
     }
 
+    @Test func anOldSnapshotThatPassesIsNotItsDatabaseThatDoes() async throws {
+        let first = try await commit(alpha, name: "a")
+        fixture.clock.advance(by: .seconds(10))
+        let second = try fixture.commit(alpha, after: first)
+        #expect(try await catalog.commit(second) == .committed)
+        fixture.clock.advance(by: .seconds(3600))
+        try await inspect(first, .drill)
+        #expect(try await level(.drill).within == 1, "it was the newest not long ago")
+        let drilled = try #require(try await level(.drill).oldestAt)
+        fixture.clock.advance(by: .seconds(2 * 86_400))
+        for depth in VerificationLevel.allCases { try await inspect(first, depth) }
+        #expect(try await level(.drill).oldestAt == drilled)
+        #expect(try await level(.scrub).within == 0)
+        #expect(try await catalog.snapshot(first.snapshot)?.verifiedAt == fixture.clock.now())
+        try await inspect(second, .drill)
+        #expect(try await level(.drill).oldestAt == fixture.clock.now())
+    }
+
+    @Test func theScrubOfTheStoresCoversTheDatabasesToo() async throws {
+        let pack = try await fixture.makePack(alpha)
+        let commit = try fixture.commit(alpha, packs: [pack], name: "a")
+        #expect(try await catalog.commit(commit) == .committed)
+        _ = try await self.commit(beta, name: "b")
+        func derive() async throws -> Timestamp? {
+            var (last, rounds) = (DatabaseID?.none, 0)
+            repeat {
+                last = try await catalog.deriveScrubs(after: last, limit: 1)
+                rounds += 1
+            } while last != nil && rounds < 10
+            #expect(rounds == 3, "one after the other, and then the end")
+            return try await level(.scrub).oldestAt
+        }
+        fixture.clock.advance(by: .seconds(100))
+        #expect(try await derive() == nil, "hashed when it came, and not read again")
+        let replica = try #require(try await catalog.replicas(of: pack, in: nil).first)
+        let snapshot = try #require(try await catalog.snapshot(commit.snapshot))
+        func mark(_ state: Catalog.ReplicaState) async throws {
+            try await catalog.mark(
+                pack: replica.pack, store: replica.store, generation: replica.generation, as: state, isHashed: true,
+                now: fixture.clock.now())
+        }
+        try await mark(.present)
+        #expect(try await derive() == nil, "the manifest was not read again")
+        fixture.clock.advance(by: .seconds(100))
+        let packTime = fixture.clock.now() - .seconds(100)
+        try await catalog.mark(
+            .manifest, of: snapshot.number, store: replica.store, generation: "00000000000000bb", as: .present,
+            isHashed: true, now: fixture.clock.now())
+        try await catalog.markKeys(
+            of: alpha.id, in: replica.store, object: alpha.keyObject, as: .present, now: fixture.clock.now())
+        #expect(try await derive() == packTime, "the oldest of all")
+        #expect(try await level(.check).oldestAt == packTime)
+        #expect(try await level(.scrub).never == 1)
+        try await mark(.damaged)
+        #expect(try await derive() == packTime, "what is bad covers nothing, and takes nothing back")
+        try await mark(.present)
+        #expect(try await derive() == fixture.clock.now())
+    }
+
     @Test func whatIsNotProtectedAnyMoreDoesNotCount() async throws {
         _ = try await commit(alpha, name: "a")
         _ = try await commit(beta, name: "b")

@@ -46,6 +46,16 @@ struct InspectionService: Service {
     }
 }
 
+extension Coordinator {
+    private static let derivedAtOnce = 500
+
+    /// Goes on with what the scrub of the stores says of the databases: some of them at a time, and round.
+    func deriveScrubs(_ last: inout DatabaseID?) async throws {
+        guard try await mayWrite() else { return }
+        last = try await catalog.deriveScrubs(after: last, limit: Self.derivedAtOnce)
+    }
+}
+
 /// Small work that comes round.
 struct HousekeepingService: Service {
     private static let interval = Duration.seconds(30)
@@ -57,11 +67,13 @@ struct HousekeepingService: Service {
     init(coordinator: Coordinator) { self.coordinator = coordinator }
 
     func run() async throws {
+        var scrubbed: DatabaseID?
         while !Task.isShuttingDownGracefully, !Task.isCancelled {
             await attempt { try await coordinator.expireJobs() }
             await attempt { try await coordinator.expireRestores() }
             await attempt { try await coordinator.endLeftConnections() }
             await attempt { try await coordinator.closeFleetWindows() }
+            await attempt { try await coordinator.deriveScrubs(&scrubbed) }
             await attempt {
                 if try await coordinator.mayWrite() { try await coordinator.completeReceipts() }
             }
