@@ -68,18 +68,6 @@ extension Catalog {
         }
     }
 
-    /// Snapshots of which a failure stands that the coordinator itself found, oldest first.
-    package func failedSnapshots(limit: Int) async throws(CatalogError) -> [SnapshotID] {
-        try await read { database in
-            try database.rows(Self.failedQuery, [limit]).map { try $0.identifier("id") }
-        }
-    }
-
-    /// The pattern names the index of the few that failed.
-    static let failedQuery = """
-        SELECT id FROM snapshot INDEXED BY snapshot_damaged
-        WHERE verdict LIKE 'failed%' AND verdict IN ('failed check', 'failed scrub') ORDER BY number LIMIT ?
-        """
     static let overduePacksQuery = """
         SELECT p.id, p.size_bytes, r.* FROM pack_replica r JOIN pack p ON p.number = r.pack
         WHERE r.store = ? AND r.hashed_at < ? ORDER BY r.hashed_at LIMIT ?

@@ -77,12 +77,23 @@ extension Catalog {
     }
 
     /// Runs that the coordinator itself has to go on with.
-    package func unfinishedRuns() async throws(CatalogError) -> [(run: RunID, level: VerificationLevel)] {
+    package func unfinishedRuns() async throws(CatalogError) -> [UnfinishedRun] {
         try await read { database in
             try Row.fetchAll(
-                database, sql: "SELECT run, level FROM verification WHERE state = 'running' ORDER BY started_at"
-            ).map { (try $0.identifier("run"), try $0.word("level")) }
+                database, sql: "SELECT run, level, scope FROM verification WHERE state = 'running' ORDER BY started_at"
+            ).map {
+                UnfinishedRun(
+                    run: try $0.identifier("run"), level: try $0.word("level"),
+                    isOfSnapshots: $0["scope"] == VerificationScope.snapshots)
+            }
         }
+    }
+
+    package struct UnfinishedRun: Hashable, Sendable {
+        package let run: RunID
+        package let level: VerificationLevel
+        /// Over a list of snapshots, and not over a node or the fleet.
+        package let isOfSnapshots: Bool
     }
 
     /// The first snapshot of a run that waits for its inspection.
@@ -121,17 +132,25 @@ extension Catalog {
         }
     }
 
-    /// Databases with a snapshot of which a failure stands, and one such snapshot.
-    package func damagedDatabases() async throws(CatalogError) -> [(database: DatabaseID, snapshot: SnapshotID)] {
+    /// A database with snapshots of which a failure stands: the newest of them, and what it failed.
+    package struct DamagedDatabase: Hashable, Sendable {
+        package let database: DatabaseID
+        package let snapshot: SnapshotID
+        package let level: VerificationLevel
+    }
+
+    package func damagedDatabases() async throws(CatalogError) -> [DamagedDatabase] {
         try await read { database in
             try Row.fetchAll(database, sql: Self.damagedQuery).map {
-                (try $0.identifier("database"), try $0.identifier("id"))
+                DamagedDatabase(
+                    database: try $0.identifier("database"), snapshot: try $0.identifier("id"),
+                    level: try $0.word("level"))
             }
         }
     }
 
     static let damagedQuery = """
-        SELECT s.database, s.id, max(s.number) FROM snapshot s WHERE s.verdict LIKE 'failed%' AND s.forgotten_at IS NULL GROUP BY s.database
+        SELECT s.database, s.id, substr(s.verdict, 8) AS level, max(s.number) FROM snapshot s WHERE s.verdict LIKE 'failed%' AND s.forgotten_at IS NULL GROUP BY s.database
         """
     static let waitingQuery = """
         SELECT s.id FROM verification_item i JOIN snapshot s ON s.number = i.snapshot

@@ -203,6 +203,8 @@ package enum VerificationScope {
     package static let fleet = "fleet"
     package static let snapshots = "snapshots"
     package static let schedule = "schedule"
+    /// Snapshots that failed, after what they need was repaired.
+    package static let repair = "repair"
     package static func node(_ name: String) -> String { "node \(name)" }
     package static func database(_ name: String) -> String { "database \(name)" }
 }

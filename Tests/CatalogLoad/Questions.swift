@@ -106,7 +106,9 @@ struct Questions {
 
     private func askForStores() async throws -> Bool {
         _ = try await ask("standing of a store") { Int(try await catalog.standing(ofStore: 1).wantedCopies) }
-        _ = try await ask("failed snapshots") { try await catalog.failedSnapshots(limit: 100).count }
+        _ = try await ask("healed failures") {
+            try await catalog.healedFailures(after: 0, repairedAt: now, rested: now).healed.count
+        }
         _ = try await ask("lost packs") { try await catalog.lostPacks(limit: 100).count }
         _ = try await ask("what a scrub reads next") {
             try await catalog.overdue(in: 1, hashedBefore: now, limit: 100).packs.count

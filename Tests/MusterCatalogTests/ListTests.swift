@@ -215,8 +215,10 @@ struct ListTests {
         Catalog.findingQuery, Catalog.drillQuery, Catalog.nodesInRun, Catalog.itemsInRun, Catalog.inspectableQuery,
         Catalog.damagedQuery, Catalog.waitingQuery, Catalog.momentQuery, CommitCheck.receiptQuery,
         CommitCheck.wantingQuery,
-        CommitCheck.newcomersQuery, Catalog.failedQuery, Catalog.lostQuery, Catalog.standingQuery,
+        CommitCheck.newcomersQuery, Catalog.standingFailureQuery, Catalog.lostQuery, Catalog.standingQuery,
         Catalog.overduePacksQuery, Catalog.overdueManifestsQuery, Catalog.dueQuery,
+        Catalog.isOutdatedQuery, Catalog.scrubbableQuery, Catalog.manifestReplicaQuery, Catalog.badOfFewQuery,
+        Catalog.fewBadQuery,
         Catalog.openGrantsQuery, Catalog.grantQuery, Catalog.dueGrantsQuery, Catalog.grantedCopyQuery,
         Catalog.openRestoreQuery, Catalog.waitingRestores, Catalog.expiredRestores, Catalog.runRestores,
         Catalog.oldRestores, Catalog.grantedPackQuery,
@@ -238,6 +240,7 @@ struct ListTests {
         Catalog.neededQuery, Catalog.chainQuery, Catalog.basedQuery, CommitCheck.lostBaseQuery,
         Catalog.grantedManifestQuery,
         Catalog.chainInStoreQuery,
+        Catalog.scrubAgeQuery, Catalog.badOfManyQuery,
     ])
     func questionsInStepsSearchForEachStep(sql: String) async throws {
         for plan in try await Fixture().plans(of: sql) {

@@ -45,8 +45,9 @@ extension Coordinator {
             databases[damaged.database].map { database in
                 FleetAlarm(
                     .damaged, "snapshot \(damaged.snapshot) failed verification, and none as deep has passed since",
-                    hint: "Run 'muster verify \(damaged.snapshot) --level scrub' to see which object is hit, "
-                        + "and put it back."
+                    hint: "See which object is hit, and put it back if it is not healed by itself. "
+                        + "'muster verify \(damaged.snapshot) --level \(max(.scrub, damaged.level).rawValue) --wait' "
+                        + "ends the alarm once it passes."
                 ).of(database)
             }
         }

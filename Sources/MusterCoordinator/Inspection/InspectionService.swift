@@ -3,46 +3,78 @@ import MusterCatalog
 import MusterModel
 import ServiceLifecycle
 
-/// Does the coordinator's own part of verification runs, one snapshot after the other.
+/// Does the coordinator's own part of verification runs.
 ///
-/// Runs are in the catalog, so after a restart it goes on where it stopped.
+/// One snapshot of each run after the other, so that a long run keeps no short one waiting. Runs over snapshots that
+/// somebody named are done beside all others, which keep the scrub's pace. Runs are in the
+/// catalog, so after a restart it goes on where it stopped.
 struct InspectionService: Service {
     private static let patience = Duration.seconds(60)
+    /// What cannot be inspected for a reason that may pass is tried so often before its run ends without it.
+    private static let mostTries = 10
 
     let coordinator: Coordinator
 
     func run() async throws {
+        await withDiscardingTaskGroup { group in
+            for isOfSnapshots in [true, false] { group.addTask { await run(isOfSnapshots: isOfSnapshots) } }
+        }
+    }
+
+    private func run(isOfSnapshots: Bool) async {
+        var tries: [SnapshotID: Int] = [:]
         while !Task.isShuttingDownGracefully, !Task.isCancelled {
             let ticket = await coordinator.inspections.ticket(true)
             do {
-                try await inspectAll()
+                try await inspectAll(isOfSnapshots: isOfSnapshots, &tries)
             } catch {
-                // The run stays open and is gone on with; nothing of it is lost.
+                // The runs stay open and are gone on with; nothing of them is lost.
                 coordinator.logger.warning("inspection postponed", metadata: ["reason": "\(error)"])
             }
             await coordinator.inspections.wait(true, after: ticket, atMost: Self.patience)
         }
     }
 
-    /// What cannot be looked at now is passed over, so that what is behind it is looked at; the next round comes back to
+    /// Round after round, one snapshot of each run.
+    ///
+    /// What cannot be looked at now is passed over, so that what is behind it is looked at; the next call comes back to
     /// it.
-    private func inspectAll() async throws {
-        var failure: (any Error)?
-        for (run, level) in try await coordinator.catalog.unfinishedRuns() where level < .verify {
-            let inspector = SnapshotInspector(coordinator: coordinator, run: run, level: level)
-            var position: Int64?
-            while !Task.isShuttingDownGracefully,
-                let next = try await coordinator.catalog.nextWaiting(in: run, after: position)
-            {
+    private func inspectAll(isOfSnapshots: Bool, _ tries: inout [SnapshotID: Int]) async throws {
+        var positions: [RunID: Int64] = [:]
+        var didWork = true
+        while didWork {
+            didWork = false
+            for run in try await coordinator.catalog.unfinishedRuns()
+            where run.level < .verify && run.isOfSnapshots == isOfSnapshots {
+                guard !Task.isShuttingDownGracefully, !Task.isCancelled else { return }
+                guard let next = try await coordinator.catalog.nextWaiting(in: run.run, after: positions[run.run])
+                else { continue }
+                (didWork, positions[run.run]) = (true, next.position)
+                let inspector = SnapshotInspector(
+                    coordinator: coordinator, run: run.run, level: run.level, isPaced: !isOfSnapshots)
                 do {
                     try await inspector.inspect(next.snapshot)
+                    tries[next.snapshot] = nil
                 } catch let error as any ActionableError {
-                    failure = failure ?? error
+                    try await note(error, of: next.snapshot, in: run.run, &tries)
                 }
-                position = next.position
             }
         }
-        if let failure { throw failure }
+    }
+
+    /// Closes as unfinished what will not be inspected however often it is tried.
+    private func note(
+        _ error: any ActionableError, of snapshot: SnapshotID, in run: RunID, _ tries: inout [SnapshotID: Int]
+    ) async throws {
+        coordinator.logger.warning(
+            "snapshot not inspected", metadata: ["snapshot": "\(snapshot)", "reason": "\(error.summary)"])
+        tries[snapshot, default: 0] += 1
+        var isHopeless = tries[snapshot, default: 0] >= Self.mostTries
+        if case CatalogError.damaged = error { isHopeless = true }
+        guard isHopeless else { return }
+        tries[snapshot] = nil
+        try await coordinator.catalog.conclude(
+            snapshot, in: run, .unfinished(reason: error.summary), now: coordinator.clock.now())
     }
 }
 
@@ -53,6 +85,18 @@ extension Coordinator {
     func deriveScrubs(_ last: inout DatabaseID?) async throws {
         guard try await mayWrite() else { return }
         last = try await catalog.deriveScrubs(after: last, limit: Self.derivedAtOnce)
+    }
+
+    /// Begins a run over snapshots that failed, now that what they need seems to be whole again.
+    func inspectAgain(_ candidates: [Catalog.Candidate], _ level: VerificationLevel) async throws {
+        let run = RunID(from: random)
+        let new = Catalog.NewVerification(
+            run: run, level: level, scope: VerificationScope.repair, actor: VerificationScope.repair)
+        try await catalog.begin(new, now: clock.now())
+        try await add(candidates, to: run, level, filledTo: nil, isLast: true)
+        logger.notice(
+            "inspected again after repair",
+            metadata: ["run": "\(run)", "level": "\(level.rawValue)", "snapshots": "\(candidates.count)"])
     }
 }
 

@@ -19,11 +19,13 @@ struct SnapshotInspector: Sendable {
     let coordinator: Coordinator
     let run: RunID
     let level: VerificationLevel
+    /// What is read as a whole is read no faster than the scrub reads.
+    let isPaced: Bool
     /// What was read of objects, which the run counts as it is read.
     private let read = ByteTally()
 
-    init(coordinator: Coordinator, run: RunID, level: VerificationLevel) {
-        (self.coordinator, self.run, self.level) = (coordinator, run, level)
+    init(coordinator: Coordinator, run: RunID, level: VerificationLevel, isPaced: Bool) {
+        (self.coordinator, self.run, self.level, self.isPaced) = (coordinator, run, level, isPaced)
     }
 
     private var catalog: Catalog { coordinator.catalog }
@@ -86,6 +88,7 @@ struct SnapshotInspector: Sendable {
         let name = ObjectName.manifest(SnapshotPlace(owner), generation)
         let isHashed = isHashed(replica.manifestState)
         let reason = try await once(name, in: store) {
+            if isHashed { await spend(owner.manifestBytes, in: store) }
             let (fault, bytesRead) = try await coordinator.fault(
                 in: name, of: store, size: UInt64(owner.manifestBytes), hash: owner.manifestHash, isHashed: isHashed)
             try await catalog.mark(
@@ -152,7 +155,8 @@ struct SnapshotInspector: Sendable {
         for pack in packs where pack.store == store.number {
             guard let name = pack.objectName else { throw CatalogError.damaged(column: "generation") }
             let reason = try await once(name, in: store) {
-                try await coordinator.inspect(pack, in: store, isHashed: isHashed(pack.state))
+                if isHashed(pack.state) { await spend(pack.sizeBytes, in: store) }
+                return try await coordinator.inspect(pack, in: store, isHashed: isHashed(pack.state))
             }
             guard !reason.isEmpty else { continue }
             let needing = try await catalog.snapshots(needing: pack.pack, limit: Self.namedSnapshots + 2)
@@ -180,6 +184,10 @@ struct SnapshotInspector: Sendable {
         read.add(bytesRead)
         try await catalog.record(reason, of: object, store: store.number, bytesRead: bytesRead, in: run)
         return reason
+    }
+
+    private func spend(_ byteCount: Int64, in store: OpenStore) async {
+        if isPaced { await coordinator.readingPace(of: store).spend(Int(byteCount)) }
     }
 
     /// What is known to be bad is read as a whole at any level: a size does not make it good again.

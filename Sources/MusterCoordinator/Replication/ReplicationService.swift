@@ -11,13 +11,17 @@ import Synchronization
 struct ReplicationService: Service {
     private static let patience = Duration.seconds(5)
     private static let batch = 64
-    private static let inspectedAtOnce = 1000
+    /// What failed and seems whole may have been healed by another.
+    private static let failureRests = Duration.seconds(3600)
 
     let coordinator: Coordinator
     private let busy = Busy()
-    private let healing = Healing()
+    private let healing: Healing
 
-    init(coordinator: Coordinator) { self.coordinator = coordinator }
+    init(coordinator: Coordinator) {
+        self.coordinator = coordinator
+        healing = Healing(startedAt: coordinator.startedAt)
+    }
 
     func run() async throws {
         await withDiscardingTaskGroup { group in
@@ -41,20 +45,23 @@ struct ReplicationService: Service {
         }
     }
 
-    /// Once repairs have come to an end: what failed an inspection before is inspected again, so that no alarm
-    /// stands that has no reason any more.
+    /// Once repairs have come to an end: what failed an inspection that began before is inspected again, as deep, so
+    /// that no alarm stands that has no reason any more.
+    ///
+    /// Asked with every round: an inspection may end after the repair, or an agent bring a pack back.
     private func inspectHealed() async {
-        guard healing.isDue, busy.isNone else { return }
+        guard busy.isNone else { return }
         do {
-            healing.clear()
-            let snapshots = try await coordinator.catalog.failedSnapshots(limit: Self.inspectedAtOnce)
-            guard !snapshots.isEmpty else { return }
-            try await coordinator.catalog.begin(
-                RunID(from: coordinator.random), level: .scrub, snapshots: snapshots, jobs: [],
-                now: coordinator.clock.now())
-            await coordinator.inspections.ring(true)
+            let healing = healing.state
+            let (healed, last) = try await coordinator.catalog.healedFailures(
+                after: healing.lookedTo, repairedAt: healing.repairedAt,
+                rested: coordinator.clock.now() - Self.failureRests)
+            self.healing.look(to: last)
+            for level in [VerificationLevel.scrub, .verify, .drill] {
+                let candidates = healed.filter { max(.scrub, $0.level) == level }.map(\.candidate)
+                if !candidates.isEmpty { try await coordinator.inspectAgain(candidates, level) }
+            }
         } catch {
-            healing.note()
             coordinator.logger.warning("inspection after repair postponed", metadata: ["reason": "\(error)"])
         }
     }
@@ -139,7 +146,7 @@ struct ReplicationService: Service {
     }
 
     private func tell(_ kind: String, _ subject: String, _ store: OpenStore) {
-        healing.note()
+        healing.note(now: coordinator.clock.now())
         coordinator.logger.notice("replica repaired", metadata: ["store": "\(store.name)", "\(kind)": "\(subject)"])
     }
 
@@ -170,11 +177,20 @@ private final class Busy: Sendable {
     var isNone: Bool { stores.withLock { $0.isEmpty } }
 }
 
-/// Whether anything was repaired since snapshots were last inspected for it.
+/// When something was repaired last, and how far it was looked at what that healed.
 private final class Healing: Sendable {
-    private let state = Mutex(false)
+    struct State {
+        var repairedAt: Timestamp
+        /// The number of a snapshot.
+        var lookedTo: Int64 = 0
+    }
 
-    var isDue: Bool { state.withLock { $0 } }
-    func note() { state.withLock { $0 = true } }
-    func clear() { state.withLock { $0 = false } }
+    private let current: Mutex<State>
+
+    /// What the life before repaired may not have been looked at.
+    init(startedAt: Timestamp) { current = Mutex(State(repairedAt: startedAt)) }
+
+    var state: State { current.withLock { $0 } }
+    func note(now: Timestamp) { current.withLock { $0.repairedAt = now } }
+    func look(to number: Int64) { current.withLock { $0.lookedTo = number } }
 }
