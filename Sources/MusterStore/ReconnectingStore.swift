@@ -5,7 +5,8 @@ import Synchronization
 ///
 /// While it is away every call fails at once, so that nobody waits for it who could go on with another store. An object
 /// that seems to be missing is believed only where the object is there that makes the place this very store: a
-/// disk that is not mounted, or in the place of another one, has lost nothing.
+/// disk that is not mounted, or in the place of another one, has lost nothing. Neither has one that fails with
+/// everything, as a sick mount does.
 package final class ReconnectingStore: Store {
     /// Which store it turned out to be is asked without what a test puts around it.
     package typealias Opening = @Sendable () async throws(StoreError) -> (store: any Store, identity: StoreID)
@@ -118,8 +119,11 @@ package final class ReconnectingStore: Store {
         do {
             return try await body(store)
         } catch {
-            guard case .notFound(_, let name) = error else { throw error }
-            try await requireIdentity(of: store, missing: name)
+            switch error {
+            case .notFound(_, let name): try await requireIdentity(of: store, missing: name)
+            case .failed where !error.isTransient: try await requireAnswer(of: store)
+            default: break
+            }
             throw error
         }
     }
@@ -138,6 +142,20 @@ package final class ReconnectingStore: Store {
     private func requireExpected(_ found: StoreID) throws(StoreError) {
         guard let expected = state.withLock({ $0.identity }), found != expected else { return }
         throw .displaced(store: name, found: found, expected: expected)
+    }
+
+    /// Tells one bad object from a place that is sick as a whole: its server or its login is gone, as ENOTCONN, ESTALE,
+    /// EACCES and EHOSTDOWN say of a network's mount.
+    private func requireAnswer(of store: any Store) async throws(StoreError) {
+        let found: StoreID
+        do {
+            // What is still in memory says nothing of the medium.
+            _ = try await store.read(.format, maximumBytes: FormatRecord.maximumBytes, fresh: true)
+            found = try await store.identity(at: name)
+        } catch {
+            throw .unavailable(store: name, reason: "its \(ObjectName.format) cannot be read: \(error.summary)")
+        }
+        try requireExpected(found)
     }
 
     /// The store itself, for what only some kinds of stores can do.

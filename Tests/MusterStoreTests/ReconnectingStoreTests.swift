@@ -1,0 +1,102 @@
+import Foundation
+import Glibc
+import MusterModel
+import MusterStore
+import MusterTestSupport
+import Synchronization
+import Testing
+
+@Suite("A store that may be away")
+struct ReconnectingStoreTests {
+    /// A mount that fails with everything says nothing of an object.
+    @Test(arguments: [ENOTCONN, ESTALE, EACCES, EHOSTDOWN, EIO])
+    func aPlaceThatIsSickAsAWholeIsAway(code: Int32) async throws {
+        let (store, sick, name) = try await Self.make(clock: ManualClock())
+        sick.set(code) { _ in true }
+        await #expect { _ = try await store.read(name, range: 0..<4, fresh: true) } throws: { error in
+            (error as? StoreError)?.meansAbsence == true
+        }
+        #expect(store.absence != nil)
+    }
+
+    @Test(arguments: [ENOTCONN, ESTALE, EACCES, EHOSTDOWN, EIO])
+    func anObjectThatCannotBeReadInASoundPlaceIsToBlame(code: Int32) async throws {
+        let (store, sick, name) = try await Self.make(clock: ManualClock())
+        sick.set(code) { $0 == name }
+        await #expect(
+            throws: StoreError.failed(store: "memory", object: name.description, operation: "read", code: code)
+        ) { _ = try await store.read(name, range: 0..<4, fresh: true) }
+        #expect(store.absence == nil)
+    }
+
+    @Test func itIsAskedAgainAfterAWhile() async throws {
+        let clock = ManualClock()
+        let (store, sick, name) = try await Self.make(clock: clock)
+        sick.set(ESTALE) { _ in true }
+        await #expect(throws: StoreError.self) { _ = try await store.read(name, range: 0..<4, fresh: true) }
+        sick.set(0) { _ in false }
+        clock.advance(by: .seconds(60))
+        #expect(try await store.read(name, range: 0..<4, fresh: true) == [1, 2, 3, 4])
+    }
+
+    private static func make(
+        clock: ManualClock
+    ) async throws -> (store: ReconnectingStore, sick: SickStore.Sickness, name: ObjectName) {
+        let memory = MemoryStore(name: "memory")
+        let name = try ObjectName.some(1)
+        try await memory.put(name, [1, 2, 3, 4])
+        let id = StoreID(from: .seeded(2))
+        let format = #"{"created": "2026-11-23T10:00:00Z", "store": "\#(id)", "version": 1}"#
+        try await memory.put(.format, Array(format.utf8))
+        let sickness = SickStore.Sickness()
+        let store = ReconnectingStore(name: "memory", clock: clock, identity: id, keepIdentity: { _ in }) {
+            (SickStore(memory, sickness), id)
+        }
+        return (store, sickness, name)
+    }
+}
+
+/// A store whose reads fail with an error of the operating system.
+private struct SickStore: Store {
+    final class Sickness: Sendable {
+        private let state = Mutex<(code: Int32, isHit: @Sendable (ObjectName) -> Bool)>((0, { _ in false }))
+
+        func set(_ code: Int32, _ isHit: @escaping @Sendable (ObjectName) -> Bool) {
+            state.withLock { $0 = (code, isHit) }
+        }
+
+        func check(_ name: ObjectName, in store: String) throws(StoreError) {
+            let (code, isHit) = state.withLock { $0 }
+            guard isHit(name) else { return }
+            throw .failed(store: store, object: name.description, operation: "read", code: code)
+        }
+    }
+
+    private let base: any Store
+    private let sickness: Sickness
+
+    init(_ base: any Store, _ sickness: Sickness) { (self.base, self.sickness) = (base, sickness) }
+
+    var name: String { base.name }
+
+    func beginPut() async throws(StoreError) -> any ObjectWriter { try await base.beginPut() }
+
+    func read(_ name: ObjectName, maximumBytes: Int, fresh: Bool) async throws(StoreError) -> [UInt8] {
+        try sickness.check(name, in: self.name)
+        return try await base.read(name, maximumBytes: maximumBytes, fresh: fresh)
+    }
+
+    func read(_ name: ObjectName, range: Range<UInt64>, fresh: Bool) async throws(StoreError) -> [UInt8] {
+        try sickness.check(name, in: self.name)
+        return try await base.read(name, range: range, fresh: fresh)
+    }
+
+    func byteCount(of name: ObjectName) async throws(StoreError) -> UInt64? {
+        try sickness.check(name, in: self.name)
+        return try await base.byteCount(of: name)
+    }
+
+    func list(_ prefix: ObjectPrefix) async throws(StoreError) -> any ObjectCursor { try await base.list(prefix) }
+    func delete(_ name: ObjectName) async throws(StoreError) { try await base.delete(name) }
+    func freeBytes() async throws(StoreError) -> UInt64 { try await base.freeBytes() }
+}
