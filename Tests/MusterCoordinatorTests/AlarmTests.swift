@@ -213,6 +213,13 @@ struct AlarmTests {
         }
     }
 
+    @Test func aStoresStateAndItsProbeAreToldApart() {
+        let state = FleetAlarm(.store, "it is away", hint: "").of(store: "near")
+        let probe = FleetAlarm(.store, "it lies", hint: "").of(store: "near", aspect: "probe")
+        #expect(state.key == "store/near" && probe.key != state.key)
+        #expect(probe.key != FleetAlarm(.store, "it lies", hint: "").of(store: "far", aspect: "probe").key)
+    }
+
     private static func move(_ path: String, _ target: String) throws {
         try FileManager.default.moveItem(atPath: path, toPath: target)
     }

@@ -61,7 +61,7 @@ extension Coordinator {
                 "store '\(store)' cannot keep replicas: its probe found wanting \(lacks.joined(separator: ", "))",
                 hint: "See 'muster store probe \(store) --last'; if it stays so, let it drain and leave it.",
                 since: probed
-            ).of(store: store)
+            ).of(store: store, aspect: "probe")
         ]
     }
 

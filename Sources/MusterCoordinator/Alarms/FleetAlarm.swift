@@ -10,6 +10,8 @@ struct FleetAlarm: Hashable, Sendable {
     var node = ""
     var database = ""
     var store = ""
+    /// Tells apart what may stand beside each other of one subject.
+    private(set) var aspect = ""
     var nodeID: NodeID?
     var databaseID: DatabaseID?
     let summary: String
@@ -38,16 +40,16 @@ struct FleetAlarm: Hashable, Sendable {
         return alarm
     }
 
-    func of(store: String) -> Self {
+    func of(store: String, aspect: String = "") -> Self {
         var alarm = self
-        alarm.store = store
+        (alarm.store, alarm.aspect) = (store, aspect)
         return alarm
     }
 
     /// The same for the same trouble as long as it lasts, whatever is said of it.
     var key: String {
         let subject = databaseID.map(\.description) ?? nodeID.map(\.description) ?? store
-        return "\(kind.rawValue)/\(more > 0 ? "more" : subject)"
+        return "\(kind.rawValue)/\(more > 0 ? "more" : subject)" + (aspect.isEmpty ? "" : "/\(aspect)")
     }
 
     /// At most so many of each kind are told one by one.
