@@ -2,6 +2,7 @@
 """What happens to stored files, for the demonstrations. Python's standard library only.
 
 damage.py flip FILE...      one bit in the middle of each
+damage.py rot FILE...       one bit in every KiB of each, so that whoever reads any of it meets it
 damage.py truncate FILE...  each to its first half
 damage.py remove FILE...
 damage.py swap FILE FILE    each gets the other's bytes
@@ -16,6 +17,15 @@ def flip(path):
         byte = file.read(1)[0]
         file.seek(-1, os.SEEK_CUR)
         file.write(bytes([byte ^ 1]))
+
+
+def rot(path):
+    with open(path, "r+b") as file:
+        content = bytearray(file.read())
+        for index in range(min(512, len(content) - 1), len(content), 1024):
+            content[index] ^= 1
+        file.seek(0)
+        file.write(content)
 
 
 def truncate(path):
@@ -33,9 +43,9 @@ def swap(one, other):
 def main(arguments):
     if len(arguments) == 3 and arguments[0] == "swap":
         swap(*arguments[1:])
-    elif len(arguments) > 1 and arguments[0] in ("flip", "truncate", "remove"):
+    elif len(arguments) > 1 and arguments[0] in ("flip", "rot", "truncate", "remove"):
         for path in arguments[1:]:
-            {"flip": flip, "truncate": truncate, "remove": os.remove}[arguments[0]](path)
+            {"flip": flip, "rot": rot, "truncate": truncate, "remove": os.remove}[arguments[0]](path)
     else:
         sys.exit(__doc__)
 
