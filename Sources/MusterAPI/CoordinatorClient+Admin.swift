@@ -8,15 +8,59 @@ extension CoordinatorClient {
         return try await post("/v1/tokens", request, repeatable: false)
     }
 
-    package func nodes() async throws(CoordinatorError) -> Muster_V1_NodeList { try await get("/v1/nodes") }
+    /// A page of the nodes.
+    ///
+    /// - Parameter after: `next` of the page before.
+    package func nodes(after: String = "", limit: Int) async throws(CoordinatorError) -> Muster_V1_NodeList {
+        try await get("/v1/nodes", [("after", after), ("limit", String(limit))])
+    }
+
+    /// The fleet's nodes, page after page.
+    ///
+    /// - Parameter limit: of those that are given; nil for all.
+    package func nodes(upTo limit: Int? = nil) async throws(CoordinatorError) -> [Muster_V1_Node] {
+        var (nodes, after): ([Muster_V1_Node], String) = ([], "")
+        repeat {
+            let page = try await self.nodes(after: after, limit: Self.pageRows(limit, nodes.count))
+            nodes += page.nodes
+            after = page.next
+        } while !after.isEmpty && nodes.count < limit ?? .max
+        return Array(nodes.prefix(limit ?? .max))
+    }
+
+    private static func pageRows(_ limit: Int?, _ have: Int) -> Int { min(1000, (limit ?? .max) - have) }
 
     /// - Parameter node: a name or an id.
     package func node(_ node: String) async throws(CoordinatorError) -> Muster_V1_Node {
         try await get("/v1/nodes/\(escaped(node))")
     }
 
-    package func databases(node: String = "") async throws(CoordinatorError) -> Muster_V1_DatabaseList {
-        try await get("/v1/databases", [("node", node)])
+    /// A page of the databases.
+    ///
+    /// - Parameter after: `next` of the page before.
+    package func databases(
+        node: String, after: String, limit: Int
+    ) async throws(CoordinatorError) -> Muster_V1_DatabaseList {
+        try await get("/v1/databases", [("node", node), ("after", after), ("limit", String(limit))])
+    }
+
+    /// The databases of a node or of the fleet, page after page.
+    ///
+    /// - Parameters:
+    ///   - node: a name or an id; "" for all.
+    ///   - after: the id of the last one that is known already.
+    ///   - limit: of those that are given; nil for all.
+    package func databases(
+        node: String = "", after: String = "", upTo limit: Int? = nil
+    ) async throws(CoordinatorError) -> [Muster_V1_Database] {
+        var (databases, after): ([Muster_V1_Database], String) = ([], after)
+        repeat {
+            let page = try await self.databases(
+                node: node, after: after, limit: Self.pageRows(limit, databases.count))
+            databases += page.databases
+            after = page.next
+        } while !after.isEmpty && databases.count < limit ?? .max
+        return Array(databases.prefix(limit ?? .max))
     }
 
     /// One job for each database that matches.
@@ -84,5 +128,8 @@ extension CoordinatorClient {
         try await post("/v1/dashboard", Muster_V1_DashboardLink(), repeatable: false)
     }
 
-    package func status() async throws(CoordinatorError) -> Muster_V1_Status { try await get("/v1/status") }
+    /// - Parameter limit: of the databases and of the nodes that it names.
+    package func status(limit: Int = 1000) async throws(CoordinatorError) -> Muster_V1_Status {
+        try await get("/v1/status", [("limit", String(limit))])
+    }
 }

@@ -43,7 +43,7 @@ extension Catalog {
         }
     }
 
-    private static func column(of level: VerificationLevel) -> String {
+    static func column(of level: VerificationLevel) -> String {
         switch level {
         case .check: "checked_at"
         case .scrub: "scrubbed_at"
@@ -105,25 +105,6 @@ extension Catalog {
                     AND j.state IN ('queued', 'running'))
             GROUP BY d.node ORDER BY oldest LIMIT ?
             """
-    }
-
-    /// Databases whose newest passed inspection is older, or that have had snapshots for longer and passed none: those
-    /// that wait longest first.
-    package func uninspected(
-        _ level: VerificationLevel, since limit: Timestamp, count: Int
-    ) async throws(CatalogError) -> [(database: DatabaseID, passedAt: Timestamp?)] {
-        let column = Self.column(of: level)
-        let sql = """
-            SELECT d.id, d.\(column) AS passed_at, coalesce(d.\(column),
-                (SELECT min(l.started_at) FROM lineage l WHERE l.database = d.id)) AS waits_since
-            FROM database d JOIN node n ON n.id = d.node AND n.state = 'active'
-            WHERE d.newest_snapshot IS NOT NULL AND d.state <> ? AND waits_since < ? ORDER BY waits_since LIMIT ?
-            """
-        return try await read { database in
-            try Row.fetchAll(database, sql: sql, arguments: [Self.removedState, limit.microseconds, count]).map {
-                (try $0.identifier("id"), $0.optionalTime("passed_at"))
-            }
-        }
     }
 
     /// The scheduled run of that level that takes snapshots up, and since when.

@@ -49,6 +49,8 @@ extension Catalog {
         package var restoreSeconds: Double?
         package var restoredBytes: Int64 = 0
         package var isForked = false
+        /// A failure of one of its snapshots stands, or what they need is good in no store.
+        package var isDamaged = false
 
         package init(id: DatabaseID, node: NodeID, nodeName: String, name: String) {
             (self.id, self.node, self.nodeName, self.name) = (id, node, nodeName, name)
@@ -112,14 +114,16 @@ extension Catalog {
         guard count ?? 0 <= maximumDatabases else { throw CatalogError.tooManyDatabases(limit: maximumDatabases) }
     }
 
-    private static let databaseQuery = """
+    static let databaseQuery = databaseColumns + " " + databaseTables
+
+    static let databaseColumns = """
         SELECT d.*, n.name AS node_name,
             EXISTS (SELECT 1 FROM alarm a WHERE a.database = d.id AND a.kind = 'fork' AND a.cleared_at IS NULL)
-                AS is_forked
-        FROM database d JOIN node n ON n.id = d.node
+                AS is_forked, d.id IN (\(damagedIDs)) AS is_damaged
         """
+    static let databaseTables = "FROM database d JOIN node n ON n.id = d.node"
 
-    private static func database(_ row: ListedRow) throws -> Database {
+    static func database(_ row: ListedRow) throws -> Database {
         var database = Database(
             id: try row.identifier("id"), node: try row.identifier("node"), nodeName: row["node_name"],
             name: row["name"])
@@ -153,7 +157,7 @@ extension Catalog {
         database.restoreSeconds = row["restore_seconds"]
         let restored: Int64? = row["restored_bytes"]
         database.restoredBytes = restored ?? 0
-        database.isForked = row["is_forked"]
+        (database.isForked, database.isDamaged) = (row["is_forked"], row["is_damaged"])
         return database
     }
 }

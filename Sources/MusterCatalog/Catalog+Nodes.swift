@@ -14,6 +14,8 @@ extension Catalog {
         }
 
         package var id: NodeID
+        /// Its row's; 0 for one that is not in the catalog yet. Those that joined later have greater ones.
+        package var number: Int64 = 0
         package var name: String
         package var scope: ScopeID
         /// Ed25519, 32 bytes.
@@ -200,7 +202,7 @@ extension Catalog {
         return row["request_hash"] == Data(requestHash) ? .redeemed(certificatePEM: certificate) : .refused
     }
 
-    private static let nodeQuery = """
+    static let nodeQuery = """
         SELECT n.*,
             (SELECT max(not_after) FROM certificate c WHERE c.node = n.id AND c.revoked_at IS NULL) AS not_after,
             (SELECT count(*) FROM database d WHERE d.node = n.id) AS database_count,
@@ -208,12 +210,12 @@ extension Catalog {
         FROM node n
         """
 
-    private static func node(_ row: ListedRow) throws -> Node {
+    static func node(_ row: ListedRow) throws -> Node {
         var node = Node(
             id: try row.identifier("id"), name: row["name"], scope: try row.identifier("scope"),
             signingKey: row.byteArray("signing_key"), keyObject: row["key_object"], joinedAt: row.time("joined_at"),
             agentVersion: row["agent_version"])
-        node.state = try row.word("state")
+        (node.number, node.state) = (row["number"], try row.word("state"))
         node.endedAt = row.optionalTime("ended_at")
         node.lastContactAt = row.optionalTime("last_contact_at")
         node.reportedAt = row.optionalTime("reported_at")

@@ -27,31 +27,6 @@ extension Catalog {
         package let storedBytes: Int64
     }
 
-    /// Alarms that nobody cleared, newest first.
-    ///
-    /// What was news for its time is none any more.
-    package func alarms(now: Timestamp) async throws(CatalogError) -> [Alarm] {
-        try await read { database in
-            let arguments = AlarmKind.news.flatMap { kind, age -> [any DatabaseValueConvertible] in
-                [kind.rawValue, (now - age).microseconds]
-            }
-            return try Row.fetchAll(
-                database,
-                sql: """
-                    SELECT * FROM alarm WHERE cleared_at IS NULL
-                        \(AlarmKind.news.map { _ in "AND (kind <> ? OR since >= ?)" }.joined(separator: " "))
-                    ORDER BY number DESC LIMIT 10000
-                    """, arguments: StatementArguments(arguments)
-            )
-            .map { row in
-                Alarm(
-                    kind: try row.word("kind"), node: try row.optionalIdentifier("node"),
-                    database: try row.optionalIdentifier("database"), summary: row["summary"], hint: row["hint"],
-                    since: row.time("since"))
-            }
-        }
-    }
-
     /// Clears the alarms of one kind that stand for a database.
     ///
     /// - Returns: how many.

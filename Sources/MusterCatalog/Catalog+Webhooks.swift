@@ -46,17 +46,21 @@ extension Catalog {
     /// Notes what stands now, and what is to be told of it.
     ///
     /// - Parameters:
+    ///   - untold: keys of what stands all the same, and is told in a sum: none of it has ended.
     ///   - damping: an alarm ends once it is missing for so long.
     ///   - events: the bodies that one change makes, by URL.
     package func follow(
-        _ alarms: [StandingAlarm], now: Timestamp, damping: Duration,
+        _ alarms: [StandingAlarm], untold: Set<String> = [], now: Timestamp, damping: Duration,
         events: @escaping @Sendable (AlarmChange, StandingAlarm) -> [(url: String, body: String)]
     ) async throws(CatalogError) {
         let known = try await read { try Self.standingAlarms(in: $0) }
         let current = Dictionary(alarms.map { ($0.key, $0) }, uniquingKeysWith: { first, _ in first })
         let isQuiet =
-            known.count == current.count
-            && known.allSatisfy { $0.value.missingSince == nil && current[$0.key]?.severity == $0.value.alarm.severity }
+            current.keys.allSatisfy { known[$0] != nil }
+            && known.allSatisfy { key, row in
+                let isSame = current[key].map { $0.severity == row.alarm.severity } ?? untold.contains(key)
+                return row.missingSince == nil && isSame
+            }
         // Nearly every look finds what the one before has found, and must cost no durable write.
         guard !isQuiet else { return }
         try await write { database in
@@ -69,6 +73,12 @@ extension Catalog {
                 if before?.alarm != alarm || before?.missingSince != nil { try Self.put(alarm, in: database) }
             }
             for (key, row) in known.sorted(by: { $0.key < $1.key }) where current[key] == nil {
+                guard !untold.contains(key) else {
+                    if row.missingSince != nil {
+                        try database.run("UPDATE standing_alarm SET missing_since = NULL WHERE key = ?", [key])
+                    }
+                    continue
+                }
                 guard let missing = row.missingSince, missing <= now else {
                     try database.run(
                         "UPDATE standing_alarm SET missing_since = ? WHERE key = ?", [now.microseconds, key])

@@ -2,7 +2,7 @@ import GRDB
 
 /// Statements that are compiled once on a connection: a commit runs dozens of them.
 extension GRDB.Database {
-    func run(_ sql: String, _ arguments: StatementArguments) throws {
+    func run(_ sql: String, _ arguments: StatementArguments = []) throws {
         try cachedStatement(sql: sql).execute(arguments: arguments)
     }
 

@@ -90,6 +90,8 @@ struct Coordinator: Sendable {
     let smallBodies: Gate
     let smallBodyShares: GateShares<NodeID>
     let strangers = Gate(capacity: 8, queueLimit: 256)
+    /// Lists and looks at the whole fleet: each may take some MiB and all of a reader of the catalog.
+    let listings = Gate(capacity: 2, queueLimit: 64)
     /// One at a time: what is measured is the store, not how many ask it.
     let probing = Gate(capacity: 1, queueLimit: 16)
     let packLanes = Lanes<PackLane>()
@@ -154,8 +156,8 @@ struct Coordinator: Sendable {
         case .readPack: try await readPack(call)
         case .readKeys: try await readKeys(call)
         case .invite: try await invite(call)
-        case .listNodes: try await listNodes(call)
-        case .showNode: try await showNode(call)
+        case .listNodes: try await listings.pass { try await listNodes(call) }
+        case .showNode: try await listings.pass { try await showNode(call) }
         case .retireNode: try await endNode(call, as: .retired)
         case .revokeNode: try await endNode(call, as: .revoked)
         case .createFleetSnapshot: try await createFleetSnapshot(call)
@@ -165,7 +167,7 @@ struct Coordinator: Sendable {
         case .listPeople: try await listPeople(call)
         case .addPerson: try await addPerson(call)
         case .revokePerson: try await revokePerson(call)
-        case .listDatabases: try await listDatabases(call)
+        case .listDatabases: try await listings.pass { try await listDatabases(call) }
         case .createSnapshots, .showJob, .restore, .grantRestore, .showRestore, .restoreProgress:
             try await answerOnOrders(call)
         case .verify: try await verify(call)
@@ -175,7 +177,7 @@ struct Coordinator: Sendable {
         case .listVerificationItems: try await listVerificationItems(call)
         case .listDrills: try await listDrills(call)
         case .showCoverage: try await showCoverage(call)
-        case .status: try await status(call)
+        case .status: try await listings.pass { try await status(call) }
         case .showCollection: try await showCollection(call)
         case .runCollection: try await runCollection(call)
         case .clearAlarms: try await clearAlarms(call)

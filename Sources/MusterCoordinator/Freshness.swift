@@ -8,7 +8,7 @@ import MusterModel
 /// never looks healthy: what it last said gets old.
 struct Freshness {
     /// Without an objective a database may go without a receipt for so often its interval.
-    private static let intervals = 3
+    static let intervals = 3
 
     private let database: Catalog.Database
     private let node: NodeSilence

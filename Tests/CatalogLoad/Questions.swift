@@ -77,6 +77,11 @@ struct Questions {
     private func askForTheFleet() async throws -> Bool {
         _ = try await ask("all databases") { try await catalog.databases().count }
         _ = try await ask("all nodes") { try await catalog.nodes().count }
+        _ = try await ask("survey of the fleet") {
+            try await catalog.survey(provenSince: now - .seconds(7 * 86_400)).count
+        }
+        _ = try await ask("troubled databases") { try await catalog.troubled(Self.patience(now)).count }
+        _ = try await ask("page of 1,000 databases") { try await catalog.databases(after: nil, limit: 1000).count }
         _ = try await ask("totals") { try await catalog.totals().snapshots }
         _ = try await ask("alarms") { try await catalog.alarms(now: now).count }
         _ = try await ask("damaged databases") { try await catalog.damagedDatabases().count }
@@ -86,22 +91,34 @@ struct Questions {
     }
 
     private func status() async throws -> Int {
-        let totals = try await catalog.totals()
-        async let databases = catalog.databases()
-        async let nodes = catalog.nodes()
+        async let totals = catalog.totals()
+        async let coverage = catalog.coverage(since: [.verify: now - .seconds(7 * 86_400)])
+        async let groups = catalog.survey(provenSince: now - .seconds(7 * 86_400))
+        async let troubled = catalog.troubled(Self.patience(now))
         async let standing = catalog.standing(ofStore: 1)
-        let seen = try await (databases.count, nodes.count, standing.packs)
+        let nodes = try await catalog.nodes()
+        let seen = try await (groups.count, troubled.count, standing.packs, coverage.databases)
         async let alarms = catalog.alarms(now: now)
+        async let subjects = catalog.alarmSubjects(now: now)
         async let probe = catalog.lastProbe(ofStore: 1)
         async let want = catalog.oldestWant(inStore: 1)
         async let damaged = catalog.damagedDatabases()
         async let losses = catalog.losses(limit: 51)
+        async let risk = catalog.oldestRisk(
+            now: now,
+            words: nodes.map {
+                Catalog.NodeWord(node: $0.number, vouchedAt: now, validity: .seconds(60), isLate: false)
+            })
         for level in [VerificationLevel.verify, .drill] {
-            _ = try await catalog.uninspected(level, since: now - .seconds(7 * 86_400), count: 51)
+            _ = try await catalog.uninspected(level, since: now - .seconds(7 * 86_400), limit: 561)
         }
-        _ = try await (alarms, probe, want, damaged, losses)
-        _ = try await catalog.coverage(since: [.verify: now - .seconds(7 * 86_400)])
-        return totals.nodes + seen.0 - seen.1
+        let first = try await catalog.databases(after: nil, limit: 1000)
+        _ = try await (alarms, subjects, probe, want, damaged, losses, risk)
+        return try await totals.nodes + seen.0 + first.count
+    }
+
+    private static func patience(_ now: Timestamp) -> Catalog.Patience {
+        Catalog.Patience(now: now, tolerance: .seconds(60), objective: nil, intervals: 3)
     }
 
     private func askForStores() async throws -> Bool {

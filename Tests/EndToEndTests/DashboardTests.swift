@@ -84,6 +84,21 @@ extension EndToEnd {
             let last = try browser.open(Self.url(fleet, "/?page=100"))
             #expect(last.html.contains("node-09999"))
             try browser.close()
+            try await Self.expectCommands(fleet)
+        }
+
+        /// The command line gets the same fleet page by page, and says what it leaves out.
+        private static func expectCommands(_ fleet: Fleet) async throws {
+            let status = try await fleet.json("status", "--limit", "50")
+            #expect(status["node_count"].number == 10_000 && status["database_count"].number == 100_000)
+            #expect(status["databases"].list.count == 50 && status["more_databases"].number == 99_950)
+            #expect(status["oldest_rpo_seconds"].number > 0)
+            let table = try await fleet.run(["status", "--limit", "5"])
+            #expect(table.output.contains("and 99995 more: see 'muster database list'"))
+            #expect(try await fleet.run(["status", "--check"]).output.hasPrefix("MUSTER CRITICAL: "))
+            #expect(try await fleet.json("node", "list").list.count == 10_000)
+            #expect(try await fleet.json("database", "list", "--limit", "2500").list.count == 2500)
+            #expect(try await fleet.json("database", "list", "--node", "node-04711").list.count == 10)
         }
 
         // MARK: - What the tests share

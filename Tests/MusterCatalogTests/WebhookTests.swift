@@ -49,6 +49,27 @@ struct WebhookTests {
         #expect(try await look(Self.alarm()) == ["begun critical"])
     }
 
+    /// It was told of, and then there is so much that it is only a part of a sum.
+    @Test func whatIsToldInASumHasNotEnded() async throws {
+        let fixture = try await Fixture()
+        func look(_ alarms: [Catalog.StandingAlarm], untold: Set<String> = []) async throws -> [String] {
+            fixture.clock.advance(by: .seconds(100))
+            try await fixture.catalog.follow(
+                alarms, untold: untold, now: fixture.clock.now(), damping: .seconds(60)
+            ) { change, alarm in [(Self.url, "\(change.rawValue) \(alarm.severity.rawValue)")] }
+            return try await Self.take(fixture)
+        }
+        let key = Self.alarm().key
+        #expect(try await look([Self.alarm()]) == ["begun critical"])
+        for _ in 0..<3 { #expect(try await look([], untold: [key]).isEmpty) }
+        #expect(try await look([Self.alarm()]).isEmpty, "it is told one by one again, and was told before")
+        #expect(try await look([]).isEmpty)
+        #expect(try await look([], untold: [key]).isEmpty, "it was missing for one look")
+        #expect(try await look([]).isEmpty)
+        #expect(try await look([]) == ["ended critical"])
+        #expect(try await look([], untold: [key]).isEmpty, "a part of a sum does not begin by itself")
+    }
+
     @Test func anEventThatIsPutOffKeepsTheOthersBehindIt() async throws {
         let fixture = try await Fixture()
         try await Self.follow([Self.alarm()], fixture)

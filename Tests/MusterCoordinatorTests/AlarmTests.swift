@@ -31,27 +31,6 @@ struct AlarmTests {
         let _: Muster_V1_ReportResponse = try await server.peer(node).post(.agent, "/v1/report", request)
     }
 
-    @Test func tenThousandTroublesMakeAShortList() {
-        let alarms = (0..<10_000).map { index in
-            var database = Catalog.Database(
-                id: DatabaseID(from: .seeded(UInt64(index))), node: NodeID(from: .seeded(1)), nodeName: "alpha",
-                name: "db\(index)")
-            database.path = "/"
-            return FleetAlarm(
-                .failing, "no \(index)", hint: "Look.", since: Timestamp(microseconds: Int64(10_000 - index))
-            ).of(database)
-        }
-        let news = FleetAlarm(.walReset, "old", hint: "Update.")
-        let bounded = FleetAlarm.bounded([news] + alarms)
-        #expect(bounded.count == FleetAlarm.mostOfAKind + 2)
-        #expect(bounded[0].database == "db9999", "the oldest first")
-        let sum = bounded[FleetAlarm.mostOfAKind]
-        #expect(sum.more == 9950 && sum.summary.hasPrefix("and 9,950 more") && sum.severity == .critical)
-        #expect(bounded.last == news, "what is worse comes first")
-        #expect(FleetAlarm.counts(bounded) == [.failing: 10_000, .walReset: 1])
-        #expect(Set(bounded.map(\.key)).count == bounded.count)
-    }
-
     @Test func anObjectiveOfItsOwnCountsBeforeTheFleets() async throws {
         let rig = try await Rig()
         try rig.addSettings("freshness: 5m\n")

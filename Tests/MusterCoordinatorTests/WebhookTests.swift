@@ -72,7 +72,7 @@ struct WebhookTests {
                 try await Self.report(node, server, state: "failing")
                 try await service.round()
             }
-            let alarms = try await coordinator.lookAtFleet().alarms
+            let alarms = try await coordinator.lookAtFleet().board.told
             #expect(alarms.map(\.kind) == [.failing, .webhook])
             let trouble = try #require(alarms.last)
             #expect(trouble.store == "127.0.0.1:1" && !trouble.summary.contains("key=1"), "a path may be a secret")

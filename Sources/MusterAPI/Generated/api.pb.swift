@@ -1253,64 +1253,124 @@ package nonisolated struct Muster_V1_DashboardLink: Sendable {
   package init() {}
 }
 
-/// GET /v1/nodes, GET /v1/nodes/{name or id}
+/// GET /v1/nodes?after=&limit=, GET /v1/nodes/{name or id}
 package nonisolated struct Muster_V1_NodeList: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// By name. Those that were invited and have not joined come with the last page.
   package var nodes: [Muster_V1_Node] = []
+
+  /// What to pass as "after" for the next page; "" where this is the last one.
+  package var next: String = String()
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
 }
 
-package nonisolated struct Muster_V1_Node: Sendable {
+package nonisolated struct Muster_V1_Node: @unchecked Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
-  package var id: String = String()
+  package var id: String {
+    get {_storage._id}
+    set {_uniqueStorage()._id = newValue}
+  }
 
-  package var name: String = String()
+  package var name: String {
+    get {_storage._name}
+    set {_uniqueStorage()._name = newValue}
+  }
 
   /// "invited", "active", "retired" or "revoked".
-  package var state: String = String()
+  package var state: String {
+    get {_storage._state}
+    set {_uniqueStorage()._state = newValue}
+  }
 
-  package var joinedAt: String = String()
+  package var joinedAt: String {
+    get {_storage._joinedAt}
+    set {_uniqueStorage()._joinedAt = newValue}
+  }
 
-  package var lastContactAt: String = String()
+  package var lastContactAt: String {
+    get {_storage._lastContactAt}
+    set {_uniqueStorage()._lastContactAt = newValue}
+  }
 
-  package var agentVersion: String = String()
+  package var agentVersion: String {
+    get {_storage._agentVersion}
+    set {_uniqueStorage()._agentVersion = newValue}
+  }
 
   /// The node's clock minus the coordinator's at the last report.
-  package var clockOffsetSeconds: Double = 0
+  package var clockOffsetSeconds: Double {
+    get {_storage._clockOffsetSeconds}
+    set {_uniqueStorage()._clockOffsetSeconds = newValue}
+  }
 
-  package var certificateExpiresAt: String = String()
+  package var certificateExpiresAt: String {
+    get {_storage._certificateExpiresAt}
+    set {_uniqueStorage()._certificateExpiresAt = newValue}
+  }
 
-  package var databaseCount: UInt32 = 0
+  package var databaseCount: UInt32 {
+    get {_storage._databaseCount}
+    set {_uniqueStorage()._databaseCount = newValue}
+  }
 
-  package var snapshotCount: UInt64 = 0
+  package var snapshotCount: UInt64 {
+    get {_storage._snapshotCount}
+    set {_uniqueStorage()._snapshotCount = newValue}
+  }
 
-  package var signingKey: String = String()
+  package var signingKey: String {
+    get {_storage._signingKey}
+    set {_uniqueStorage()._signingKey = newValue}
+  }
 
-  package var scopeID: String = String()
+  package var scopeID: String {
+    get {_storage._scopeID}
+    set {_uniqueStorage()._scopeID = newValue}
+  }
 
-  package var databases: [Muster_V1_Database] = []
+  package var databases: [Muster_V1_Database] {
+    get {_storage._databases}
+    set {_uniqueStorage()._databases = newValue}
+  }
 
   /// Names of the stores that it keeps for the fleet; as the databases only where one node is shown.
-  package var stores: [String] = []
+  package var stores: [String] {
+    get {_storage._stores}
+    set {_uniqueStorage()._stores = newValue}
+  }
 
   /// When it was retired or revoked.
-  package var endedAt: String = String()
+  package var endedAt: String {
+    get {_storage._endedAt}
+    set {_uniqueStorage()._endedAt = newValue}
+  }
+
+  /// Where there are more databases: what to pass as "after" to GET /v1/databases?node= for those that follow.
+  package var nextDatabase: String {
+    get {_storage._nextDatabase}
+    set {_uniqueStorage()._nextDatabase = newValue}
+  }
 
   /// As in ReportRequest; empty where the agent has told none yet.
-  package var grantKey: Data = Data()
+  package var grantKey: Data {
+    get {_storage._grantKey}
+    set {_uniqueStorage()._grantKey = newValue}
+  }
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
+
+  fileprivate var _storage = _StorageClass.defaultInstance
 }
 
 /// POST /v1/nodes/{name or id}/retire, POST /v1/nodes/{name or id}/revoke. Both end the node's certificates for good;
@@ -1325,36 +1385,30 @@ package nonisolated struct Muster_V1_NodeEndRequest: Sendable {
   package init() {}
 }
 
-package nonisolated struct Muster_V1_NodeEnded: @unchecked Sendable {
+package nonisolated struct Muster_V1_NodeEnded: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
   package var node: Muster_V1_Node {
-    get {_storage._node ?? Muster_V1_Node()}
-    set {_uniqueStorage()._node = newValue}
+    get {_node ?? Muster_V1_Node()}
+    set {_node = newValue}
   }
   /// Returns true if `node` has been explicitly set.
-  package var hasNode: Bool {_storage._node != nil}
+  package var hasNode: Bool {self._node != nil}
   /// Clears the value of `node`. Subsequent reads from it will return its default value.
-  package mutating func clearNode() {_uniqueStorage()._node = nil}
+  package mutating func clearNode() {self._node = nil}
 
-  package var closedJobs: UInt32 {
-    get {_storage._closedJobs}
-    set {_uniqueStorage()._closedJobs = newValue}
-  }
+  package var closedJobs: UInt32 = 0
 
   /// Names of stores on the node that were given up.
-  package var lostStores: [String] {
-    get {_storage._lostStores}
-    set {_uniqueStorage()._lostStores = newValue}
-  }
+  package var lostStores: [String] = []
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
 
-  fileprivate var _storage = _StorageClass.defaultInstance
+  fileprivate var _node: Muster_V1_Node? = nil
 }
 
 /// POST /v1/people
@@ -1435,13 +1489,17 @@ package nonisolated struct Muster_V1_Person: Sendable {
   package init() {}
 }
 
-/// GET /v1/databases?node=
+/// GET /v1/databases?node=&after=&limit=
 package nonisolated struct Muster_V1_DatabaseList: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// By node and name; a page may hold fewer than the limit.
   package var databases: [Muster_V1_Database] = []
+
+  /// What to pass as "after" for the next page; "" where this is the last one.
+  package var next: String = String()
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -2519,52 +2577,112 @@ package nonisolated struct Muster_V1_AlarmCleared: Sendable {
   package init() {}
 }
 
-/// GET /v1/status
-package nonisolated struct Muster_V1_Status: Sendable {
+/// GET /v1/status?limit=
+package nonisolated struct Muster_V1_Status: @unchecked Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
-  package var version: String = String()
+  package var version: String {
+    get {_storage._version}
+    set {_uniqueStorage()._version = newValue}
+  }
 
-  package var now: String = String()
+  package var now: String {
+    get {_storage._now}
+    set {_uniqueStorage()._now = newValue}
+  }
 
-  package var startedAt: String = String()
+  package var startedAt: String {
+    get {_storage._startedAt}
+    set {_uniqueStorage()._startedAt = newValue}
+  }
 
-  package var epoch: UInt64 = 0
+  package var epoch: UInt64 {
+    get {_storage._epoch}
+    set {_uniqueStorage()._epoch = newValue}
+  }
 
-  package var nodeCount: UInt32 = 0
+  package var nodeCount: UInt32 {
+    get {_storage._nodeCount}
+    set {_uniqueStorage()._nodeCount = newValue}
+  }
 
-  package var databaseCount: UInt32 = 0
+  package var databaseCount: UInt32 {
+    get {_storage._databaseCount}
+    set {_uniqueStorage()._databaseCount = newValue}
+  }
 
-  package var snapshotCount: UInt64 = 0
+  package var snapshotCount: UInt64 {
+    get {_storage._snapshotCount}
+    set {_uniqueStorage()._snapshotCount = newValue}
+  }
 
-  package var storedBytes: UInt64 = 0
+  package var storedBytes: UInt64 {
+    get {_storage._storedBytes}
+    set {_uniqueStorage()._storedBytes = newValue}
+  }
 
-  package var databases: [Muster_V1_Database] = []
+  package var databases: [Muster_V1_Database] {
+    get {_storage._databases}
+    set {_uniqueStorage()._databases = newValue}
+  }
 
-  package var stores: [Muster_V1_StoreStatus] = []
+  package var stores: [Muster_V1_StoreStatus] {
+    get {_storage._stores}
+    set {_uniqueStorage()._stores = newValue}
+  }
 
-  package var alarms: [Muster_V1_Alarm] = []
+  package var alarms: [Muster_V1_Alarm] {
+    get {_storage._alarms}
+    set {_uniqueStorage()._alarms = newValue}
+  }
 
-  package var nodes: [Muster_V1_Node] = []
+  package var nodes: [Muster_V1_Node] {
+    get {_storage._nodes}
+    set {_uniqueStorage()._nodes = newValue}
+  }
 
-  package var receiptKey: String = String()
+  package var receiptKey: String {
+    get {_storage._receiptKey}
+    set {_uniqueStorage()._receiptKey = newValue}
+  }
 
   package var coverage: Muster_V1_Coverage {
-    get {_coverage ?? Muster_V1_Coverage()}
-    set {_coverage = newValue}
+    get {_storage._coverage ?? Muster_V1_Coverage()}
+    set {_uniqueStorage()._coverage = newValue}
   }
   /// Returns true if `coverage` has been explicitly set.
-  package var hasCoverage: Bool {self._coverage != nil}
+  package var hasCoverage: Bool {_storage._coverage != nil}
   /// Clears the value of `coverage`. Subsequent reads from it will return its default value.
-  package mutating func clearCoverage() {self._coverage = nil}
+  package mutating func clearCoverage() {_uniqueStorage()._coverage = nil}
+
+  /// How many databases and nodes there are besides those above, which are at most "limit" of each.
+  package var moreDatabases: UInt64 {
+    get {_storage._moreDatabases}
+    set {_uniqueStorage()._moreDatabases = newValue}
+  }
+
+  package var moreNodes: UInt64 {
+    get {_storage._moreNodes}
+    set {_uniqueStorage()._moreNodes = newValue}
+  }
+
+  /// The greatest of all databases' recovery points, of those that are not above too. Absent without a snapshot.
+  package var oldestRpoSeconds: Double {
+    get {_storage._oldestRpoSeconds ?? 0}
+    set {_uniqueStorage()._oldestRpoSeconds = newValue}
+  }
+  /// Returns true if `oldestRpoSeconds` has been explicitly set.
+  package var hasOldestRpoSeconds: Bool {_storage._oldestRpoSeconds != nil}
+  /// Clears the value of `oldestRpoSeconds`. Subsequent reads from it will return its default value.
+  package mutating func clearOldestRpoSeconds() {_uniqueStorage()._oldestRpoSeconds = nil}
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
 
-  fileprivate var _coverage: Muster_V1_Coverage? = nil
+  fileprivate var _storage = _StorageClass.defaultInstance
 }
 
 /// What gc would give up, before it gives up anything.
@@ -5404,7 +5522,7 @@ nonisolated extension Muster_V1_DashboardLink: SwiftProtobuf.Message, SwiftProto
 
 nonisolated extension Muster_V1_NodeList: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".NodeList"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}nodes\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}nodes\0\u{1}next\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -5413,6 +5531,7 @@ nonisolated extension Muster_V1_NodeList: SwiftProtobuf.Message, SwiftProtobuf._
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
       case 1: try { try decoder.decodeRepeatedMessageField(value: &self.nodes) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.next) }()
       default: break
       }
     }
@@ -5422,11 +5541,15 @@ nonisolated extension Muster_V1_NodeList: SwiftProtobuf.Message, SwiftProtobuf._
     if !self.nodes.isEmpty {
       try visitor.visitRepeatedMessageField(value: self.nodes, fieldNumber: 1)
     }
+    if !self.next.isEmpty {
+      try visitor.visitSingularStringField(value: self.next, fieldNumber: 2)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Muster_V1_NodeList, rhs: Muster_V1_NodeList) -> Bool {
     if lhs.nodes != rhs.nodes {return false}
+    if lhs.next != rhs.next {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -5434,104 +5557,177 @@ nonisolated extension Muster_V1_NodeList: SwiftProtobuf.Message, SwiftProtobuf._
 
 nonisolated extension Muster_V1_Node: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Node"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}name\0\u{1}state\0\u{3}joined_at\0\u{3}last_contact_at\0\u{3}agent_version\0\u{3}clock_offset_seconds\0\u{3}certificate_expires_at\0\u{3}database_count\0\u{3}snapshot_count\0\u{3}signing_key\0\u{3}scope_id\0\u{1}databases\0\u{1}stores\0\u{3}ended_at\0\u{4}\u{5}grant_key\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}name\0\u{1}state\0\u{3}joined_at\0\u{3}last_contact_at\0\u{3}agent_version\0\u{3}clock_offset_seconds\0\u{3}certificate_expires_at\0\u{3}database_count\0\u{3}snapshot_count\0\u{3}signing_key\0\u{3}scope_id\0\u{1}databases\0\u{1}stores\0\u{3}ended_at\0\u{3}next_database\0\u{4}\u{4}grant_key\0")
+
+  fileprivate class _StorageClass {
+    var _id: String = String()
+    var _name: String = String()
+    var _state: String = String()
+    var _joinedAt: String = String()
+    var _lastContactAt: String = String()
+    var _agentVersion: String = String()
+    var _clockOffsetSeconds: Double = 0
+    var _certificateExpiresAt: String = String()
+    var _databaseCount: UInt32 = 0
+    var _snapshotCount: UInt64 = 0
+    var _signingKey: String = String()
+    var _scopeID: String = String()
+    var _databases: [Muster_V1_Database] = []
+    var _stores: [String] = []
+    var _endedAt: String = String()
+    var _nextDatabase: String = String()
+    var _grantKey: Data = Data()
+
+      // This property is used as the initial default value for new instances of the type.
+      // The type itself is protecting the reference to its storage via CoW semantics.
+      // This will force a copy to be made of this reference when the first mutation occurs;
+      // hence, it is safe to mark this as `nonisolated(unsafe)`.
+      static nonisolated(unsafe) let defaultInstance = _StorageClass()
+
+    private init() {}
+
+    init(copying source: _StorageClass) {
+      _id = source._id
+      _name = source._name
+      _state = source._state
+      _joinedAt = source._joinedAt
+      _lastContactAt = source._lastContactAt
+      _agentVersion = source._agentVersion
+      _clockOffsetSeconds = source._clockOffsetSeconds
+      _certificateExpiresAt = source._certificateExpiresAt
+      _databaseCount = source._databaseCount
+      _snapshotCount = source._snapshotCount
+      _signingKey = source._signingKey
+      _scopeID = source._scopeID
+      _databases = source._databases
+      _stores = source._stores
+      _endedAt = source._endedAt
+      _nextDatabase = source._nextDatabase
+      _grantKey = source._grantKey
+    }
+  }
+
+  fileprivate mutating func _uniqueStorage() -> _StorageClass {
+    if !isKnownUniquelyReferenced(&_storage) {
+      _storage = _StorageClass(copying: _storage)
+    }
+    return _storage
+  }
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
-    while let fieldNumber = try decoder.nextFieldNumber() {
-      // The use of inline closures is to circumvent an issue where the compiler
-      // allocates stack space for every case branch when no optimizations are
-      // enabled. https://github.com/apple/swift-protobuf/issues/1034
-      switch fieldNumber {
-      case 1: try { try decoder.decodeSingularStringField(value: &self.id) }()
-      case 2: try { try decoder.decodeSingularStringField(value: &self.name) }()
-      case 3: try { try decoder.decodeSingularStringField(value: &self.state) }()
-      case 4: try { try decoder.decodeSingularStringField(value: &self.joinedAt) }()
-      case 5: try { try decoder.decodeSingularStringField(value: &self.lastContactAt) }()
-      case 6: try { try decoder.decodeSingularStringField(value: &self.agentVersion) }()
-      case 7: try { try decoder.decodeSingularDoubleField(value: &self.clockOffsetSeconds) }()
-      case 8: try { try decoder.decodeSingularStringField(value: &self.certificateExpiresAt) }()
-      case 9: try { try decoder.decodeSingularUInt32Field(value: &self.databaseCount) }()
-      case 10: try { try decoder.decodeSingularUInt64Field(value: &self.snapshotCount) }()
-      case 11: try { try decoder.decodeSingularStringField(value: &self.signingKey) }()
-      case 12: try { try decoder.decodeSingularStringField(value: &self.scopeID) }()
-      case 13: try { try decoder.decodeRepeatedMessageField(value: &self.databases) }()
-      case 14: try { try decoder.decodeRepeatedStringField(value: &self.stores) }()
-      case 15: try { try decoder.decodeSingularStringField(value: &self.endedAt) }()
-      case 20: try { try decoder.decodeSingularBytesField(value: &self.grantKey) }()
-      default: break
+    _ = _uniqueStorage()
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      while let fieldNumber = try decoder.nextFieldNumber() {
+        // The use of inline closures is to circumvent an issue where the compiler
+        // allocates stack space for every case branch when no optimizations are
+        // enabled. https://github.com/apple/swift-protobuf/issues/1034
+        switch fieldNumber {
+        case 1: try { try decoder.decodeSingularStringField(value: &_storage._id) }()
+        case 2: try { try decoder.decodeSingularStringField(value: &_storage._name) }()
+        case 3: try { try decoder.decodeSingularStringField(value: &_storage._state) }()
+        case 4: try { try decoder.decodeSingularStringField(value: &_storage._joinedAt) }()
+        case 5: try { try decoder.decodeSingularStringField(value: &_storage._lastContactAt) }()
+        case 6: try { try decoder.decodeSingularStringField(value: &_storage._agentVersion) }()
+        case 7: try { try decoder.decodeSingularDoubleField(value: &_storage._clockOffsetSeconds) }()
+        case 8: try { try decoder.decodeSingularStringField(value: &_storage._certificateExpiresAt) }()
+        case 9: try { try decoder.decodeSingularUInt32Field(value: &_storage._databaseCount) }()
+        case 10: try { try decoder.decodeSingularUInt64Field(value: &_storage._snapshotCount) }()
+        case 11: try { try decoder.decodeSingularStringField(value: &_storage._signingKey) }()
+        case 12: try { try decoder.decodeSingularStringField(value: &_storage._scopeID) }()
+        case 13: try { try decoder.decodeRepeatedMessageField(value: &_storage._databases) }()
+        case 14: try { try decoder.decodeRepeatedStringField(value: &_storage._stores) }()
+        case 15: try { try decoder.decodeSingularStringField(value: &_storage._endedAt) }()
+        case 16: try { try decoder.decodeSingularStringField(value: &_storage._nextDatabase) }()
+        case 20: try { try decoder.decodeSingularBytesField(value: &_storage._grantKey) }()
+        default: break
+        }
       }
     }
   }
 
   package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
-    if !self.id.isEmpty {
-      try visitor.visitSingularStringField(value: self.id, fieldNumber: 1)
-    }
-    if !self.name.isEmpty {
-      try visitor.visitSingularStringField(value: self.name, fieldNumber: 2)
-    }
-    if !self.state.isEmpty {
-      try visitor.visitSingularStringField(value: self.state, fieldNumber: 3)
-    }
-    if !self.joinedAt.isEmpty {
-      try visitor.visitSingularStringField(value: self.joinedAt, fieldNumber: 4)
-    }
-    if !self.lastContactAt.isEmpty {
-      try visitor.visitSingularStringField(value: self.lastContactAt, fieldNumber: 5)
-    }
-    if !self.agentVersion.isEmpty {
-      try visitor.visitSingularStringField(value: self.agentVersion, fieldNumber: 6)
-    }
-    if self.clockOffsetSeconds.bitPattern != 0 {
-      try visitor.visitSingularDoubleField(value: self.clockOffsetSeconds, fieldNumber: 7)
-    }
-    if !self.certificateExpiresAt.isEmpty {
-      try visitor.visitSingularStringField(value: self.certificateExpiresAt, fieldNumber: 8)
-    }
-    if self.databaseCount != 0 {
-      try visitor.visitSingularUInt32Field(value: self.databaseCount, fieldNumber: 9)
-    }
-    if self.snapshotCount != 0 {
-      try visitor.visitSingularUInt64Field(value: self.snapshotCount, fieldNumber: 10)
-    }
-    if !self.signingKey.isEmpty {
-      try visitor.visitSingularStringField(value: self.signingKey, fieldNumber: 11)
-    }
-    if !self.scopeID.isEmpty {
-      try visitor.visitSingularStringField(value: self.scopeID, fieldNumber: 12)
-    }
-    if !self.databases.isEmpty {
-      try visitor.visitRepeatedMessageField(value: self.databases, fieldNumber: 13)
-    }
-    if !self.stores.isEmpty {
-      try visitor.visitRepeatedStringField(value: self.stores, fieldNumber: 14)
-    }
-    if !self.endedAt.isEmpty {
-      try visitor.visitSingularStringField(value: self.endedAt, fieldNumber: 15)
-    }
-    if !self.grantKey.isEmpty {
-      try visitor.visitSingularBytesField(value: self.grantKey, fieldNumber: 20)
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      if !_storage._id.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._id, fieldNumber: 1)
+      }
+      if !_storage._name.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._name, fieldNumber: 2)
+      }
+      if !_storage._state.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._state, fieldNumber: 3)
+      }
+      if !_storage._joinedAt.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._joinedAt, fieldNumber: 4)
+      }
+      if !_storage._lastContactAt.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._lastContactAt, fieldNumber: 5)
+      }
+      if !_storage._agentVersion.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._agentVersion, fieldNumber: 6)
+      }
+      if _storage._clockOffsetSeconds.bitPattern != 0 {
+        try visitor.visitSingularDoubleField(value: _storage._clockOffsetSeconds, fieldNumber: 7)
+      }
+      if !_storage._certificateExpiresAt.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._certificateExpiresAt, fieldNumber: 8)
+      }
+      if _storage._databaseCount != 0 {
+        try visitor.visitSingularUInt32Field(value: _storage._databaseCount, fieldNumber: 9)
+      }
+      if _storage._snapshotCount != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._snapshotCount, fieldNumber: 10)
+      }
+      if !_storage._signingKey.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._signingKey, fieldNumber: 11)
+      }
+      if !_storage._scopeID.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._scopeID, fieldNumber: 12)
+      }
+      if !_storage._databases.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._databases, fieldNumber: 13)
+      }
+      if !_storage._stores.isEmpty {
+        try visitor.visitRepeatedStringField(value: _storage._stores, fieldNumber: 14)
+      }
+      if !_storage._endedAt.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._endedAt, fieldNumber: 15)
+      }
+      if !_storage._nextDatabase.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._nextDatabase, fieldNumber: 16)
+      }
+      if !_storage._grantKey.isEmpty {
+        try visitor.visitSingularBytesField(value: _storage._grantKey, fieldNumber: 20)
+      }
     }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Muster_V1_Node, rhs: Muster_V1_Node) -> Bool {
-    if lhs.id != rhs.id {return false}
-    if lhs.name != rhs.name {return false}
-    if lhs.state != rhs.state {return false}
-    if lhs.joinedAt != rhs.joinedAt {return false}
-    if lhs.lastContactAt != rhs.lastContactAt {return false}
-    if lhs.agentVersion != rhs.agentVersion {return false}
-    if lhs.clockOffsetSeconds != rhs.clockOffsetSeconds {return false}
-    if lhs.certificateExpiresAt != rhs.certificateExpiresAt {return false}
-    if lhs.databaseCount != rhs.databaseCount {return false}
-    if lhs.snapshotCount != rhs.snapshotCount {return false}
-    if lhs.signingKey != rhs.signingKey {return false}
-    if lhs.scopeID != rhs.scopeID {return false}
-    if lhs.databases != rhs.databases {return false}
-    if lhs.stores != rhs.stores {return false}
-    if lhs.endedAt != rhs.endedAt {return false}
-    if lhs.grantKey != rhs.grantKey {return false}
+    if lhs._storage !== rhs._storage {
+      let storagesAreEqual: Bool = withExtendedLifetime((lhs._storage, rhs._storage)) { (_args: (_StorageClass, _StorageClass)) in
+        let _storage = _args.0
+        let rhs_storage = _args.1
+        if _storage._id != rhs_storage._id {return false}
+        if _storage._name != rhs_storage._name {return false}
+        if _storage._state != rhs_storage._state {return false}
+        if _storage._joinedAt != rhs_storage._joinedAt {return false}
+        if _storage._lastContactAt != rhs_storage._lastContactAt {return false}
+        if _storage._agentVersion != rhs_storage._agentVersion {return false}
+        if _storage._clockOffsetSeconds != rhs_storage._clockOffsetSeconds {return false}
+        if _storage._certificateExpiresAt != rhs_storage._certificateExpiresAt {return false}
+        if _storage._databaseCount != rhs_storage._databaseCount {return false}
+        if _storage._snapshotCount != rhs_storage._snapshotCount {return false}
+        if _storage._signingKey != rhs_storage._signingKey {return false}
+        if _storage._scopeID != rhs_storage._scopeID {return false}
+        if _storage._databases != rhs_storage._databases {return false}
+        if _storage._stores != rhs_storage._stores {return false}
+        if _storage._endedAt != rhs_storage._endedAt {return false}
+        if _storage._nextDatabase != rhs_storage._nextDatabase {return false}
+        if _storage._grantKey != rhs_storage._grantKey {return false}
+        return true
+      }
+      if !storagesAreEqual {return false}
+    }
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -5560,81 +5756,41 @@ nonisolated extension Muster_V1_NodeEnded: SwiftProtobuf.Message, SwiftProtobuf.
   package static let protoMessageName: String = _protobuf_package + ".NodeEnded"
   package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}node\0\u{3}closed_jobs\0\u{3}lost_stores\0")
 
-  fileprivate class _StorageClass {
-    var _node: Muster_V1_Node? = nil
-    var _closedJobs: UInt32 = 0
-    var _lostStores: [String] = []
-
-      // This property is used as the initial default value for new instances of the type.
-      // The type itself is protecting the reference to its storage via CoW semantics.
-      // This will force a copy to be made of this reference when the first mutation occurs;
-      // hence, it is safe to mark this as `nonisolated(unsafe)`.
-      static nonisolated(unsafe) let defaultInstance = _StorageClass()
-
-    private init() {}
-
-    init(copying source: _StorageClass) {
-      _node = source._node
-      _closedJobs = source._closedJobs
-      _lostStores = source._lostStores
-    }
-  }
-
-  fileprivate mutating func _uniqueStorage() -> _StorageClass {
-    if !isKnownUniquelyReferenced(&_storage) {
-      _storage = _StorageClass(copying: _storage)
-    }
-    return _storage
-  }
-
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
-    _ = _uniqueStorage()
-    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
-      while let fieldNumber = try decoder.nextFieldNumber() {
-        // The use of inline closures is to circumvent an issue where the compiler
-        // allocates stack space for every case branch when no optimizations are
-        // enabled. https://github.com/apple/swift-protobuf/issues/1034
-        switch fieldNumber {
-        case 1: try { try decoder.decodeSingularMessageField(value: &_storage._node) }()
-        case 2: try { try decoder.decodeSingularUInt32Field(value: &_storage._closedJobs) }()
-        case 3: try { try decoder.decodeRepeatedStringField(value: &_storage._lostStores) }()
-        default: break
-        }
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularMessageField(value: &self._node) }()
+      case 2: try { try decoder.decodeSingularUInt32Field(value: &self.closedJobs) }()
+      case 3: try { try decoder.decodeRepeatedStringField(value: &self.lostStores) }()
+      default: break
       }
     }
   }
 
   package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
-    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
-      // The use of inline closures is to circumvent an issue where the compiler
-      // allocates stack space for every if/case branch local when no optimizations
-      // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
-      // https://github.com/apple/swift-protobuf/issues/1182
-      try { if let v = _storage._node {
-        try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
-      } }()
-      if _storage._closedJobs != 0 {
-        try visitor.visitSingularUInt32Field(value: _storage._closedJobs, fieldNumber: 2)
-      }
-      if !_storage._lostStores.isEmpty {
-        try visitor.visitRepeatedStringField(value: _storage._lostStores, fieldNumber: 3)
-      }
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._node {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+    } }()
+    if self.closedJobs != 0 {
+      try visitor.visitSingularUInt32Field(value: self.closedJobs, fieldNumber: 2)
+    }
+    if !self.lostStores.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.lostStores, fieldNumber: 3)
     }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Muster_V1_NodeEnded, rhs: Muster_V1_NodeEnded) -> Bool {
-    if lhs._storage !== rhs._storage {
-      let storagesAreEqual: Bool = withExtendedLifetime((lhs._storage, rhs._storage)) { (_args: (_StorageClass, _StorageClass)) in
-        let _storage = _args.0
-        let rhs_storage = _args.1
-        if _storage._node != rhs_storage._node {return false}
-        if _storage._closedJobs != rhs_storage._closedJobs {return false}
-        if _storage._lostStores != rhs_storage._lostStores {return false}
-        return true
-      }
-      if !storagesAreEqual {return false}
-    }
+    if lhs._node != rhs._node {return false}
+    if lhs.closedJobs != rhs.closedJobs {return false}
+    if lhs.lostStores != rhs.lostStores {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -5801,7 +5957,7 @@ nonisolated extension Muster_V1_Person: SwiftProtobuf.Message, SwiftProtobuf._Me
 
 nonisolated extension Muster_V1_DatabaseList: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".DatabaseList"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}databases\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}databases\0\u{1}next\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -5810,6 +5966,7 @@ nonisolated extension Muster_V1_DatabaseList: SwiftProtobuf.Message, SwiftProtob
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
       case 1: try { try decoder.decodeRepeatedMessageField(value: &self.databases) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.next) }()
       default: break
       }
     }
@@ -5819,11 +5976,15 @@ nonisolated extension Muster_V1_DatabaseList: SwiftProtobuf.Message, SwiftProtob
     if !self.databases.isEmpty {
       try visitor.visitRepeatedMessageField(value: self.databases, fieldNumber: 1)
     }
+    if !self.next.isEmpty {
+      try visitor.visitSingularStringField(value: self.next, fieldNumber: 2)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Muster_V1_DatabaseList, rhs: Muster_V1_DatabaseList) -> Bool {
     if lhs.databases != rhs.databases {return false}
+    if lhs.next != rhs.next {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -7947,98 +8108,181 @@ nonisolated extension Muster_V1_AlarmCleared: SwiftProtobuf.Message, SwiftProtob
 
 nonisolated extension Muster_V1_Status: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Status"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}version\0\u{1}now\0\u{3}started_at\0\u{1}epoch\0\u{3}node_count\0\u{3}database_count\0\u{3}snapshot_count\0\u{3}stored_bytes\0\u{1}databases\0\u{1}stores\0\u{1}alarms\0\u{1}nodes\0\u{3}receipt_key\0\u{1}coverage\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}version\0\u{1}now\0\u{3}started_at\0\u{1}epoch\0\u{3}node_count\0\u{3}database_count\0\u{3}snapshot_count\0\u{3}stored_bytes\0\u{1}databases\0\u{1}stores\0\u{1}alarms\0\u{1}nodes\0\u{3}receipt_key\0\u{1}coverage\0\u{3}more_databases\0\u{3}more_nodes\0\u{3}oldest_rpo_seconds\0")
+
+  fileprivate class _StorageClass {
+    var _version: String = String()
+    var _now: String = String()
+    var _startedAt: String = String()
+    var _epoch: UInt64 = 0
+    var _nodeCount: UInt32 = 0
+    var _databaseCount: UInt32 = 0
+    var _snapshotCount: UInt64 = 0
+    var _storedBytes: UInt64 = 0
+    var _databases: [Muster_V1_Database] = []
+    var _stores: [Muster_V1_StoreStatus] = []
+    var _alarms: [Muster_V1_Alarm] = []
+    var _nodes: [Muster_V1_Node] = []
+    var _receiptKey: String = String()
+    var _coverage: Muster_V1_Coverage? = nil
+    var _moreDatabases: UInt64 = 0
+    var _moreNodes: UInt64 = 0
+    var _oldestRpoSeconds: Double? = nil
+
+      // This property is used as the initial default value for new instances of the type.
+      // The type itself is protecting the reference to its storage via CoW semantics.
+      // This will force a copy to be made of this reference when the first mutation occurs;
+      // hence, it is safe to mark this as `nonisolated(unsafe)`.
+      static nonisolated(unsafe) let defaultInstance = _StorageClass()
+
+    private init() {}
+
+    init(copying source: _StorageClass) {
+      _version = source._version
+      _now = source._now
+      _startedAt = source._startedAt
+      _epoch = source._epoch
+      _nodeCount = source._nodeCount
+      _databaseCount = source._databaseCount
+      _snapshotCount = source._snapshotCount
+      _storedBytes = source._storedBytes
+      _databases = source._databases
+      _stores = source._stores
+      _alarms = source._alarms
+      _nodes = source._nodes
+      _receiptKey = source._receiptKey
+      _coverage = source._coverage
+      _moreDatabases = source._moreDatabases
+      _moreNodes = source._moreNodes
+      _oldestRpoSeconds = source._oldestRpoSeconds
+    }
+  }
+
+  fileprivate mutating func _uniqueStorage() -> _StorageClass {
+    if !isKnownUniquelyReferenced(&_storage) {
+      _storage = _StorageClass(copying: _storage)
+    }
+    return _storage
+  }
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
-    while let fieldNumber = try decoder.nextFieldNumber() {
-      // The use of inline closures is to circumvent an issue where the compiler
-      // allocates stack space for every case branch when no optimizations are
-      // enabled. https://github.com/apple/swift-protobuf/issues/1034
-      switch fieldNumber {
-      case 1: try { try decoder.decodeSingularStringField(value: &self.version) }()
-      case 2: try { try decoder.decodeSingularStringField(value: &self.now) }()
-      case 3: try { try decoder.decodeSingularStringField(value: &self.startedAt) }()
-      case 4: try { try decoder.decodeSingularUInt64Field(value: &self.epoch) }()
-      case 5: try { try decoder.decodeSingularUInt32Field(value: &self.nodeCount) }()
-      case 6: try { try decoder.decodeSingularUInt32Field(value: &self.databaseCount) }()
-      case 7: try { try decoder.decodeSingularUInt64Field(value: &self.snapshotCount) }()
-      case 8: try { try decoder.decodeSingularUInt64Field(value: &self.storedBytes) }()
-      case 9: try { try decoder.decodeRepeatedMessageField(value: &self.databases) }()
-      case 10: try { try decoder.decodeRepeatedMessageField(value: &self.stores) }()
-      case 11: try { try decoder.decodeRepeatedMessageField(value: &self.alarms) }()
-      case 12: try { try decoder.decodeRepeatedMessageField(value: &self.nodes) }()
-      case 13: try { try decoder.decodeSingularStringField(value: &self.receiptKey) }()
-      case 14: try { try decoder.decodeSingularMessageField(value: &self._coverage) }()
-      default: break
+    _ = _uniqueStorage()
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      while let fieldNumber = try decoder.nextFieldNumber() {
+        // The use of inline closures is to circumvent an issue where the compiler
+        // allocates stack space for every case branch when no optimizations are
+        // enabled. https://github.com/apple/swift-protobuf/issues/1034
+        switch fieldNumber {
+        case 1: try { try decoder.decodeSingularStringField(value: &_storage._version) }()
+        case 2: try { try decoder.decodeSingularStringField(value: &_storage._now) }()
+        case 3: try { try decoder.decodeSingularStringField(value: &_storage._startedAt) }()
+        case 4: try { try decoder.decodeSingularUInt64Field(value: &_storage._epoch) }()
+        case 5: try { try decoder.decodeSingularUInt32Field(value: &_storage._nodeCount) }()
+        case 6: try { try decoder.decodeSingularUInt32Field(value: &_storage._databaseCount) }()
+        case 7: try { try decoder.decodeSingularUInt64Field(value: &_storage._snapshotCount) }()
+        case 8: try { try decoder.decodeSingularUInt64Field(value: &_storage._storedBytes) }()
+        case 9: try { try decoder.decodeRepeatedMessageField(value: &_storage._databases) }()
+        case 10: try { try decoder.decodeRepeatedMessageField(value: &_storage._stores) }()
+        case 11: try { try decoder.decodeRepeatedMessageField(value: &_storage._alarms) }()
+        case 12: try { try decoder.decodeRepeatedMessageField(value: &_storage._nodes) }()
+        case 13: try { try decoder.decodeSingularStringField(value: &_storage._receiptKey) }()
+        case 14: try { try decoder.decodeSingularMessageField(value: &_storage._coverage) }()
+        case 15: try { try decoder.decodeSingularUInt64Field(value: &_storage._moreDatabases) }()
+        case 16: try { try decoder.decodeSingularUInt64Field(value: &_storage._moreNodes) }()
+        case 17: try { try decoder.decodeSingularDoubleField(value: &_storage._oldestRpoSeconds) }()
+        default: break
+        }
       }
     }
   }
 
   package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
-    // The use of inline closures is to circumvent an issue where the compiler
-    // allocates stack space for every if/case branch local when no optimizations
-    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
-    // https://github.com/apple/swift-protobuf/issues/1182
-    if !self.version.isEmpty {
-      try visitor.visitSingularStringField(value: self.version, fieldNumber: 1)
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every if/case branch local when no optimizations
+      // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+      // https://github.com/apple/swift-protobuf/issues/1182
+      if !_storage._version.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._version, fieldNumber: 1)
+      }
+      if !_storage._now.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._now, fieldNumber: 2)
+      }
+      if !_storage._startedAt.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._startedAt, fieldNumber: 3)
+      }
+      if _storage._epoch != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._epoch, fieldNumber: 4)
+      }
+      if _storage._nodeCount != 0 {
+        try visitor.visitSingularUInt32Field(value: _storage._nodeCount, fieldNumber: 5)
+      }
+      if _storage._databaseCount != 0 {
+        try visitor.visitSingularUInt32Field(value: _storage._databaseCount, fieldNumber: 6)
+      }
+      if _storage._snapshotCount != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._snapshotCount, fieldNumber: 7)
+      }
+      if _storage._storedBytes != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._storedBytes, fieldNumber: 8)
+      }
+      if !_storage._databases.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._databases, fieldNumber: 9)
+      }
+      if !_storage._stores.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._stores, fieldNumber: 10)
+      }
+      if !_storage._alarms.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._alarms, fieldNumber: 11)
+      }
+      if !_storage._nodes.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._nodes, fieldNumber: 12)
+      }
+      if !_storage._receiptKey.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._receiptKey, fieldNumber: 13)
+      }
+      try { if let v = _storage._coverage {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 14)
+      } }()
+      if _storage._moreDatabases != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._moreDatabases, fieldNumber: 15)
+      }
+      if _storage._moreNodes != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._moreNodes, fieldNumber: 16)
+      }
+      try { if let v = _storage._oldestRpoSeconds {
+        try visitor.visitSingularDoubleField(value: v, fieldNumber: 17)
+      } }()
     }
-    if !self.now.isEmpty {
-      try visitor.visitSingularStringField(value: self.now, fieldNumber: 2)
-    }
-    if !self.startedAt.isEmpty {
-      try visitor.visitSingularStringField(value: self.startedAt, fieldNumber: 3)
-    }
-    if self.epoch != 0 {
-      try visitor.visitSingularUInt64Field(value: self.epoch, fieldNumber: 4)
-    }
-    if self.nodeCount != 0 {
-      try visitor.visitSingularUInt32Field(value: self.nodeCount, fieldNumber: 5)
-    }
-    if self.databaseCount != 0 {
-      try visitor.visitSingularUInt32Field(value: self.databaseCount, fieldNumber: 6)
-    }
-    if self.snapshotCount != 0 {
-      try visitor.visitSingularUInt64Field(value: self.snapshotCount, fieldNumber: 7)
-    }
-    if self.storedBytes != 0 {
-      try visitor.visitSingularUInt64Field(value: self.storedBytes, fieldNumber: 8)
-    }
-    if !self.databases.isEmpty {
-      try visitor.visitRepeatedMessageField(value: self.databases, fieldNumber: 9)
-    }
-    if !self.stores.isEmpty {
-      try visitor.visitRepeatedMessageField(value: self.stores, fieldNumber: 10)
-    }
-    if !self.alarms.isEmpty {
-      try visitor.visitRepeatedMessageField(value: self.alarms, fieldNumber: 11)
-    }
-    if !self.nodes.isEmpty {
-      try visitor.visitRepeatedMessageField(value: self.nodes, fieldNumber: 12)
-    }
-    if !self.receiptKey.isEmpty {
-      try visitor.visitSingularStringField(value: self.receiptKey, fieldNumber: 13)
-    }
-    try { if let v = self._coverage {
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 14)
-    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Muster_V1_Status, rhs: Muster_V1_Status) -> Bool {
-    if lhs.version != rhs.version {return false}
-    if lhs.now != rhs.now {return false}
-    if lhs.startedAt != rhs.startedAt {return false}
-    if lhs.epoch != rhs.epoch {return false}
-    if lhs.nodeCount != rhs.nodeCount {return false}
-    if lhs.databaseCount != rhs.databaseCount {return false}
-    if lhs.snapshotCount != rhs.snapshotCount {return false}
-    if lhs.storedBytes != rhs.storedBytes {return false}
-    if lhs.databases != rhs.databases {return false}
-    if lhs.stores != rhs.stores {return false}
-    if lhs.alarms != rhs.alarms {return false}
-    if lhs.nodes != rhs.nodes {return false}
-    if lhs.receiptKey != rhs.receiptKey {return false}
-    if lhs._coverage != rhs._coverage {return false}
+    if lhs._storage !== rhs._storage {
+      let storagesAreEqual: Bool = withExtendedLifetime((lhs._storage, rhs._storage)) { (_args: (_StorageClass, _StorageClass)) in
+        let _storage = _args.0
+        let rhs_storage = _args.1
+        if _storage._version != rhs_storage._version {return false}
+        if _storage._now != rhs_storage._now {return false}
+        if _storage._startedAt != rhs_storage._startedAt {return false}
+        if _storage._epoch != rhs_storage._epoch {return false}
+        if _storage._nodeCount != rhs_storage._nodeCount {return false}
+        if _storage._databaseCount != rhs_storage._databaseCount {return false}
+        if _storage._snapshotCount != rhs_storage._snapshotCount {return false}
+        if _storage._storedBytes != rhs_storage._storedBytes {return false}
+        if _storage._databases != rhs_storage._databases {return false}
+        if _storage._stores != rhs_storage._stores {return false}
+        if _storage._alarms != rhs_storage._alarms {return false}
+        if _storage._nodes != rhs_storage._nodes {return false}
+        if _storage._receiptKey != rhs_storage._receiptKey {return false}
+        if _storage._coverage != rhs_storage._coverage {return false}
+        if _storage._moreDatabases != rhs_storage._moreDatabases {return false}
+        if _storage._moreNodes != rhs_storage._moreNodes {return false}
+        if _storage._oldestRpoSeconds != rhs_storage._oldestRpoSeconds {return false}
+        return true
+      }
+      if !storagesAreEqual {return false}
+    }
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -71,15 +71,15 @@ extension Coordinator {
 
     /// One for each node, not one for each database: an old library is in all programs of a machine.
     static func writerAlarms(in scene: FleetScene) -> [FleetAlarm] {
-        var hits: [NodeID: (count: Int, release: SQLiteRelease)] = [:]
-        for database in scene.databases where database.state != Catalog.removedState {
-            let release = SQLiteRelease(database.writerVersion)
+        var hits: [Int64: (count: Int, release: SQLiteRelease)] = [:]
+        for group in scene.groups where !group.facts.isRemoved {
+            let release = SQLiteRelease(group.writerVersion)
             guard release.hasWALResetBug else { continue }
-            let hit = hits[database.node] ?? (0, release)
-            hits[database.node] = (hit.count + 1, min(hit.release, release))
+            let hit = hits[group.node] ?? (0, release)
+            hits[group.node] = (hit.count + group.count, min(hit.release, release))
         }
         return scene.nodes.filter { $0.state == .active }.compactMap { node -> FleetAlarm? in
-            guard let hit = hits[node.id] else { return nil }
+            guard let hit = hits[node.number] else { return nil }
             return FleetAlarm(
                 .walReset,
                 "\(hit.count) database\(hit.count == 1 ? "" : "s") of node '\(node.name)' "

@@ -17,7 +17,7 @@ struct FleetAlarm: Hashable, Sendable {
     let summary: String
     let hint: String
     var since: Timestamp?
-    /// How many more of its kind it stands for; of nobody in particular then.
+    /// How many more of its kind it stands for; then of a node as a whole, or of nobody in particular.
     var more = 0
 
     init(
@@ -46,43 +46,31 @@ struct FleetAlarm: Hashable, Sendable {
         return alarm
     }
 
+    /// What others of its kind come to, told as one.
+    ///
+    /// - Parameter isOfItsNode: whether all of them are of the node that the first one is of.
+    init(sumOf others: [FleetAlarm], like first: FleetAlarm, isOfItsNode: Bool) {
+        let count = others.reduce(0) { $0 + max(1, $1.more) }
+        let example = others.first { $0.more == 0 }?.summary ?? others.first?.summary ?? ""
+        let whose = isOfItsNode ? " of node '\(first.node)'" : ""
+        self.init(
+            first.kind, severity: others.map(\.severity).max(), "and \(count.grouped) more\(whose): \(example)",
+            hint: first.hint, since: others.compactMap(\.since).min())
+        more = count
+        if isOfItsNode { (node, nodeID) = (first.node, first.nodeID) }
+    }
+
     /// The same for the same trouble as long as it lasts, whatever is said of it.
     var key: String {
-        let subject = databaseID.map(\.description) ?? nodeID.map(\.description) ?? store
-        return "\(kind.rawValue)/\(more > 0 ? "more" : subject)" + (aspect.isEmpty ? "" : "/\(aspect)")
-    }
-
-    /// At most so many of each kind are told one by one.
-    static let mostOfAKind = 50
-
-    /// The worst first, then by kind, the oldest first; of each kind a bounded number, and how many more there are.
-    static func bounded(_ alarms: [FleetAlarm]) -> [FleetAlarm] {
-        let groups = Dictionary(grouping: alarms, by: \.kind)
-        let bounded = AlarmKind.allCases.flatMap { kind -> [FleetAlarm] in
-            let group = (groups[kind] ?? []).sorted { a, b in
-                (b.severity, a.since ?? .distantFuture, a.key) < (a.severity, b.since ?? .distantFuture, b.key)
-            }
-            guard group.count > mostOfAKind else { return group }
-            let rest = group.dropFirst(mostOfAKind)
-            var sum = FleetAlarm(
-                kind, severity: rest.map(\.severity).max(),
-                "and \(rest.count.grouped) more: \(rest.first?.summary ?? "")",
-                hint: group[0].hint, since: rest.compactMap(\.since).min())
-            sum.more = rest.count
-            return group.prefix(mostOfAKind) + [sum]
+        guard more > 0 else {
+            return Self.key(kind, databaseID, nodeID, store: store) + (aspect.isEmpty ? "" : "/\(aspect)")
         }
-        // Stable, as the kinds are in order already.
-        return AlarmSeverity.allCases.reversed().flatMap { severity in bounded.filter { $0.severity == severity } }
+        return (nodeID == nil ? kind.rawValue : Self.key(kind, nil, nodeID)) + "/more"
     }
 
-    /// How many stand, those that are not told one by one included.
-    static func counts(_ alarms: [FleetAlarm]) -> [AlarmKind: Int] {
-        alarms.reduce(into: [:]) { counts, alarm in counts[alarm.kind, default: 0] += max(1, alarm.more) }
+    static func key(_ kind: AlarmKind, _ database: DatabaseID?, _ node: NodeID?, store: String = "") -> String {
+        "\(kind.rawValue)/\(database.map(\.description) ?? node.map(\.description) ?? store)"
     }
-}
-
-extension Timestamp {
-    fileprivate static let distantFuture = Timestamp(microseconds: .max)
 }
 
 extension Int {

@@ -2,30 +2,92 @@ import MusterAPI
 import MusterCatalog
 import MusterModel
 
-/// The fleet at one moment, as far as the catalog and the nodes' words tell: what alarms are computed from.
+/// The fleet at one moment, as far as the catalog and the nodes' words tell: what alarms and figures are computed from.
+///
+/// It holds every node, and of the databases only those that something is wrong with; all others are counts.
 struct FleetScene: Sendable {
     let now: Timestamp
-    let databases: [Catalog.Database]
+    /// By name.
     let nodes: [Catalog.Node]
     let silences: [NodeID: NodeSilence]
+    var groups: [Catalog.SurveyGroup] = []
+    /// No snapshot can be taken of them, or their changes wait for a receipt.
+    var troubled: [Catalog.Database] = []
     var stores: [Muster_V1_StoreStatus] = []
 
     func freshness(of database: Catalog.Database) -> Freshness? {
         silences[database.node].map { Freshness(database, of: $0, now: now) }
     }
+
+    func state(of database: Catalog.Database) -> ProvenState? {
+        silences[database.node].map { ProvenState(database, of: $0, now: now) }
+    }
+
+    /// How many databases of each node are in each state.
+    ///
+    /// - Parameters:
+    ///   - groups: those of the whole fleet, or a part of them.
+    ///   - isCounted: whether a database is in that part.
+    func counts(
+        of groups: [Catalog.SurveyGroup], where isCounted: (Catalog.Database) -> Bool = { _ in true }
+    ) -> [NodeID: StateCounts] {
+        let ids = Dictionary(nodes.map { ($0.number, $0.id) }, uniquingKeysWith: { first, _ in first })
+        var counts: [NodeID: StateCounts] = [:]
+        for group in groups {
+            guard let node = ids[group.node] else { continue }
+            var facts = group.facts
+            facts.isSilent = silences[node]?.since != nil
+            counts[node, default: StateCounts()][ProvenState(facts)] += group.count
+        }
+        // Rows alone do not tell who is stuck: each was counted as what it would be without that.
+        for database in troubled where isCounted(database) {
+            guard let silence = silences[database.node] else { continue }
+            var facts = ProvenState.Facts(database, of: silence, now: now)
+            guard facts.isStuck else { continue }
+            let state = ProvenState(facts)
+            facts.isStuck = false
+            counts[database.node, default: StateCounts()][ProvenState(facts)] -= 1
+            counts[database.node, default: StateCounts()][state] += 1
+        }
+        return counts
+    }
+}
+
+extension ProvenState.Facts {
+    init(_ database: Catalog.Database, of node: NodeSilence, now: Timestamp) {
+        self.init()
+        isRemoved = database.state == Catalog.removedState
+        isDamaged = database.isDamaged
+        isFailing = database.state == "failing" || database.state == "unsupported"
+        isStuck = Freshness(database, of: node, now: now).stuckSince != nil
+        isSilent = node.since != nil
+        hasSnapshot = database.newestSnapshot != nil
+        isProofFresh = database.verifiedAt.map { $0 >= now - ProvenState.proofLifetime } ?? false
+    }
+}
+
+extension ProvenState {
+    init(_ database: Catalog.Database, of node: NodeSilence, now: Timestamp) {
+        self.init(Facts(database, of: node, now: now))
+    }
 }
 
 extension Coordinator {
     func fleetScene() async throws -> FleetScene {
-        async let databases = catalog.databases()
-        async let nodes = catalog.nodes()
+        let now = clock.now()
+        let patience = Catalog.Patience(
+            now: now, tolerance: .seconds(settings.limits.alarmToleranceSeconds), objective: settings.freshness,
+            intervals: Freshness.intervals)
+        async let groups = catalog.survey(provenSince: now - ProvenState.proofLifetime)
+        async let troubled = catalog.troubled(patience)
         async let stores = storeStatuses()
-        var scene = scene(of: try await databases, try await nodes, now: clock.now())
-        scene.stores = try await stores
+        var scene = scene(of: try await catalog.nodes(), now: now)
+        (scene.groups, scene.troubled, scene.stores) = (try await groups, try await troubled, try await stores)
         return scene
     }
 
-    func scene(of databases: [Catalog.Database], _ nodes: [Catalog.Node], now: Timestamp) -> FleetScene {
+    /// Nodes alone.
+    func scene(of nodes: [Catalog.Node], now: Timestamp) -> FleetScene {
         let limits = settings.limits
         let silences = nodes.map { node in
             (
@@ -36,7 +98,18 @@ extension Coordinator {
             )
         }
         return FleetScene(
-            now: now, databases: databases, nodes: nodes,
-            silences: Dictionary(silences, uniquingKeysWith: { first, _ in first }))
+            now: now, nodes: nodes, silences: Dictionary(silences, uniquingKeysWith: { first, _ in first }))
+    }
+
+    /// What would be lost at most, of any database, if its node were lost now.
+    func oldestRisk(in scene: FleetScene) async throws -> Duration? {
+        let words = scene.nodes.compactMap { node in
+            scene.silences[node.id].map { silence in
+                Catalog.NodeWord(
+                    node: node.number, vouchedAt: silence.standing?.at ?? Timestamp(microseconds: 0),
+                    validity: silence.period * 2, isLate: silence.isLate)
+            }
+        }
+        return try await catalog.oldestRisk(now: scene.now, words: words)
     }
 }

@@ -14,11 +14,10 @@ extension Coordinator {
         let now = clock.now()
         async let history = catalog.history(of: id, limit: Self.drawn)
         let snapshots = try await snapshotsPart(of: database, call)
-        let damaged = Set(try await catalog.damagedDatabases().map(\.database))
-        let scene = scene(of: [database], [node], now: now)
+        let scene = scene(of: [node], now: now)
         guard let silence = scene.silences[node.id] else { throw Refusal.notFound("node '\(node.name)'") }
         let freshness = Freshness(database, of: silence, now: now)
-        let state = CellState(database, freshness, of: silence, isDamaged: damaged.contains(id), now: now)
+        let state = ProvenState(database, of: silence, now: now)
         let points = try await history
         let page = Page("\(database.name) on \(node.name)", in: .nodes) {
             PageParts.heading(
@@ -76,11 +75,10 @@ enum DatabaseParts {
     ]
 
     static func row(
-        _ database: Catalog.Database, _ silence: NodeSilence, _ damaged: Set<DatabaseID>, now: Timestamp
+        _ database: Catalog.Database, _ silence: NodeSilence, now: Timestamp
     ) -> [HTML] {
         let freshness = Freshness(database, of: silence, now: now)
-        let state = CellState(
-            database, freshness, of: silence, isDamaged: damaged.contains(database.id), now: now)
+        let state = ProvenState(database, of: silence, now: now)
         return [
             PageParts.link(PagePath("databases", database.id.description), database.name),
             badge(database, state),
@@ -93,7 +91,7 @@ enum DatabaseParts {
         ]
     }
 
-    static func badge(_ database: Catalog.Database, _ state: CellState) -> HTML {
+    static func badge(_ database: Catalog.Database, _ state: ProvenState) -> HTML {
         guard database.state != Catalog.removedState else { return PageParts.badge(.idle, "removed") }
         return HTML.joined([
             PageParts.badge(state.tone, state.title.lowercased()),
@@ -109,7 +107,7 @@ enum DatabaseParts {
     }
 
     static func facts(
-        of database: Catalog.Database, _ freshness: Freshness, _ state: CellState, now: Timestamp
+        of database: Catalog.Database, _ freshness: Freshness, _ state: ProvenState, now: Timestamp
     ) -> [(String, HTML)] {
         [
             ("State", .text("\(state.title): \(state.meaning)")),

@@ -3,25 +3,20 @@ import MusterModel
 
 /// Every database as a cell, by node, in pages of nodes.
 struct FleetCells {
-    /// Cells of one node beyond so many are summed up; its own page has them all.
-    private static let mostOfANode = 60
+    let selection: FleetSelection
 
-    let glance: FleetGlance
-    let filter: FleetFilter
+    private var filter: FleetFilter { selection.filter }
 
     func section() -> HTML {
-        let nodes = glance.activeNodes.compactMap(filter.part)
-        let pages = max(1, (nodes.count + Coordinator.nodesOnAPage - 1) / Coordinator.nodesOnAPage)
-        let page = min(filter.page, pages)
-        let shown = nodes.dropFirst((page - 1) * Coordinator.nodesOnAPage).prefix(Coordinator.nodesOnAPage)
+        let (page, pages) = (selection.page, selection.pages)
         return PageParts.section("Databases by node", id: "databases") {
             form
-            if shown.isEmpty {
+            if selection.shown.isEmpty {
                 PageParts.empty(filter.isEmpty ? "No node has joined yet." : "Nothing fits these filters.")
             } else {
-                tag("p", .class("muted")) { Self.place(shown.count, of: nodes.count, page, pages) }
+                tag("p", .class("muted")) { Self.place(selection.shown.count, of: selection.nodeCount, page, pages) }
                 tag("p") { tag("a", .class("skip"), .href(.here("after-cells"))) { "Skip the databases" } }
-                tag("ul", .class("nodes")) { for node in shown { card(node) } }
+                tag("ul", .class("nodes")) { for node in selection.shown { card(node) } }
             }
             tag("div", .id("after-cells"), .of(.tabindex, "-1")) {
                 PageParts.pager(
@@ -47,8 +42,10 @@ struct FleetCells {
             tag("label", .of(.for, "state")) { "State" }
             tag("select", .id("state"), .of(.name, "state")) {
                 tag("option", .of(.value, ""), .flag(.selected, if: filter.state == nil)) { "any" }
-                for state in CellState.allCases {
-                    tag("option", .of(.value, state.word), .flag(.selected, if: filter.state == state)) { state.word }
+                for state in ProvenState.protected {
+                    tag("option", .of(.value, state.rawValue), .flag(.selected, if: filter.state == state)) {
+                        state.rawValue
+                    }
                 }
             }
             tag("button", .of(.type, "submit")) { "Show" }
@@ -56,35 +53,41 @@ struct FleetCells {
         }
     }
 
-    private func card(_ node: FleetGlance.NodeCells) -> HTML {
-        let rest = node.cells.count - Self.mostOfANode
-        let path = PagePath("nodes", node.node.id.description)
+    private func card(_ shown: FleetSelection.NodeCells) -> HTML {
+        let node = shown.node.node
+        let path = PagePath("nodes", node.id.description)
         return tag("li", .class("card")) {
             tag("h3") {
-                PageParts.link(path, node.node.name)
-                if node.silentSince != nil { PageParts.badge(.warning, "silent") }
+                PageParts.link(path, node.name)
+                if shown.node.silentSince != nil { PageParts.badge(.warning, "silent") }
             }
-            if node.cells.isEmpty {
+            if shown.cells.isEmpty {
                 tag("p", .class("muted")) { "No databases" }
             } else {
-                tag("ul", .class("cells"), .label("Databases of \(node.node.name)")) {
-                    for cell in node.cells.prefix(Self.mostOfANode) { tag("li") { square(cell) } }
-                    if rest > 0 {
-                        tag("li") { tag("a", .class("more"), .href(path)) { "and \(PageText.grouped(rest)) more" } }
+                tag("ul", .class("cells"), .label("Databases of \(node.name)")) {
+                    for database in shown.cells { tag("li") { square(database) } }
+                    if shown.rest > 0 {
+                        tag("li") {
+                            tag("a", .class("more"), .href(path)) { "and \(PageText.grouped(shown.rest)) more" }
+                        }
                     }
                 }
             }
         }
     }
 
-    private func square(_ cell: FleetGlance.Cell) -> HTML {
-        let proof =
-            cell.verifiedAt.map { "rebuilt \(PageText.ago($0, now: glance.at))" } ?? "never rebuilt"
-        let receipt = cell.receivedAt.map { "received \(PageText.ago($0, now: glance.at))" } ?? "no snapshot"
-        let text = "\(cell.name): \(cell.state.word), \(receipt), \(proof)"
-        return tag(
-            "a", .class("cell \(cell.state.word)"), .href(PagePath("databases", cell.id.description)),
-            .of(.title, text), .label(text)
-        ) { cell.state.tone.sign }
+    @HTMLBuilder
+    private func square(_ database: Catalog.Database) -> HTML {
+        let now = selection.scene.now
+        if let state = selection.scene.state(of: database) {
+            let proof = database.verifiedAt.map { "rebuilt \(PageText.ago($0, now: now))" } ?? "never rebuilt"
+            let receipt =
+                database.newestReceivedAt.map { "received \(PageText.ago($0, now: now))" } ?? "no snapshot"
+            let text = "\(database.name): \(state.rawValue), \(receipt), \(proof)"
+            tag(
+                "a", .class("cell \(state.rawValue)"), .href(PagePath("databases", database.id.description)),
+                .of(.title, text), .label(text)
+            ) { state.tone.sign }
+        }
     }
 }

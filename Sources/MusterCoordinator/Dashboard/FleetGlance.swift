@@ -2,100 +2,93 @@ import MusterAPI
 import MusterCatalog
 import MusterModel
 
-/// The whole fleet as the pages show it: a word for each database, and what sums up to counts.
+/// The whole fleet as the pages show it: its nodes with counts, and what sums up to figures. Databases are read for
+/// those nodes that a page shows.
 struct FleetGlance: Sendable {
-    struct Cell: Sendable {
-        let id: DatabaseID
-        let name: String
-        let state: CellState
-        let receivedAt: Timestamp?
-        let verifiedAt: Timestamp?
-    }
-
-    struct NodeCells: Sendable {
+    struct NodeCounts: Sendable {
         let node: Catalog.Node
         let silentSince: Timestamp?
-        /// By name; none of a database that the node protects no more.
-        var cells: [Cell] = []
-        var counts = StateCounts()
+        var counts: StateCounts
 
         var isActive: Bool { node.state == .active }
     }
 
-    let at: Timestamp
+    let scene: FleetScene
     /// By name.
-    let nodes: [NodeCells]
+    let nodes: [NodeCounts]
     /// Of nodes that are active.
     let counts: StateCounts
     let totals: Catalog.Totals
-    let stores: [Muster_V1_StoreStatus]
+    let coverage: Muster_V1_Coverage
     /// The worst first.
     let alarms: [FleetAlarm]
 
-    var activeNodes: [NodeCells] { nodes.filter(\.isActive) }
+    var at: Timestamp { scene.now }
+    var stores: [Muster_V1_StoreStatus] { scene.stores }
+    var activeNodes: [NodeCounts] { nodes.filter(\.isActive) }
 }
 
 /// The newest glance: however many look at once, it is made once.
 ///
 /// It is shown for ten times as long as it took to make: that of a small fleet is always new, and those who look at a
-/// large one cost at most a tenth of a core.
+/// large one cost at most a tenth of a core. What a person did is seen at once: then it is made anew.
 actor GlanceBook {
     private static let longest = Duration.seconds(15)
 
     private var newest: FleetGlance?
     private var goodUntil: Timestamp?
+    /// Counts what made a glance old before its time.
+    private var changes = 0
     private let lane = Lanes<Bool>()
 
-    func glance(of coordinator: Coordinator) async throws -> FleetGlance {
+    func glance(
+        _ clock: any WallClock, make: @Sendable () async throws -> FleetGlance
+    ) async throws -> FleetGlance {
         try await lane.pass(true) {
-            if let newest = await self.newest(at: coordinator.clock.now()) { return newest }
-            let made = try await coordinator.makeGlance()
-            await self.keep(made, madeAt: coordinator.clock.now())
+            let (known, changes) = await self.newest(at: clock.now())
+            if let known { return known }
+            let made = try await make()
+            await self.keep(made, madeAt: clock.now(), unlessChangedSince: changes)
             return made
         }
     }
 
-    private func newest(at now: Timestamp) -> FleetGlance? {
-        guard let newest, let goodUntil, newest.at <= now, now < goodUntil else { return nil }
-        return newest
+    /// Something was changed on purpose: whoever looks next sees it.
+    func forget() {
+        newest = nil
+        changes += 1
     }
 
-    private func keep(_ glance: FleetGlance, madeAt made: Timestamp) {
+    private func newest(at now: Timestamp) -> (FleetGlance?, changes: Int) {
+        guard let newest, let goodUntil, newest.at <= now, now < goodUntil else { return (nil, changes) }
+        return (newest, changes)
+    }
+
+    private func keep(_ glance: FleetGlance, madeAt made: Timestamp, unlessChangedSince before: Int) {
+        // Made of what was there before the change.
+        guard changes == before else { return }
         newest = glance
         goodUntil = made + min(Self.longest, max(.zero, made - glance.at) * 10)
     }
 }
 
 extension Coordinator {
-    func glance() async throws -> FleetGlance { try await glances.glance(of: self) }
+    func glance() async throws -> FleetGlance { try await glances.glance(clock) { try await makeGlance() } }
 
-    fileprivate func makeGlance() async throws -> FleetGlance {
+    func makeGlance() async throws -> FleetGlance {
         async let totals = catalog.totals()
+        async let coverage = coverage()
         let scene = try await fleetScene()
-        let now = scene.now
-        let alarms = try await alarms(in: scene)
-        let damaged = Set(try await catalog.damagedDatabases().map(\.database))
-            .union(try await catalog.losses(limit: 10_000).map(\.database))
-        let cells = Dictionary(grouping: scene.databases.filter { $0.state != Catalog.removedState }, by: \.node)
-        let shown = scene.nodes.map { node in
-            let silence = scene.silences[node.id]
-            var shown = FleetGlance.NodeCells(node: node, silentSince: silence?.since)
-            guard let silence else { return shown }
-            for database in cells[node.id] ?? [] {
-                let state = CellState(
-                    database, Freshness(database, of: silence, now: now), of: silence,
-                    isDamaged: damaged.contains(database.id), now: now)
-                shown.counts.add(state)
-                shown.cells.append(
-                    FleetGlance.Cell(
-                        id: database.id, name: database.name, state: state, receivedAt: database.newestReceivedAt,
-                        verifiedAt: database.verifiedAt))
-            }
-            return shown
+        let board = try await alarms(in: scene)
+        let counted = scene.counts(of: scene.groups)
+        let nodes = scene.nodes.map { node in
+            FleetGlance.NodeCounts(
+                node: node, silentSince: scene.silences[node.id]?.since, counts: counted[node.id] ?? StateCounts())
         }
         var counts = StateCounts()
-        for node in shown where node.isActive { counts.add(node.counts) }
+        for node in nodes where node.isActive { counts.add(node.counts) }
         return FleetGlance(
-            at: now, nodes: shown, counts: counts, totals: try await totals, stores: scene.stores, alarms: alarms)
+            scene: scene, nodes: nodes, counts: counts, totals: try await totals, coverage: try await coverage,
+            alarms: board.told)
     }
 }

@@ -11,7 +11,7 @@ enum FleetMap {
     private static let pitch = 8
     private static let side = 7
 
-    static func drawing(_ nodes: [FleetGlance.NodeCells], nodesOnAPage: Int) -> HTML {
+    static func drawing(_ nodes: [FleetGlance.NodeCounts], nodesOnAPage: Int) -> HTML {
         guard nodes.count > fewest else { return HTML() }
         let rows = (nodes.count + columns - 1) / columns
         let states = nodes.map { $0.counts.worst ?? .never }
@@ -29,37 +29,37 @@ enum FleetMap {
                         "All \(PageText.grouped(nodes.count)) nodes by their worst database"
                     }
                     tag("desc", .id("map-text")) { summary(states) }
-                    for state in CellState.allCases { squares(state, in: states) }
+                    for state in ProvenState.protected { squares(state, in: states) }
                     for (index, range) in pages.enumerated() { rowLink(index, range, nodes) }
                 }
             }
         }
     }
 
-    private static func summary(_ states: [CellState]) -> String {
+    private static func summary(_ states: [ProvenState]) -> String {
         var counts = StateCounts()
-        for state in states { counts.add(state) }
+        for state in states { counts[state] += 1 }
         return "By the worst of each node's databases: \(counts.text)."
     }
 
     /// What is failing or stale is a full square, what is better leaves a part out: also without colours they differ.
-    private static func squares(_ wanted: CellState, in states: [CellState]) -> HTML {
+    private static func squares(_ wanted: ProvenState, in states: [ProvenState]) -> HTML {
         var path = ""
         for (index, state) in states.enumerated() where state == wanted {
-            let (x, y) = (index % columns * pitch, index / columns * pitch)
+            let place = "M\(index % columns * pitch) \(index / columns * pitch)"
             switch state {
-            case .proven: path += "M\(x + 1) \(y + 1)h5v5h-5z"
-            case .unproven: path += "M\(x + 1) \(y + 1)h5l-5 5z"
-            case .never: path += "M\(x + 2) \(y + 2)h3v3h-3z"
-            case .stale: path += "M\(x) \(y + 3)l3-3l3 3l-3 3z"
-            case .failing: path += "M\(x) \(y)h\(side)v\(side)h-\(side)z"
+            case .proven: path += place + "m1 1h5v5h-5z"
+            case .unproven: path += place + "m1 1h5l-5 5z"
+            case .never, .removed: path += place + "m2 2h3v3h-3z"
+            case .stale: path += place + "m0 3l3-3l3 3l-3 3z"
+            case .failing: path += place + "h7v7h-7z"
             }
         }
         guard !path.isEmpty else { return HTML() }
-        return tag("path", .class(wanted.word), .of(.d, path)) {}
+        return tag("path", .class(wanted.rawValue), .of(.d, path)) {}
     }
 
-    private static func rowLink(_ index: Int, _ range: Range<Int>, _ nodes: [FleetGlance.NodeCells]) -> HTML {
+    private static func rowLink(_ index: Int, _ range: Range<Int>, _ nodes: [FleetGlance.NodeCounts]) -> HTML {
         var counts = StateCounts()
         for node in nodes[range] { counts.add(node.counts) }
         let (first, last) = (nodes[range.lowerBound].node.name, nodes[range.upperBound - 1].node.name)
@@ -98,16 +98,16 @@ enum StackedBar {
         return widths(counts).map { state, part in
             defer { x += part }
             return tag(
-                "rect", .class(state.word), .number(.x, x), .of(.y, "0"),
+                "rect", .class(state.rawValue), .number(.x, x), .of(.y, "0"),
                 .number(.width, x + part < width ? part - gap : part), .of(.height, "12")
-            ) { tag("title") { "\(PageText.grouped(counts[state])) \(state.word)" } }
+            ) { tag("title") { "\(PageText.grouped(counts[state])) \(state.rawValue)" } }
         }
     }
 
     /// Of each state that is there, the best first; together they are as wide as the bar, and each can be seen, be it
     /// ever so little.
-    static func widths(_ counts: StateCounts) -> [(state: CellState, width: Double)] {
-        let states = CellState.allCases.reversed().filter { counts[$0] > 0 }
+    static func widths(_ counts: StateCounts) -> [(state: ProvenState, width: Double)] {
+        let states = ProvenState.protected.reversed().filter { counts[$0] > 0 }
         let room = width - least * Double(states.count)
         return states.map { ($0, least + room * Double(counts[$0]) / Double(counts.total)) }
     }

@@ -5,8 +5,6 @@ import MusterModel
 
 /// The fleet at a glance: alarms first, then counts, stores and every database as a cell.
 extension Coordinator {
-    /// So many nodes are drawn with their databases at once.
-    static let nodesOnAPage = 100
     private static let alarmsOnTop = 5
     private static let runsOnTop = 3
 
@@ -14,6 +12,7 @@ extension Coordinator {
         let glance = try await glance()
         let running = try await catalog.runs(before: nil, limit: Self.runsOnTop, onlyRunning: true)
         let filter = FleetFilter(call)
+        let selection = try await selection(filter, of: glance)
         var page = Page("Fleet", in: .fleet) {
             PageParts.heading("Fleet")
             Self.summary(glance)
@@ -22,7 +21,7 @@ extension Coordinator {
             for run in running { RunParts.strip(run, now: glance.at) }
             Self.storeStrip(glance.stores)
             FleetMap.drawing(glance.activeNodes, nodesOnAPage: Self.nodesOnAPage)
-            FleetCells(glance: glance, filter: filter).section()
+            FleetCells(selection: selection).section()
         }
         if !running.isEmpty { page.refreshSeconds = RunParts.refreshSeconds }
         return page.response(for: call.session, now: glance.at)
@@ -61,19 +60,19 @@ extension Coordinator {
         PageParts.section("Proven state", id: "states") {
             StackedBar.drawing(counts)
             tag("ul", .class("tiles")) {
-                for state in CellState.allCases.reversed() { stateTile(state, counts, filter) }
+                for state in ProvenState.protected.reversed() { stateTile(state, counts, filter) }
             }
         }
     }
 
-    private static func stateTile(_ state: CellState, _ counts: StateCounts, _ filter: FleetFilter) -> HTML {
+    private static func stateTile(_ state: ProvenState, _ counts: StateCounts, _ filter: FleetFilter) -> HTML {
         let isChosen = filter.state == state
         return tag("li") {
             tag(
-                "a", .class("tile \(state.word)"), .of(.ariaCurrent, isChosen ? "true" : nil),
-                .href(PagePath(query: ["state": isChosen ? nil : state.word], fragment: "databases"))
+                "a", .class("tile \(state.rawValue)"), .of(.ariaCurrent, isChosen ? "true" : nil),
+                .href(PagePath(query: ["state": isChosen ? nil : state.rawValue], fragment: "databases"))
             ) {
-                tag("span", .class("cell \(state.word)"), .hidden) { state.tone.sign }
+                tag("span", .class("cell \(state.rawValue)"), .hidden) { state.tone.sign }
                 tag("span", .class("figure")) { PageText.grouped(counts[state]) }
                 tag("span", .class("what")) { state.title }
                 tag("span", .class("muted")) {
@@ -105,42 +104,5 @@ extension Coordinator {
                 }
             }
         }
-    }
-}
-
-/// What of the fleet the page shows.
-struct FleetFilter {
-    let state: CellState?
-    /// A part of a node's or a database's name.
-    let words: String
-    private let wanted: String
-    /// From 1 on.
-    let page: Int
-
-    init(_ call: Call) {
-        words = (call.query("find") ?? "").cut(100)
-        wanted = words.lowercased()
-        state = call.query("state").flatMap(CellState.init(word:))
-        page = max(1, call.query("page").flatMap { Int($0) } ?? 1)
-    }
-
-    var isEmpty: Bool { state == nil && words.isEmpty }
-
-    func path(page: Int) -> PagePath {
-        PagePath(
-            query: ["state": state?.word, "find": words, "page": page > 1 ? String(page) : nil], fragment: "databases")
-    }
-
-    /// What of a node's cells is shown; nil for a node of which nothing is.
-    func part(of node: FleetGlance.NodeCells) -> FleetGlance.NodeCells? {
-        guard !isEmpty else { return node }
-        var part = node
-        let isNamed = words.isEmpty || node.node.name.lowercased().contains(wanted)
-        part.cells = node.cells.filter { cell in
-            (state == nil || cell.state == state)
-                && (isNamed || cell.name.lowercased().contains(wanted))
-        }
-        let isShown = !part.cells.isEmpty || state == nil && isNamed
-        return isShown ? part : nil
     }
 }

@@ -5,15 +5,15 @@ import MusterModel
 /// The list of nodes, and the page of one.
 extension Coordinator {
     private static let nodesInAList = 200
+    private static let databasesInAList = 200
     private static let historyDays = 30
     private static let mostReceipts = 20_000
 
     func nodesPage(_ call: Call) async throws -> Response {
         let glance = try await glance()
         let words = (call.query("find") ?? "").cut(100)
-        let wanted = words.lowercased()
-        let found =
-            words.isEmpty ? glance.nodes : glance.nodes.filter { $0.node.name.lowercased().contains(wanted) }
+        let search = NameSearch(words)
+        let found = words.isEmpty ? glance.nodes : glance.nodes.filter { search.finds($0.node.name) }
         let pages = max(1, (found.count + Self.nodesInAList - 1) / Self.nodesInAList)
         let number = min(max(1, call.query("page").flatMap { Int($0) } ?? 1), pages)
         let shown = found.dropFirst((number - 1) * Self.nodesInAList).prefix(Self.nodesInAList)
@@ -45,9 +45,12 @@ extension Coordinator {
         let now = clock.now()
         async let receipts = catalog.receipts(
             of: node.id, since: now - .seconds(Self.historyDays * 86_400), limit: Self.mostReceipts)
-        let databases = try await catalog.databases(of: node.id)
-        let scene = scene(of: databases, [node], now: now)
-        let damaged = Set(try await catalog.damagedDatabases().map(\.database))
+        let after = call.query("after").flatMap { DatabaseID($0) }
+        let found = try await catalog.databases(of: node.id, after: after, limit: Self.databasesInAList + 1)
+        let databases = found.prefix(Self.databasesInAList)
+        let next = found.count > databases.count ? databases.last : nil
+        let path = PagePath("nodes", node.id.description, fragment: "databases")
+        let scene = scene(of: [node], now: now)
         let days = DayCounts(try await receipts, before: now, count: Self.historyDays)
         let silence = scene.silences[node.id]
         let page = Page(node.name, in: .nodes) {
@@ -59,8 +62,14 @@ extension Coordinator {
                 if let silence, !databases.isEmpty {
                     PageParts.table(
                         "Databases of \(node.name)", DatabaseParts.columns,
-                        rows: databases.map { DatabaseParts.row($0, silence, damaged, now: now) })
+                        rows: databases.map { DatabaseParts.row($0, silence, now: now) })
                 }
+                PageParts.pager(
+                    "Pages of databases", previous: after == nil ? nil : path,
+                    next: next.map { last in
+                        PagePath(
+                            "nodes", node.id.description, query: ["after": last.id.description], fragment: "databases")
+                    }, place: "\(PageText.count(node.databaseCount, "database")) by name")
             }
             PageParts.section("History of 30 days", id: "history") {
                 tag("div", .class("charts")) {
@@ -112,7 +121,7 @@ enum NodeParts {
         .text("Clock"), .text("Certificate"),
     ]
 
-    static func row(_ shown: FleetGlance.NodeCells, now: Timestamp) -> [HTML] {
+    static func row(_ shown: FleetGlance.NodeCounts, now: Timestamp) -> [HTML] {
         let node = shown.node
         return [
             PageParts.link(PagePath("nodes", node.id.description), node.name),

@@ -56,6 +56,8 @@ struct PlaneResponder: HTTPResponder {
                 certificate: certificate, session: session)
             let response = try await answer(call)
             try await coordinator.auditIfForgotten(call)
+            // Who has changed something wants to see it.
+            if case .person = proven, rule.method != .get { await coordinator.glances.forget() }
             return response
         } catch {
             let refusal = Refusal(error)

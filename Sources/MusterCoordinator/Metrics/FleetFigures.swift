@@ -4,20 +4,7 @@ import MusterCatalog
 import MusterModel
 import MusterServing
 
-/// How far a database is proven.
-enum ProvenState: String, MetricLabel {
-    /// A snapshot of it was verified or drilled.
-    case proven
-    /// It has snapshots, none of them verified yet.
-    case unproven
-    /// Its newest inspection failed.
-    case damaged
-    case failing
-    /// It has no snapshot.
-    case empty
-    /// Its node no longer protects it.
-    case removed
-}
+extension ProvenState: MetricLabel {}
 
 enum NodeCondition: String, MetricLabel { case active, silent, retired, revoked }
 
@@ -70,29 +57,35 @@ extension Coordinator {
         return figures.families + metrics.registry.families + ProcessFigures.families
     }
 
+    /// What one look at the fleet found.
+    struct FleetLook: Sendable {
+        let board: AlarmBoard
+        let figures: FleetFigures
+    }
+
     /// Computes alarms and figures, and keeps them for whoever asks next.
-    func lookAtFleet() async throws -> (alarms: [FleetAlarm], figures: FleetFigures) {
+    func lookAtFleet() async throws -> FleetLook {
         try await watch.lane.pass(true) {
             let scene = try await fleetScene()
-            let alarms = try await alarms(in: scene)
-            let figures = try await figures(of: scene, alarms)
+            let board = try await alarms(in: scene).adding(untold: try await overdueKeys(now: scene.now))
+            let figures = try await figures(of: scene, board)
             watch.keep(figures)
-            return (alarms, figures)
+            return FleetLook(board: board, figures: figures)
         }
     }
 
-    private func figures(of scene: FleetScene, _ alarms: [FleetAlarm]) async throws -> FleetFigures {
+    private func figures(of scene: FleetScene, _ board: AlarmBoard) async throws -> FleetFigures {
+        async let oldestRisk = oldestRisk(in: scene)
         let totals = try await catalog.totals()
-        let damaged = Set(try await catalog.damagedDatabases().map(\.database))
-        let severities = Dictionary(alarms.map { ($0.severity, Double(max(1, $0.more))) }, uniquingKeysWith: +)
+        let severities = Dictionary(board.told.map { ($0.severity, Double(max(1, $0.more))) }, uniquingKeysWith: +)
         var families = [
             MetricFamily(FleetFigures.nodes, by: "state", Self.conditions(in: scene)),
-            MetricFamily(FleetFigures.databases, by: "state", Self.proofs(in: scene, damaged)),
+            MetricFamily(FleetFigures.databases, by: "state", Self.proofs(in: scene)),
             MetricFamily(FleetFigures.snapshots, Double(totals.snapshots)),
             MetricFamily(FleetFigures.stored, Double(totals.storedBytes)),
-            MetricFamily(FleetFigures.alarms, by: "kind", FleetAlarm.counts(alarms).mapValues(Double.init)),
+            MetricFamily(FleetFigures.alarms, by: "kind", board.counts.mapValues(Double.init)),
             MetricFamily(FleetFigures.severities, by: "severity", severities),
-            MetricFamily(FleetFigures.recoveryPoint, Self.oldestRecoveryPoint(in: scene)?.inSeconds ?? 0),
+            MetricFamily(FleetFigures.recoveryPoint, try await oldestRisk?.inSeconds ?? 0),
         ]
         families += storeFigures(scene.stores) + certificateFigures(in: scene)
         if let free = await ownFreeBytes() { families.append(MetricFamily(FleetFigures.disk, Double(free))) }
@@ -117,27 +110,12 @@ extension Coordinator {
         }
     }
 
-    private static func proofs(in scene: FleetScene, _ damaged: Set<DatabaseID>) -> [ProvenState: Double] {
-        scene.databases.reduce(into: [:]) { counts, database in
-            let state: ProvenState =
-                if database.state == Catalog.removedState {
-                    .removed
-                } else if damaged.contains(database.id) {
-                    .damaged
-                } else if ["failing", "unsupported"].contains(database.state) {
-                    .failing
-                } else if database.snapshotCount == 0 {
-                    .empty
-                } else {
-                    database.verifiedAt == nil ? .unproven : .proven
-                }
-            counts[state, default: 0] += 1
-        }
-    }
-
-    private static func oldestRecoveryPoint(in scene: FleetScene) -> Duration? {
-        scene.databases.filter { $0.state != Catalog.removedState }
-            .compactMap { scene.freshness(of: $0)?.recoveryPoint }.max()
+    private static func proofs(in scene: FleetScene) -> [ProvenState: Double] {
+        var sum = StateCounts()
+        for counts in scene.counts(of: scene.groups).values { sum.add(counts) }
+        return Dictionary(
+            ProvenState.allCases.filter { sum[$0] > 0 }.map { ($0, Double(sum[$0])) },
+            uniquingKeysWith: { first, _ in first })
     }
 
     private func storeFigures(_ stores: [Muster_V1_StoreStatus]) -> [MetricFamily] {

@@ -9,28 +9,6 @@ import ServiceLifecycle
 extension Coordinator {
     private static let maximumJobs = 20_000
 
-    func listNodes(_ call: Call) async throws -> Response {
-        var answer = Muster_V1_NodeList()
-        answer.nodes = try await messages(of: try await catalog.nodes())
-        return try call.answer(answer)
-    }
-
-    func showNode(_ call: Call) async throws -> Response {
-        let node = try await node(call.parameters[0], for: call.caller)
-        var answer = Muster_V1_Node(node)
-        answer.grantKey = .init(try await catalog.grantKey(of: node.id) ?? [])
-        answer.stores = stores.all.filter { $0.entry.node == node.id }.map(\.name)
-        answer.databases = messages(of: try await catalog.databases(of: node.id), nodes: [node], now: clock.now())
-        return try call.answer(answer)
-    }
-
-    func listDatabases(_ call: Call) async throws -> Response {
-        var answer = Muster_V1_DatabaseList()
-        let databases = try await catalog.databases(of: try await listedNode(call))
-        answer.databases = messages(of: databases, nodes: try await catalog.nodes(), now: clock.now())
-        return try call.answer(answer)
-    }
-
     /// Makes one job for each database that matches.
     func createSnapshots(_ call: Call) async throws -> Response {
         let request: Muster_V1_SnapshotCreateRequest = try await call.message()
@@ -94,16 +72,5 @@ extension Coordinator {
             }
         }
         return try await catalog.job(job.id) ?? job
-    }
-
-    /// With those that were invited and have not joined.
-    func messages(of joined: [Catalog.Node]) async throws -> [Muster_V1_Node] {
-        var nodes = joined.map(Muster_V1_Node.init)
-        for invitation in try await catalog.invitations(now: clock.now()) {
-            var node = Muster_V1_Node()
-            (node.name, node.state) = (invitation.name, "invited")
-            nodes.append(node)
-        }
-        return nodes.sorted { $0.name < $1.name }
     }
 }

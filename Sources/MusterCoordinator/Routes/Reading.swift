@@ -8,13 +8,12 @@ import MusterStore
 
 /// Snapshots and the objects they need. A node sees its own, and what an open restore grants it; a person everything.
 extension Coordinator {
-    private static let defaultLimit = 1000
-    private static let largestLimit = 10_000
+    private static let usualCount = 1000
     /// The longest restore that gc waits for.
     private static let pinDuration = Duration.seconds(24 * 3600)
 
     func listSnapshots(_ call: Call) async throws -> Response {
-        let limit = try Self.limit(call)
+        let limit = try Self.rowLimit(call) ?? Self.usualCount
         // One more than shown tells whether there is a next page.
         var query = Catalog.SnapshotQuery(limit: limit + 1)
         query.node = try await listedNode(call)
@@ -177,14 +176,6 @@ extension Coordinator {
         if case .node(let own, _, _) = call.caller { return own }
         guard let text = call.query("node") else { return nil }
         return try await node(text, for: call.caller).id
-    }
-
-    private static func limit(_ call: Call) throws -> Int {
-        guard let text = call.query("limit") else { return defaultLimit }
-        guard let limit = Int(text), limit > 0 else {
-            throw Refusal.invalid("limit '\(text)' is no number above 0", hint: "Give a number such as 100.")
-        }
-        return min(limit, largestLimit)
     }
 
     private static func time(_ call: Call, _ name: String) throws -> Timestamp? {

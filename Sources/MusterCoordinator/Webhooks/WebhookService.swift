@@ -47,16 +47,18 @@ struct WebhookService: Service {
     }
 
     private func look() async throws {
-        let (alarms, figures) = try await coordinator.lookAtFleet()
-        let (now, settings) = (figures.at, coordinator.settings)
-        let standing = alarms.map { alarm in
+        let look = try await coordinator.lookAtFleet()
+        let (board, now, settings) = (look.board, look.figures.at, coordinator.settings)
+        let standing = board.told.map { alarm in
             var standing = Catalog.StandingAlarm(
                 key: alarm.key, kind: alarm.kind, severity: alarm.severity, summary: alarm.summary, hint: alarm.hint,
                 since: alarm.since ?? now)
             (standing.node, standing.database, standing.store) = (alarm.node, alarm.database, alarm.store)
             return standing
         }
-        try await coordinator.catalog.follow(standing, now: now, damping: Self.damping) { change, alarm in
+        try await coordinator.catalog.follow(
+            standing, untold: board.untold, now: now, damping: Self.damping
+        ) { change, alarm in
             let message = WebhookMessage(change, alarm, coordinator: settings.publicHost, now: now)
             // Texts always encode.
             guard let body = try? message.encoded() else { return [] }

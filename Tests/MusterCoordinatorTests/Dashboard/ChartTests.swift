@@ -71,8 +71,8 @@ struct ChartTests {
     @Test("the shares fill the bar", arguments: [[1], [1, 99_999], [1, 1, 1, 1, 100_000], [5, 5, 5, 5, 5]])
     func theSharesFillTheBar(numbers: [Int]) {
         var counts = StateCounts()
-        for (state, number) in zip(CellState.allCases, numbers) {
-            for _ in 0..<number { counts.add(state) }
+        for (state, number) in zip(ProvenState.allCases, numbers) {
+            counts[state] = number
         }
         let widths = StackedBar.widths(counts)
         #expect(widths.count == numbers.count && widths.allSatisfy { $0.width >= 8 })

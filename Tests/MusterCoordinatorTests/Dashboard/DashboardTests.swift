@@ -5,6 +5,7 @@ import MusterFormat
 import MusterModel
 import MusterTestSupport
 import MusterTransfer
+import Synchronization
 import Testing
 
 @testable import MusterCoordinator
@@ -137,6 +138,49 @@ struct DashboardTests {
         }
     }
 
+    @Test func aGlanceThatTookASecondIsShownForTenUnlessSomebodyChangesSomething() async throws {
+        try await Rig.serve { server in
+            let (coordinator, clock) = (server.service.coordinator, server.rig.clock)
+            let (book, made) = (GlanceBook(), Tally())
+            func looks(changing: Bool = false) async throws -> Int {
+                _ = try await book.glance(clock) {
+                    made.count.withLock { $0 += 1 }
+                    let glance = try await coordinator.makeGlance()
+                    clock.advance(by: .seconds(1))
+                    if changing { await book.forget() }
+                    return glance
+                }
+                return made.count.withLock { $0 }
+            }
+            var seen = [try await looks(), try await looks()]
+            clock.advance(by: .seconds(9))
+            seen.append(try await looks())
+            clock.advance(by: .seconds(1))
+            seen.append(try await looks())
+            await book.forget()
+            seen.append(try await looks(changing: true))
+            // The last one was made of what was there before the change.
+            seen += [try await looks(), try await looks()]
+            #expect(seen == [1, 1, 1, 2, 3, 4, 4])
+        }
+    }
+
+    @Test func aChangeByAPersonIsSeenAtOnce() async throws {
+        try await Rig.serve { server in
+            let (coordinator, visitor) = (server.service.coordinator, Visitor(server))
+            _ = try await server.makeNode()
+            _ = try await visitor.signIn(as: server.asAdmin)
+            let old = try await coordinator.makeGlance()
+            // Kept as if it had taken long to make.
+            server.rig.clock.advance(by: .seconds(1))
+            _ = try await coordinator.glances.glance(server.rig.clock) { old }
+            #expect(try await visitor.page("/").contains("1 node,"))
+            let answer = try await server.asAdmin.send(.admin, .post, "/v1/nodes/alpha/retire", [])
+            #expect(answer.status == 200)
+            #expect(try await visitor.page("/").contains("0 nodes,"))
+        }
+    }
+
     // MARK: - What the tests share
 
     static func report(_ node: TestNode, named name: String, to server: Server) async throws {
@@ -163,4 +207,9 @@ struct DashboardTests {
         try await server.service.coordinator.catalog.conclude(
             snapshot, in: run, outcome, now: server.rig.clock.now())
     }
+}
+
+/// How often something was done.
+private final class Tally: Sendable {
+    let count = Mutex(0)
 }

@@ -13,6 +13,9 @@ struct DatabaseList: AsyncParsableCommand {
     @Option(help: "Read an agent's directory instead of asking the coordinator.")
     var dir: String?
 
+    @Option(help: "At most this many of the coordinator's.")
+    var limit: Int?
+
     @OptionGroup var admin: AdminOptions
 
     private struct LocalRow: Row {
@@ -31,9 +34,13 @@ struct DatabaseList: AsyncParsableCommand {
         }
     }
 
+    func validate() throws {
+        if let limit, limit < 1 { throw ValidationError("--limit wants a number from 1 up") }
+    }
+
     func run() async throws {
         guard let dir else {
-            let databases = try await admin.coordinator().databases(node: node ?? "").databases
+            let databases = try await admin.coordinator().databases(node: node ?? "", upTo: limit)
             return try admin.format.show(databases.map(DatabaseRow.init))
         }
         let directory = AgentDirectory(path: dir)

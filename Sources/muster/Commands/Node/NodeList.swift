@@ -6,10 +6,17 @@ import MusterModel
 struct NodeList: AsyncParsableCommand {
     static let configuration = CommandConfiguration(commandName: "list", abstract: "List the nodes of the fleet.")
 
+    @Option(help: "At most this many.")
+    var limit: Int?
+
     @OptionGroup var admin: AdminOptions
 
+    func validate() throws {
+        if let limit, limit < 1 { throw ValidationError("--limit wants a number from 1 up") }
+    }
+
     func run() async throws {
-        try admin.format.show(try await admin.coordinator().nodes().nodes.map(NodeRow.init))
+        try admin.format.show(try await admin.coordinator().nodes(upTo: limit).map(NodeRow.init))
     }
 }
 
@@ -33,9 +40,14 @@ struct NodeShow: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let node = try await admin.coordinator().node(node)
+        let coordinator = try admin.coordinator()
+        let node = try await coordinator.node(node)
         let fingerprint = try RestoreOrders.signingKey(of: node).id.description
-        let (row, databases) = (NodeRow(node), node.databases.map(DatabaseRow.init))
+        var all = node.databases
+        if !node.nextDatabase.isEmpty {
+            all += try await coordinator.databases(node: node.id, after: node.nextDatabase)
+        }
+        let (row, databases) = (NodeRow(node), all.map(DatabaseRow.init))
         try admin.format.show(
             Shown(
                 node: row, fingerprint: fingerprint, takesGrants: !node.grantKey.isEmpty, databases: databases,

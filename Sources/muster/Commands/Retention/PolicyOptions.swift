@@ -153,7 +153,7 @@ struct DatabaseChoice: ParsableArguments {
     }
 
     func databases(_ coordinator: CoordinatorClient) async throws -> [Muster_V1_Database] {
-        let all = try await coordinator.databases(node: node ?? "").databases
+        let all = try await coordinator.databases(node: node ?? "")
         guard let database else { return all }
         let chosen = all.filter { $0.name == database || $0.id == database }
         guard !chosen.isEmpty else {

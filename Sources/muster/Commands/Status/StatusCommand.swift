@@ -8,6 +8,9 @@ struct StatusCommand: AsyncParsableCommand {
             RPO is what would be lost if a node were lost now: 0 only where its agent says so in a recent report, else
             the age of the newest snapshot that has a receipt.
 
+            Figures are of the whole fleet. Of its databases the first are shown, and how many more there are: all of
+            them are listed by 'muster database list'.
+
             With --check it prints one line, as a monitor wants it, unless JSON is asked for: the state, what is wrong
             first, and after '|' figures in the form that Nagios plugins use.
 
@@ -18,20 +21,30 @@ struct StatusCommand: AsyncParsableCommand {
     @Flag(help: "Exit with 1 if there is anything to look at.")
     var check = false
 
+    @Option(help: "Show at most this many databases.")
+    var limit = 1000
+
     @OptionGroup var admin: AdminOptions
 
     private struct Shown: Encodable {
         let version, now, startedAt: String
         let nodeCount, databaseCount: UInt32
         let snapshotCount, storedBytes: UInt64
+        /// null without a snapshot.
+        @Known var oldestRpoSeconds: Double?
         let databases: [DatabaseRow]
+        let moreDatabases: UInt64
         let stores: [StoreRow]
         let alarms: [AlarmRow]
         let coverage: CoverageShown
     }
 
+    func validate() throws {
+        if limit < 1 { throw ValidationError("--limit wants a number from 1 up") }
+    }
+
     func run() async throws {
-        let status = try await admin.coordinator().status()
+        let status = try await admin.coordinator().status(limit: limit)
         let alarms = status.alarms.map(AlarmRow.init)
         let stores = status.stores.map(StoreRow.init)
         let databases = status.databases.map(DatabaseRow.init)
@@ -45,7 +58,9 @@ struct StatusCommand: AsyncParsableCommand {
             Shown(
                 version: status.version, now: status.now, startedAt: status.startedAt, nodeCount: status.nodeCount,
                 databaseCount: status.databaseCount, snapshotCount: status.snapshotCount,
-                storedBytes: status.storedBytes, databases: databases, stores: stores, alarms: alarms,
+                storedBytes: status.storedBytes,
+                oldestRpoSeconds: Known(wrappedValue: status.hasOldestRpoSeconds ? status.oldestRpoSeconds : nil),
+                databases: databases, moreDatabases: status.moreDatabases, stores: stores, alarms: alarms,
                 coverage: CoverageShown(status.coverage)),
             lines: [
                 ("coordinator", "\(status.version), up since \(status.startedAt)"),
@@ -54,14 +69,17 @@ struct StatusCommand: AsyncParsableCommand {
                 ("inspected", CoverageShown(status.coverage).text),
             ])
         if admin.format == .table {
-            try showTables(databases: databases, stores: stores, alarms: alarms)
+            try showTables(databases: databases, more: status.moreDatabases, stores: stores, alarms: alarms)
         }
         if check, summary.fails { throw Outcome.failed }
     }
 
-    private func showTables(databases: [DatabaseRow], stores: [StoreRow], alarms: [AlarmRow]) throws {
+    private func showTables(
+        databases: [DatabaseRow], more: UInt64, stores: [StoreRow], alarms: [AlarmRow]
+    ) throws {
         Console.result("")
         try admin.format.show(databases)
+        if more > 0 { Console.result("and \(more) more: see 'muster database list'") }
         Console.result("")
         try admin.format.show(stores)
         guard !alarms.isEmpty else { return Console.result("\nno alarms") }

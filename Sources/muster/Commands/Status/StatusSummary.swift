@@ -43,8 +43,9 @@ struct StatusSummary {
             "stored=\(status.storedBytes)B", "critical=\(count(.critical))", "warning=\(count(.warning))",
             "info=\(count(.info))",
         ]
-        let ages = status.databases.filter { $0.hasRpoSeconds && $0.state != "removed" }.map(\.rpoSeconds)
-        if let oldest = ages.max() { figures.append("rpo_max=\(Int64(oldest.rounded(.up)))s") }
+        if status.hasOldestRpoSeconds {
+            figures.append("rpo_max=\(Int64(status.oldestRpoSeconds.rounded(.up)))s")
+        }
         return figures.joined(separator: " ")
     }
 

@@ -1,0 +1,132 @@
+import Foundation
+import GRDB
+package import MusterModel
+
+/// What stands, in shares: however much there is of one node, that of others is found too.
+extension Catalog {
+    /// Of one kind so many of a node are read with their words.
+    package static let alarmsOfANode = 11
+    private static let mostAlarms = 10_000
+
+    /// Whom an alarm is of.
+    package struct AlarmSubject: Hashable, Sendable {
+        package let kind: AlarmKind
+        package let node: NodeID?
+        package let database: DatabaseID?
+    }
+
+    /// Alarms that nobody cleared: of each kind the oldest of every node. What was news for its time is none any more.
+    package func alarms(now: Timestamp) async throws(CatalogError) -> [Alarm] {
+        let (condition, arguments) = Self.standing(at: now)
+        let sql = """
+            SELECT * FROM (SELECT a.*, row_number() OVER (PARTITION BY a.kind, a.node ORDER BY a.number) AS place
+                FROM alarm a WHERE \(condition))
+            WHERE place <= \(Self.alarmsOfANode) ORDER BY place, number LIMIT \(Self.mostAlarms)
+            """
+        return try await read { database in
+            try database.rows(sql, arguments).map { row in
+                Alarm(
+                    kind: try row.word("kind"), node: try row.optionalIdentifier("node"),
+                    database: try row.optionalIdentifier("database"), summary: row["summary"], hint: row["hint"],
+                    since: row.time("since"))
+            }
+        }
+    }
+
+    /// Of all of them, whom they are of.
+    package func alarmSubjects(now: Timestamp) async throws(CatalogError) -> [AlarmSubject] {
+        let (condition, arguments) = Self.standing(at: now)
+        return try await read { database in
+            try database.list("SELECT a.kind, a.node, a.database FROM alarm a WHERE \(condition)", arguments) { row in
+                AlarmSubject(
+                    kind: try row.word("kind"), node: try row.optionalIdentifier("node"),
+                    database: try row.optionalIdentifier("database"))
+            }
+        }
+    }
+
+    private static func standing(at now: Timestamp) -> (condition: String, arguments: StatementArguments) {
+        let news = AlarmKind.news.sorted { $0.key.rawValue < $1.key.rawValue }
+        let values = news.flatMap { kind, age -> [any DatabaseValueConvertible] in
+            [kind.rawValue, (now - age).microseconds]
+        }
+        let condition = "a.cleared_at IS NULL" + news.map { _ in " AND (a.kind <> ? OR a.since >= ?)" }.joined()
+        return (condition, StatementArguments(values))
+    }
+
+    package struct Uninspected: Hashable, Sendable {
+        package let database: DatabaseID
+        package let node: NodeID
+        package let passedAt: Timestamp?
+        /// How many of its node, and of the whole fleet, are uninspected.
+        package let ofNode: Int
+        package let ofFleet: Int
+    }
+
+    /// Databases with snapshots none of which passed an inspection as deep since then, the longest uninspected first.
+    ///
+    /// - Parameter limit: of those that are read; the counts are whole.
+    package func uninspected(
+        _ level: VerificationLevel, since: Timestamp, limit: Int
+    ) async throws(CatalogError) -> [Uninspected] {
+        let sql = """
+            SELECT * FROM (SELECT u.*, row_number() OVER (PARTITION BY node ORDER BY waits_since, id) AS place,
+                    count(*) OVER (PARTITION BY node) AS of_node, count(*) OVER () AS of_fleet
+                FROM (\(Self.uninspectedQuery(level))) u)
+            WHERE place <= \(Self.alarmsOfANode) ORDER BY waits_since LIMIT ?2
+            """
+        return try await read { database in
+            try database.rows(sql, [since.microseconds, limit]).map { row in
+                Uninspected(
+                    database: try row.identifier("id"), node: try row.identifier("node"),
+                    passedAt: row.optionalTime("passed_at"), ofNode: row["of_node"], ofFleet: row["of_fleet"])
+            }
+        }
+    }
+
+    /// Those of them that webhooks were told of.
+    ///
+    /// - Parameter kind: that of the alarms.
+    package func toldUninspected(
+        _ level: VerificationLevel, since: Timestamp, as kind: AlarmKind
+    ) async throws(CatalogError) -> [DatabaseID] {
+        let sql = "SELECT 1 FROM (\(Self.uninspectedQuery(level))) u WHERE u.id = ?2"
+        return try await read { database in
+            let keys = try database.rows("SELECT key FROM standing_alarm WHERE kind = ?", [kind.rawValue])
+            return try keys.compactMap { row -> DatabaseID? in
+                let key: String = row["key"]
+                guard let id = DatabaseID(String(key.dropFirst(kind.rawValue.utf8.count + 1))) else { return nil }
+                return try database.row(sql, [since.microseconds, id.blob]) == nil ? nil : id
+            }
+        }
+    }
+
+    private static func uninspectedQuery(_ level: VerificationLevel) -> String {
+        let column = column(of: level)
+        return """
+            SELECT d.id, d.node, d.\(column) AS passed_at, coalesce(d.\(column),
+                (SELECT min(l.started_at) FROM lineage l WHERE l.database = d.id)) AS waits_since
+            FROM database d JOIN node n ON n.id = d.node AND n.state = 'active'
+            WHERE d.newest_snapshot IS NOT NULL AND d.state <> '\(removedState)' AND waits_since < ?1
+            """
+    }
+
+    private static let namedAtOnce = 500
+
+    /// Rows of these databases, in no order.
+    package func databases(_ ids: Set<DatabaseID>) async throws(CatalogError) -> [Database] {
+        guard !ids.isEmpty else { return [] }
+        return try await read { database in
+            var (rest, found) = (Array(ids)[...], [Database]())
+            while !rest.isEmpty {
+                let part = rest.prefix(Self.namedAtOnce)
+                rest = rest.dropFirst(part.count)
+                let marks = part.map { _ in "?" }.joined(separator: ", ")
+                found += try database.list(
+                    Self.databaseQuery + " WHERE d.id IN (\(marks))", StatementArguments(part.map(\.blob)),
+                    Self.database)
+            }
+            return found
+        }
+    }
+}

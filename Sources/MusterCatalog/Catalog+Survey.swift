@@ -1,0 +1,204 @@
+import Foundation
+import GRDB
+package import MusterModel
+
+/// The whole fleet at once. It is summed up where the rows are: a look at 100,000 databases reads hardly any of them
+/// one by one.
+extension Catalog {
+    /// Databases of one node of which the same is to be said.
+    package struct SurveyGroup: Hashable, Sendable {
+        /// The node's number.
+        package var node: Int64
+        /// As far as rows tell: who is silent or stuck, the coordinator knows.
+        package var facts: ProvenState.Facts
+        /// See `Database.writerVersion`.
+        package var writerVersion: UInt32
+        package var count: Int
+    }
+
+    /// When a database's changes have been without a receipt for too long.
+    package struct Patience: Sendable {
+        package var now: Timestamp
+        package var tolerance: Duration
+        /// The fleet's objective; nil for what the schedules explain.
+        package var objective: Duration?
+        /// Without an objective a database may go without a receipt for so often its interval.
+        package var intervals: Int
+
+        package init(now: Timestamp, tolerance: Duration, objective: Duration?, intervals: Int) {
+            (self.now, self.tolerance, self.objective, self.intervals) = (now, tolerance, objective, intervals)
+        }
+    }
+
+    /// What is known of a node besides its row; see `oldestRisk`.
+    package struct NodeWord: Hashable, Sendable {
+        package var node: Int64
+        /// When it last vouched for all that stands in its rows.
+        package var vouchedAt: Timestamp
+        /// How long its word counts.
+        package var validity: Duration
+        package var isLate: Bool
+
+        package init(node: Int64, vouchedAt: Timestamp, validity: Duration, isLate: Bool) {
+            (self.node, self.vouchedAt, self.validity, self.isLate) = (node, vouchedAt, validity, isLate)
+        }
+    }
+
+    /// - Parameters:
+    ///   - provenSince: an inspection that is older proves no more.
+    ///   - words: only databases with these in their names or those of their nodes; see `NameSearch`.
+    package func survey(provenSince: Timestamp, words: String = "") async throws(CatalogError) -> [SurveyGroup] {
+        try await read { database in
+            try database.list(Self.surveyQuery, [provenSince.microseconds, words]) { row in
+                let code: Int = row["code"]
+                var facts = ProvenState.Facts()
+                facts.isRemoved = code & 1 != 0
+                facts.isFailing = code & 2 != 0
+                facts.isDamaged = code & 4 != 0
+                facts.hasSnapshot = code & 8 != 0
+                facts.isProofFresh = code & 16 != 0
+                return SurveyGroup(
+                    node: row["number"], facts: facts,
+                    writerVersion: UInt32(truncatingIfNeeded: row["writer_version"] as Int64), count: row["count"])
+            }
+        }
+    }
+
+    static let surveyQuery = """
+        SELECT n.number, (d.state = '\(removedState)') + 2 * (d.state IN ('failing', 'unsupported'))
+            + 4 * (d.id IN (\(damagedIDs))) + 8 * (d.newest_snapshot IS NOT NULL)
+            + 16 * (coalesce(d.verified_at, \(Int64.min)) >= ?1) AS code, d.writer_version, count(*) AS count
+        FROM database d JOIN node n ON n.id = d.node WHERE \(namedCondition("?2"))
+        GROUP BY n.number, code, d.writer_version
+        """
+
+    static func namedCondition(_ words: String) -> String {
+        "(\(words) = '' OR instr(lower(d.name), lower(\(words))) OR instr(lower(n.name), lower(\(words))))"
+    }
+
+    /// Those of which a failure stands, or a pack that their snapshots need is good in no store.
+    static let damagedIDs = """
+        SELECT s.database FROM snapshot s WHERE s.verdict LIKE 'failed%' AND s.forgotten_at IS NULL
+        UNION
+        SELECT s.database
+        FROM (SELECT number FROM pack INDEXED BY pack_lost WHERE wanting AND committed ORDER BY number LIMIT 10000) p
+            CROSS JOIN pack_reference f ON f.pack = p.number
+            CROSS JOIN snapshot s ON s.lineage = f.lineage AND s.sequence >= f.born
+                AND (f.died IS NULL OR s.sequence < f.died)
+        """
+
+    /// Databases that no snapshot can be taken of, and those whose changes have been without a receipt for too long.
+    package func troubled(_ patience: Patience) async throws(CatalogError) -> [Database] {
+        let arguments: StatementArguments = [
+            (patience.now - patience.tolerance).microseconds, patience.objective?.microseconds, patience.intervals,
+        ]
+        return try await read { database in
+            try database.list(Self.failingQuery, [], Self.database)
+                + database.list(Self.stuckQuery, arguments, Self.database)
+        }
+    }
+
+    static let failingQuery = databaseQuery + " WHERE d.state IN ('failing', 'unsupported')"
+    static let stuckQuery =
+        databaseQuery + """
+             WHERE d.unprotected_since < ?1 + coalesce(n.clock_offset, 0) - CASE
+                WHEN d.freshness_milliseconds > 0 THEN d.freshness_milliseconds * 1000
+                ELSE coalesce(?2, d.interval_milliseconds * ?3 * 1000) END
+            AND d.capture <> 'paused' AND d.state NOT IN ('\(removedState)', 'failing', 'unsupported')
+            """
+
+    /// Which databases of some nodes are shown.
+    package struct CellQuery: Sendable {
+        package var nodes: [NodeID]
+        package var words = ""
+        /// As far as rows tell: those that are stuck are among those of other states, and `stale` is all that is not
+        /// failing.
+        package var state: ProvenState?
+        package var provenSince: Timestamp
+        /// Of each node.
+        package var limit: Int
+
+        package init(nodes: [NodeID], provenSince: Timestamp, limit: Int) {
+            (self.nodes, self.provenSince, self.limit) = (nodes, provenSince, limit)
+        }
+    }
+
+    /// Databases that their nodes protect, by name.
+    package func cells(_ query: CellQuery) async throws(CatalogError) -> [NodeID: [Database]] {
+        guard !query.nodes.isEmpty else { return [:] }
+        let sql = Self.cellsQuery(nodes: query.nodes.count, query.state)
+        let first: StatementArguments = [query.words, query.provenSince.microseconds, query.limit]
+        let arguments = first + StatementArguments(query.nodes.map(\.blob))
+        let found = try await read { try $0.list(sql, arguments, Self.database) }
+        return Dictionary(grouping: found, by: \.node)
+    }
+
+    static func cellsQuery(nodes: Int, _ state: ProvenState?) -> String {
+        let bad = "(d.state IN ('failing', 'unsupported') OR is_damaged)"
+        let proof = "d.newest_snapshot IS NOT NULL AND coalesce(d.verified_at, \(Int64.min))"
+        let condition =
+            switch state {
+            case nil, .removed: "?2 = ?2"
+            case .failing: bad
+            case .stale: "NOT \(bad)"
+            case .never: "NOT \(bad) AND d.newest_snapshot IS NULL"
+            case .unproven: "NOT \(bad) AND \(proof) < ?2"
+            case .proven: "NOT \(bad) AND \(proof) >= ?2"
+            }
+        let marks = (0..<nodes).map { "?\($0 + 4)" }.joined(separator: ", ")
+        return """
+            SELECT * FROM (\(databaseColumns), row_number() OVER (PARTITION BY d.node ORDER BY d.name, d.rowid) AS place
+                \(databaseTables) WHERE d.node IN (\(marks)) AND d.state <> '\(removedState)'
+                    AND \(namedCondition("?1")) AND \(condition))
+            WHERE place <= ?3 ORDER BY node_name, node, place
+            """
+    }
+
+    /// What would be lost at most, of any database that is protected, if its node were lost now; nil where there is no
+    /// snapshot at all.
+    ///
+    /// - Parameter words: of every node that counts.
+    package func oldestRisk(
+        now: Timestamp, words: [NodeWord]
+    ) async throws(CatalogError) -> Duration? {
+        var text = "["
+        for word in words {
+            if text.utf8.count > 1 { text += "," }
+            text += "[\(word.node),\(word.vouchedAt.microseconds),\(word.validity.microseconds),\(word.isLate ? 1 : 0)]"
+        }
+        text += "]"
+        let arguments: StatementArguments = [text, now.microseconds]
+        return try await read { database in
+            let risk: Int64? = try database.value(Self.riskQuery, arguments)
+            return risk.map { .microseconds($0) }
+        }
+    }
+
+    /// As `Freshness.recoveryPoint` of the coordinator has it; a test holds the two together.
+    static let riskQuery = """
+        WITH word(node, vouched_at, validity, is_late) AS MATERIALIZED (
+            SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?1))
+        SELECT max(CASE
+            WHEN NOT w.is_late AND NOT d.changed AND d.unprotected_since IS NULL AND d.capture <> 'paused'
+                AND d.change_counter <> 0 AND d.change_counter = d.receipt_change_counter
+                AND max(d.reported_at, w.vouched_at) >= d.newest_received_at
+                AND ?2 - max(d.reported_at, w.vouched_at) <= max(w.validity, d.interval_milliseconds * 1000) THEN 0
+            ELSE max(0, ?2 - d.newest_received_at, ?2 + coalesce(n.clock_offset, 0) - d.newest_created_at) END)
+        FROM word w CROSS JOIN node n ON n.number = w.node CROSS JOIN database d ON d.node = n.id
+        WHERE d.state <> '\(removedState)' AND d.newest_received_at IS NOT NULL AND d.newest_created_at IS NOT NULL
+        """
+}
+
+/// How names are searched for: a part of them, and capital letters of ASCII are as small ones; others are as they are.
+package struct NameSearch: Sendable {
+    private let wanted: [UInt8]
+
+    package init(_ words: String) { wanted = Self.folded(words) }
+
+    package func finds(_ name: String) -> Bool { wanted.isEmpty || Self.folded(name).contains(wanted) }
+
+    /// As lower() of SQLite does (sqlite.org/lang_corefunc.html).
+    private static func folded(_ text: String) -> [UInt8] {
+        text.utf8.map { (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains($0) ? $0 + 32 : $0 }
+    }
+}
