@@ -191,9 +191,9 @@ struct Coordinator: Sendable {
         case .listAudit: try await listAudit(call)
         case .verifyAudit: try await verifyAudit(call)
         case .openDashboard: try await openDashboard(call)
-        case .enterDashboard, .leaveDashboard, .dashboardAsset, .fleetPage, .nodesPage, .nodePage, .databasePage,
-            .snapshotPage, .runsPage, .runPage, .storesPage, .alarmsPage, .jobsPage, .auditPage, .snapshotFromPage,
-            .verifyFromPage:
+        case .enterDashboard, .signIn, .leaveDashboard, .dashboardAsset, .fleetPage, .nodesPage, .nodePage,
+            .databasePage, .snapshotPage, .runsPage, .runPage, .storesPage, .alarmsPage, .jobsPage, .auditPage,
+            .snapshotFromPage, .verifyFromPage:
             try await answerOnDashboard(call)
         }
     }

@@ -93,6 +93,7 @@ struct AuthorisationTests {
         "GET /v1/tokens": [:],
         "POST /v1/dashboard": [.admin: [.viewer, .operator, .admin]],
         "GET /enter/*": [.dashboard: [.anonymous, .viewer, .operator, .admin]],
+        "POST /enter/*": [.dashboard: [.anonymous, .viewer, .operator, .admin]],
         "GET /assets/*": [.dashboard: [.anonymous, .viewer, .operator, .admin]],
         "GET /": [.dashboard: [.viewer, .operator, .admin]],
         "GET /nodes": [.dashboard: [.viewer, .operator, .admin]],

@@ -1,3 +1,5 @@
+import Foundation
+import Hummingbird
 import MusterModel
 
 /// One attribute of an element. Only these names exist, so none of them can run a program, and what is an address is
@@ -72,6 +74,18 @@ struct PagePath: Hashable, Sendable, CustomStringConvertible {
             return Self.encoded(name) + "=" + Self.encoded(value)
         }
         self.fragment = fragment
+    }
+
+    /// Marks what a page asks by itself, with nobody there who wants it.
+    static let byItself = "by-itself"
+
+    /// The page of a request again, as it asks for itself.
+    init(again call: Call) {
+        segments = call.request.uri.path.split(separator: "/").map { String($0).removingPercentEncoding ?? "" }
+        let wanted = call.request.uri.queryParameters.filter { $0.key != Self.byItself && !$0.value.isEmpty }
+        query =
+            wanted.map { Self.encoded(String($0.key)) + "=" + Self.encoded(String($0.value)) } + [Self.byItself + "=1"]
+        fragment = nil
     }
 
     /// A place on the same page.

@@ -23,7 +23,7 @@ extension Coordinator {
             FleetMap.drawing(glance.activeNodes, nodesOnAPage: Self.nodesOnAPage)
             FleetCells(selection: selection).section()
         }
-        if !running.isEmpty { page.refreshSeconds = RunParts.refreshSeconds }
+        if !running.isEmpty { page.refresh(every: RunParts.refreshSeconds, call) }
         return page.response(for: call.session, now: glance.at)
     }
 

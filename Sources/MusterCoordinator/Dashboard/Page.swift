@@ -21,9 +21,7 @@ struct Page {
     var title: String
     var section: Section?
     /// The page is asked for again after so many seconds, without any script.
-    var refreshSeconds: Int?
-    /// Another page that comes then; nil for the same again.
-    var refreshPath: PagePath?
+    private var again: (seconds: Int, path: PagePath)?
     /// For programs: the word of the refusal that the page tells of.
     var code: String?
     var status = HTTPResponse.Status.ok
@@ -32,6 +30,9 @@ struct Page {
     init(_ title: String, in section: Section? = nil, @HTMLBuilder content: () throws -> HTML) rethrows {
         (self.title, self.section, self.content) = (title, section, try content())
     }
+
+    /// Lets the page ask for itself again.
+    mutating func refresh(every seconds: Int, _ call: Call) { again = (seconds, PagePath(again: call)) }
 
     func response(for session: OpenSession?, now: Timestamp) -> Response {
         var headers = Self.headers(type: "text/html; charset=utf-8")
@@ -75,9 +76,8 @@ struct Page {
             emptyTag("meta", .of(.charset, "utf-8"))
             emptyTag("meta", .of(.name, "viewport"), .of(.content, "width=device-width, initial-scale=1"))
             emptyTag("meta", .of(.name, "color-scheme"), .of(.content, "light dark"))
-            if let refreshSeconds {
-                let target = refreshPath.map { "; url=\($0)" } ?? ""
-                emptyTag("meta", .of(.httpEquiv, "refresh"), .of(.content, "\(refreshSeconds)\(target)"))
+            if let again {
+                emptyTag("meta", .of(.httpEquiv, "refresh"), .of(.content, "\(again.seconds); url=\(again.path)"))
             }
             tag("title") { title + " · Muster" }
             emptyTag("link", .of(.rel, "icon"), .of(.type, "image/svg+xml"), .href(PageAsset.icon.path))
@@ -119,7 +119,7 @@ struct Page {
             tag("p") {
                 "Muster \(Coordinator.version), as of "
                 PageParts.time(now)
-                if let refreshSeconds, refreshSeconds > 0 { ", asked again every \(refreshSeconds) seconds" }
+                if let again { ", asked again every \(again.seconds) seconds" }
                 if let session { ". Signed in as \(session.subject) (\(session.role.rawValue))." }
             }
         }

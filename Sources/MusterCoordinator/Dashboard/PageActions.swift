@@ -42,7 +42,7 @@ extension Coordinator {
     }
 
     /// To a page that can be loaded again without doing it again.
-    private static func goOn(to path: PagePath) -> Response {
+    static func goOn(to path: PagePath) -> Response {
         var headers = Page.headers(type: "text/html; charset=utf-8")
         headers[.location] = path.description
         headers[.cacheControl] = "no-store"

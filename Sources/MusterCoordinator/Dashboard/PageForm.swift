@@ -25,13 +25,13 @@ struct PageForm {
         guard Self.isEqual(self[Self.token], session.formSecret) else { throw Self.forged }
     }
 
-    private static let forged = Refusal(
+    static let forged = Refusal(
         .forbidden, "forged", "this form does not come from a page of this session",
         hint: "Go back, load the page again and send the form from there.")
 
     /// Every browser that has `Sec-Fetch-Site` says it by that: with `Referrer-Policy: no-referrer`, `Origin` is "null"
     /// even from here (Fetch, section 3.2). An older one says `Origin`.
-    private static func isFromHere(_ request: Request) -> Bool {
+    static func isFromHere(_ request: Request) -> Bool {
         if let name = HTTPField.Name("Sec-Fetch-Site"), let site = request.headers[name] {
             return site == "same-origin"
         }

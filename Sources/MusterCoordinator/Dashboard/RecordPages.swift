@@ -30,7 +30,7 @@ extension Coordinator {
                 next: next.map { PagePath("jobs", query: ["before": String($0)]) },
                 place: before == nil ? "Newest" : "Earlier")
         }
-        if shown.contains(where: { !$0.job.state.isFinal }) { page.refreshSeconds = RunParts.refreshSeconds }
+        if shown.contains(where: { !$0.job.state.isFinal }) { page.refresh(every: RunParts.refreshSeconds, call) }
         return page.response(for: call.session, now: now)
     }
 

@@ -30,7 +30,7 @@ extension Coordinator {
                     place: before == nil ? "Newest" : "Earlier")
             }
         }
-        if shown.contains(where: { !$0.isFinished }) { page.refreshSeconds = RunParts.refreshSeconds }
+        if shown.contains(where: { !$0.isFinished }) { page.refresh(every: RunParts.refreshSeconds, call) }
         return page.response(for: call.session, now: now)
     }
 
@@ -61,7 +61,7 @@ extension Coordinator {
             findings(run)
             if !run.waiting.isEmpty { waiting(run) }
         }
-        if !run.isFinished { page.refreshSeconds = RunParts.refreshSeconds }
+        if !run.isFinished { page.refresh(every: RunParts.refreshSeconds, call) }
         return page.response(for: call.session, now: now)
     }
 

@@ -7,12 +7,15 @@ import Synchronization
 /// A link is good once and for minutes, a session for hours. Of both only hashes of their secrets are kept, in memory:
 /// what is in no file cannot be copied from one, and after a restart everybody opens the dashboard anew. A session is
 /// worth no more than the certificate that it was opened with, which is looked up for each request.
+///
+/// Both are bounded for each certificate, and in all: where there is no room, the oldest of whoever has most goes. So
+/// nobody can sign others out by asking for more.
 final class SessionBook: Sendable {
     static let linkLifetime = Duration.seconds(300)
     static let longestSession = Duration.seconds(12 * 3600)
     static let longestIdle = Duration.seconds(3600)
-    private static let mostLinks = 256
-    private static let mostSessions = 1024
+    static let (linksOfOne, sessionsOfOne) = (8, 16)
+    static let (mostLinks, mostSessions) = (256, 1024)
 
     private struct Link {
         let certificate: CertificateFingerprint
@@ -46,14 +49,18 @@ final class SessionBook: Sendable {
         let link = Link(certificate: certificate, expiresAt: now + Self.linkLifetime)
         state.withLock { state in
             state.links = state.links.filter { $0.value.expiresAt > now }
-            if state.links.count >= Self.mostLinks,
-                let oldest = state.links.min(by: { $0.value.expiresAt < $1.value.expiresAt })
-            {
-                state.links[oldest.key] = nil
-            }
+            Self.makeRoom(
+                in: &state.links, for: certificate, ofOne: Self.linksOfOne, inAll: Self.mostLinks,
+                whose: \.certificate, age: \.expiresAt)
             state.links[Self.hash(secret)] = link
         }
         return (secret, link.expiresAt)
+    }
+
+    /// Whether a link would open a session. It stays as good as it was: who only looks at what it leads to, such as the
+    /// preview of a chat, does not use it up.
+    func isGood(link: String, now: Timestamp) -> Bool {
+        state.withLock { state in state.links[Self.hash(link)].map { now < $0.expiresAt } ?? false }
     }
 
     /// Uses a link up.
@@ -66,19 +73,20 @@ final class SessionBook: Sendable {
                 return nil
             }
             state.sessions = state.sessions.filter { !$0.value.isOver(at: now) }
-            if state.sessions.count >= Self.mostSessions,
-                let idlest = state.sessions.min(by: { $0.value.usedAt < $1.value.usedAt })
-            {
-                state.sessions[idlest.key] = nil
-            }
+            Self.makeRoom(
+                in: &state.sessions, for: found.certificate, ofOne: Self.sessionsOfOne, inAll: Self.mostSessions,
+                whose: \.certificate, age: \.usedAt)
             state.sessions[Self.hash(secret)] = Session(
                 certificate: found.certificate, formSecret: formSecret, openedAt: now, usedAt: now)
             return (secret, found.certificate)
         }
     }
 
+    /// - Parameter isUse: false for what a page asks by itself; that keeps no session alive.
     /// - Returns: what the session's forms must hold and whose it is, or nil where it is over.
-    func session(_ secret: String, now: Timestamp) -> (certificate: CertificateFingerprint, formSecret: String)? {
+    func session(
+        _ secret: String, isUse: Bool = true, now: Timestamp
+    ) -> (certificate: CertificateFingerprint, formSecret: String)? {
         let key = Self.hash(secret)
         return state.withLock { state in
             guard var session = state.sessions[key] else { return nil }
@@ -86,11 +94,30 @@ final class SessionBook: Sendable {
                 state.sessions[key] = nil
                 return nil
             }
-            // The clock may have been set back; a session never gets younger by that.
-            session.usedAt = max(session.usedAt, now)
-            state.sessions[key] = session
+            if isUse {
+                // The clock may have been set back; a session never gets younger by that.
+                session.usedAt = max(session.usedAt, now)
+                state.sessions[key] = session
+            }
             return (session.certificate, session.formSecret)
         }
+    }
+
+    /// Takes out what is oldest: of that certificate where it has its share, else of whoever has most.
+    private static func makeRoom<Entry>(
+        in entries: inout [[UInt8]: Entry], for certificate: CertificateFingerprint, ofOne: Int, inAll: Int,
+        whose: (Entry) -> CertificateFingerprint, age: (Entry) -> Timestamp
+    ) {
+        let counts = entries.values.reduce(into: [:]) { $0[whose($1), default: 0] += 1 }
+        var loser: CertificateFingerprint?
+        if counts[certificate, default: 0] >= ofOne {
+            loser = certificate
+        } else if entries.count >= inAll {
+            loser = counts.max { $0.value < $1.value }?.key
+        }
+        guard let loser else { return }
+        let oldest = entries.filter { whose($0.value) == loser }.min { age($0.value) < age($1.value) }
+        if let oldest { entries[oldest.key] = nil }
     }
 
     func close(_ secret: String) { state.withLock { _ = $0.sessions.removeValue(forKey: Self.hash(secret)) } }

@@ -11,6 +11,7 @@ extension Coordinator {
     func answerOnDashboard(_ call: Call) async throws -> Response {
         switch call.rule.route {
         case .enterDashboard: try await enterDashboard(call)
+        case .signIn: try await signIn(call)
         case .leaveDashboard: try await leaveDashboard(call)
         case .dashboardAsset: try dashboardAsset(call)
         case .fleetPage: try await fleetPage(call)
@@ -53,26 +54,34 @@ extension Coordinator {
         return try call.answer(answer)
     }
 
-    /// Opens a session and goes on to the fleet.
+    /// Where the link leads: a page with a button.
     ///
-    /// Not by a redirect: where another site began the navigation, a cookie of `SameSite=Strict` would be missing in
-    /// the request after it. A page that goes on by itself begins a navigation of its own.
+    /// To open a link is no act of a person: chats make previews of it, mail scanners and browsers fetch it ahead. So it
+    /// changes nothing, and only the form on it uses the link up.
     func enterDashboard(_ call: Call) async throws -> Response {
+        let (link, now) = (call.parameters[0], clock.now())
+        guard sessions.isGood(link: link, now: now) else { throw Self.linkRefused }
+        let page = Page("Sign in") {
+            PageParts.heading("Sign in")
+            tag("p") { "This link opens the fleet's dashboard in this browser. It is good once." }
+            tag("form", .class("actions"), .of(.method, "post"), .action(PagePath("enter", link))) {
+                tag("button", .class("first"), .of(.type, "submit")) { "Sign in" }
+            }
+        }
+        return page.response(for: nil, now: now)
+    }
+
+    /// Opens a session and goes on to the fleet. The form came from a page of this server, so the navigation that
+    /// follows has the cookie of `SameSite=Strict`, wherever the link was clicked.
+    func signIn(_ call: Call) async throws -> Response {
+        guard PageForm.isFromHere(call.request) else { throw PageForm.forged }
         let now = clock.now()
         guard let (secret, certificate) = sessions.open(call.parameters[0], now: now),
             case .person(let role, let subject) = try await callers.caller(of: certificate)
         else { throw Self.linkRefused }
+        if let session = call.session { sessions.close(session.secret) }
         try await catalog.audit(actor: subject, action: "sign-in", subject: "dashboard as \(role.rawValue)", now: now)
-        var page = Page("Signed in") {
-            PageParts.heading("Signed in")
-            tag("p") {
-                "You are signed in as \(subject). "
-                tag("a", .href(PagePath())) { "Go on to the fleet" }
-            }
-        }
-        page.refreshSeconds = 0
-        page.refreshPath = PagePath()
-        var response = page.response(for: nil, now: now)
+        var response = Self.goOn(to: PagePath())
         response.headers[.setCookie] = OpenSession.cookie(secret)
         return response
     }
@@ -99,8 +108,9 @@ extension Coordinator {
 
     /// Who asks on the dashboard's plane; a session whose certificate counts no more is none.
     func session(of request: Request) async throws -> OpenSession? {
+        let isUse = request.uri.queryParameters[Substring(PagePath.byItself)] == nil
         guard let secret = OpenSession.secret(in: request.headers[.cookie]),
-            let known = sessions.session(secret, now: clock.now())
+            let known = sessions.session(secret, isUse: isUse, now: clock.now())
         else { return nil }
         do {
             guard case .person(let role, let subject) = try await callers.caller(of: known.certificate) else {

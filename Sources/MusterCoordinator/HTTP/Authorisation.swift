@@ -28,7 +28,7 @@ package enum Route: String, Sendable, CaseIterable {
     case listStores, addStore, changeStore, probeStore, showProbe
     case checkStore, showStoreCheck, repairStore, showStoreRepair
     case metrics, listAudit, verifyAudit
-    case openDashboard, enterDashboard, leaveDashboard, dashboardAsset
+    case openDashboard, enterDashboard, signIn, leaveDashboard, dashboardAsset
     case fleetPage, nodesPage, nodePage, databasePage, snapshotPage, runsPage, runPage, storesPage, alarmsPage
     case jobsPage, auditPage, snapshotFromPage, verifyFromPage
 }
@@ -134,6 +134,7 @@ package struct RouteRule: Sendable {
         RouteRule(.admin, .post, "/v1/dashboard", .openDashboard, lookers),
 
         RouteRule(.dashboard, .get, "/enter/*", .enterDashboard, lookers.union([.anonymous])),
+        RouteRule(.dashboard, .post, "/enter/*", .signIn, lookers.union([.anonymous]), bodyLimit: 4 << 10),
         RouteRule(.dashboard, .get, "/assets/*", .dashboardAsset, lookers.union([.anonymous])),
         RouteRule(.dashboard, .get, "/", .fleetPage, lookers),
         RouteRule(.dashboard, .get, "/nodes", .nodesPage, lookers),

@@ -120,7 +120,7 @@ extension Route {
             .showProbe, .showCollection, .listVerifications, .listVerificationNodes, .listVerificationItems,
             .listDrills, .showCoverage, .showStoreCheck, .showStoreRepair, .metrics,
             .listAudit, .verifyAudit, .listFleetSnapshots, .showFleetSnapshot, .listPeople, .showRestore,
-            .openDashboard, .enterDashboard, .leaveDashboard, .dashboardAsset,
+            .openDashboard, .enterDashboard, .signIn, .leaveDashboard, .dashboardAsset,
             .fleetPage, .nodesPage, .nodePage, .databasePage, .snapshotPage, .runsPage, .runPage, .storesPage,
             .alarmsPage, .jobsPage, .auditPage:
             true

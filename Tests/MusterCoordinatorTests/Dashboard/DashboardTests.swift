@@ -13,7 +13,8 @@ import Testing
 @Suite("The dashboard")
 struct DashboardTests {
     static let pages = [
-        "/", "/nodes", "/verifications", "/stores", "/alarms", "/jobs", "/audit", "/audit?check=chain",
+        "/", "/nodes", "/verifications", "/stores", "/alarms", "/jobs", "/audit",
+        "/audit?check=chain",
         "/?state=failing", "/?find=a&page=9",
     ]
 
@@ -22,9 +23,17 @@ struct DashboardTests {
             let link: Muster_V1_DashboardLink = try await server.asAdmin.post(
                 .admin, "/v1/dashboard", Muster_V1_DashboardLink())
             #expect(link.url.hasPrefix(server.url(.dashboard) + "/enter/"))
+            // Whoever only looks where it leads, as previews do, neither uses it up nor gets anything.
+            let path = try #require(URL(string: link.url)?.path)
+            for _ in 0..<3 {
+                let preview = try await Visitor(server).get(path)
+                #expect(preview.status == 200 && preview.headers["set-cookie"] == nil)
+            }
+            let forged = try await Visitor(server).press(path, headers: ["sec-fetch-site": "cross-site"])
+            #expect(forged.status == 403 && forged.pageCode == "forged")
             let visitor = Visitor(server)
             let answer = try await visitor.open(link.url)
-            #expect(answer.status == 200)
+            #expect(answer.status == 303 && answer.headers["location"] == "/")
             let cookie = try #require(answer.headers["set-cookie"])
             for part in ["__Host-muster=", "Path=/", "Secure", "HttpOnly", "SameSite=Strict", "Max-Age=43200"] {
                 #expect(cookie.contains(part), "\(cookie)")
@@ -33,6 +42,7 @@ struct DashboardTests {
             let second = try await Visitor(server).open(link.url)
             #expect(second.status == 401 && second.pageCode == "link_refused")
             #expect(second.headers["set-cookie"] == nil)
+            #expect(try await Visitor(server).press(path).pageCode == "link_refused")
             let records = try await server.service.coordinator.catalog.auditEntries(limit: 2)
             #expect(records.map(\.action) == ["sign-in", "dashboard"])
             #expect(!records.contains { $0.subject.contains(link.url.suffix(64)) })
@@ -45,7 +55,9 @@ struct DashboardTests {
             let stranger = try await visitor.get("/")
             #expect(stranger.status == 401)
             _ = try await visitor.signIn(as: server.asAdmin)
-            for path in Self.pages + ["/none", "/nodes/none", "/assets/none", "/databases/0", "/snapshots/xx"] {
+            for path in Self.pages + [
+                "/none", "/nodes/none", "/assets/none", "/databases/0", "/snapshots/xx", "/fleet-snapshots/none",
+            ] {
                 let answer = try await visitor.get(path)
                 let policy = answer.headers["content-security-policy"] ?? ""
                 #expect(policy.hasPrefix("default-src 'none'; style-src 'self'; img-src 'self';"), "\(path)")
@@ -130,11 +142,24 @@ struct DashboardTests {
             for path in ["/", "/verifications", "/verifications/\(run)"] {
                 let page = try await visitor.page(path)
                 #expect(page.contains("http-equiv=\"refresh\"") && page.contains("<progress"), "\(path)")
+                #expect(page.contains("url=\(path)?by-itself=1\""), "\(path)")
             }
             try await server.service.coordinator.catalog.conclude(
                 snapshot.id, in: run, .inspected([]), now: server.rig.clock.now())
             let page = try await visitor.page("/verifications/\(run)")
             #expect(!page.contains("http-equiv=\"refresh\"") && page.contains("all passed"))
+        }
+    }
+
+    @Test func aPageThatAsksForItselfKeepsNobodySignedIn() async throws {
+        try await Rig.serve { server in
+            let visitor = Visitor(server)
+            _ = try await visitor.signIn(as: server.asAdmin)
+            for minutes in stride(from: 10, through: 60, by: 10) {
+                server.rig.clock.advance(by: .seconds(600))
+                let answer = try await visitor.get("/verifications?by-itself=1")
+                #expect((answer.status == 200) == (minutes < 60), "after \(minutes) minutes")
+            }
         }
     }
 

@@ -20,9 +20,19 @@ final class Visitor {
         return try await open(link.url)
     }
 
+    /// Opens a link, and presses the button on the page that it leads to.
     func open(_ url: String) async throws -> Peer.Answer {
         let path = try #require(URL(string: url)?.path)
-        let answer = try await get(path)
+        let page = try await get(path)
+        guard page.status == 200 else { return page }
+        #expect(String(decoding: page.body, as: UTF8.self).contains("action=\"\(path)\""))
+        return try await press(path)
+    }
+
+    func press(
+        _ path: String, headers: [String: String] = ["sec-fetch-site": "same-origin"]
+    ) async throws -> Peer.Answer {
+        let answer = try await send(path, [:], headers: headers)
         cookie = (answer.headers["set-cookie"] ?? "").split(separator: ";").first.map(String.init) ?? ""
         return answer
     }
