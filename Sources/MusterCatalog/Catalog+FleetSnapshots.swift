@@ -89,13 +89,16 @@ extension Catalog {
     /// By node and database.
     package func items(ofFleetSnapshot name: String) async throws(CatalogError) -> [FleetItem] {
         try await read { database in
-            try database.rows(Self.itemQuery, [name]).map { row in
-                FleetItem(
-                    node: try row.identifier("node"), nodeName: row["node_name"],
-                    database: try row.identifier("database"), databaseName: row["database_name"],
-                    job: try row.optionalIdentifier("job"), snapshot: try row.optionalIdentifier("snapshot"),
-                    sizeBytes: row["size_bytes"] ?? 0, reason: row["reason"])
-            }
+            try database.rows(Self.itemQuery + Self.itemOrder, [name]).map(Self.item)
+        }
+    }
+
+    /// Some of them, by node and database: the members, or those that are none.
+    package func items(
+        ofFleetSnapshot name: String, areMembers: Bool, limit: Int
+    ) async throws(CatalogError) -> [FleetItem] {
+        try await read { database in
+            try database.rows(Self.someItems, [name, areMembers, limit]).map(Self.item)
         }
     }
 
@@ -289,8 +292,10 @@ extension Catalog {
         JOIN fleet_snapshot_item i ON i.fleet_snapshot = f.number
         JOIN database d ON d.id = i.database JOIN node n ON n.id = d.node
         LEFT JOIN snapshot s ON s.id = i.snapshot
-        WHERE f.name = ? ORDER BY n.name, d.name, d.id
+        WHERE f.name = ?
         """
+    private static let itemOrder = " ORDER BY n.name, d.name, d.id"
+    private static let someItems = itemQuery + " AND (i.snapshot IS NOT NULL) = ?" + itemOrder + " LIMIT ?"
 
     /// Jobs that nobody took up; one that an agent has goes on.
     private static let overdueQuery =
@@ -299,6 +304,13 @@ extension Catalog {
             JOIN fleet_snapshot f ON f.number = i.fleet_snapshot AND NOT f.is_finished AND f.until < ?
             WHERE j.state = 'queued'
             """
+
+    private static func item(_ row: Row) throws -> FleetItem {
+        FleetItem(
+            node: try row.identifier("node"), nodeName: row["node_name"], database: try row.identifier("database"),
+            databaseName: row["database_name"], job: try row.optionalIdentifier("job"),
+            snapshot: try row.optionalIdentifier("snapshot"), sizeBytes: row["size_bytes"] ?? 0, reason: row["reason"])
+    }
 
     private static func fleet(_ row: Row) throws -> FleetSnapshot {
         var fleet = FleetSnapshot(

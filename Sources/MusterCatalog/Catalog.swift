@@ -79,6 +79,7 @@ package struct Catalog: Sendable {
             try database.execute(sql: Schema.storeIdentity)
         }
         migrator.registerMigration("restore grant") { try $0.execute(sql: Schema.restoreGrant) }
+        migrator.registerMigration("growth") { try $0.execute(sql: Schema.growth) }
         return migrator
     }
 

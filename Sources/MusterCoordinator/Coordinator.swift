@@ -192,8 +192,8 @@ struct Coordinator: Sendable {
         case .verifyAudit: try await verifyAudit(call)
         case .openDashboard: try await openDashboard(call)
         case .enterDashboard, .signIn, .leaveDashboard, .dashboardAsset, .fleetPage, .nodesPage, .nodePage,
-            .databasePage, .snapshotPage, .runsPage, .runPage, .storesPage, .alarmsPage, .jobsPage, .auditPage,
-            .snapshotFromPage, .verifyFromPage:
+            .databasePage, .snapshotPage, .runsPage, .runPage, .fleetSnapshotsPage, .fleetSnapshotPage, .storesPage,
+            .alarmsPage, .jobsPage, .auditPage, .snapshotFromPage, .verifyFromPage:
             try await answerOnDashboard(call)
         }
     }

@@ -21,6 +21,11 @@ extension EndToEnd {
             let healthy = try browser.open(Self.url(fleet, "/"))
             #expect(!healthy.html.contains("class=\"cell unproven\" href"))
             try Self.pictures("fleet-healthy", browser)
+            try await Self.verifyAll(fleet, level: "drill", passes: true)
+            try await Self.verifyAll(fleet, level: "drill", passes: true)
+            let taken = try await fleet.run(["snapshot", "create", "--fleet", "--name", "release-1.4", "--wait"])
+            #expect(taken.status == 0, "\(taken.errors)")
+            try Self.noteGrowth(fleet)
             try await Self.expectEachPage(browser, fleet)
             try await Self.expectForms(browser, fleet, nodes[0])
 
@@ -166,13 +171,14 @@ extension EndToEnd {
 
         /// A person without a mouse gets to the content at once, and one without a screen is told what is what.
         private static func expectKeysAndRoles(_ browser: Chromium) throws {
-            let focused = try browser.tabs(10)
+            let focused = try browser.tabs(11)
             #expect(focused[0] == "link Skip to content")
-            #expect(focused[1] == "link Muster, to the fleet" && focused[9] == "button Sign out", "\(focused)")
+            #expect(focused[1] == "link Muster, to the fleet" && focused[10] == "button Sign out", "\(focused)")
             let roles = try browser.roles()
             for wanted in [
                 "banner ", "navigation Pages", "main ", "contentinfo ", "heading Fleet", "region Databases by node",
                 "button Sign out", "image Of 6 databases: 6 unproven",
+                "region Inspected within policy", "progressbar Verified within policy",
             ] {
                 #expect(roles.contains(wanted), "\(wanted)")
             }
@@ -184,18 +190,42 @@ extension EndToEnd {
             let snapshot = try await fleet.snapshots()[0]
             let paths = [
                 "/nodes", "/nodes/\(snapshot["node"].text)", "/snapshots/\(snapshot["id"].text)", "/verifications",
-                "/stores", "/alarms", "/jobs", "/audit?check=chain",
+                try await runPath(fleet), "/fleet-snapshots", "/fleet-snapshots/release-1.4", "/stores", "/alarms",
+                "/jobs", "/audit?check=chain",
             ]
             for path in paths {
                 let page = try browser.open(url(fleet, path))
                 #expect(page.complaints == [], "\(path): \(page.complaints)")
                 #expect(page.html.components(separatedBy: "<h1>").count == 2, "\(path)")
                 #expect(!page.html.contains("<script"), "\(path)")
-                let name = path.split(separator: "/").first.map { $0.prefix { $0.isLetter } } ?? ""
-                try browser.picture("page-\(path.contains("/nodes/") ? "node" : String(name))", isWhole: true)
+                #expect(try browser.roles().filter { $0.hasPrefix("heading ") }.count > 0, "\(path)")
+                try browser.picture(pictureName(path), isWhole: true)
                 let narrow = try browser.picture("last", width: 390, height: 844)
                 #expect(narrow.width <= 390, "\(path) is wider than a telephone: \(narrow.width)")
             }
+        }
+
+        /// `page-node` of one node, `page-nodes` of the list.
+        private static func pictureName(_ path: String) -> String {
+            let parts = path.prefix { $0 != "?" }.split(separator: "/")
+            return "page-" + parts[0] + (parts.count > 1 ? "-one" : "")
+        }
+
+        /// Of the run that was begun last.
+        private static func runPath(_ fleet: Fleet) async throws -> String {
+            let newest = try #require(try await fleet.json("verify", "list").list.first)
+            return "/verifications/\(newest["run"].text)"
+        }
+
+        /// A month that no test waits for.
+        private static func noteGrowth(_ fleet: Fleet) throws {
+            try SampleDatabase.change(
+                fleet.coordinatorDirectory + "/catalog.db",
+                """
+                WITH RECURSIVE d(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM d WHERE i < 30)
+                INSERT OR REPLACE INTO store_growth(store, at, bytes, objects)
+                SELECT s.number, (unixepoch() - i * 86400) * 1000000, (60 - i) * (3 + s.number) << 26, 100 FROM d, store s
+                """)
         }
 
         private static func expectForms(_ browser: Chromium, _ fleet: Fleet, _ node: Node) async throws {
@@ -204,7 +234,9 @@ extension EndToEnd {
                 fleetPage.html.firstMatch(of: #/href="(/databases/[0-9a-f]{32})"[^>]*aria-label="orders/#)
             ).output.1
             let page = try browser.open(url(fleet, String(path)))
-            #expect(page.complaints == [] && page.html.components(separatedBy: "<svg").count == 5)
+            // Four of its snapshots, two of its drills.
+            #expect(page.complaints == [] && page.html.components(separatedBy: "<svg").count == 7)
+            #expect(page.html.contains("Time to restore (RTO)") && page.html.contains("Restore took"))
             for isDark in [false, true] {
                 try browser.picture("page-database-\(isDark ? "dark" : "light")", isDark: isDark, isWhole: true)
             }

@@ -102,6 +102,8 @@ struct AuthorisationTests {
         "GET /snapshots/*": [.dashboard: [.viewer, .operator, .admin]],
         "GET /verifications": [.dashboard: [.viewer, .operator, .admin]],
         "GET /verifications/*": [.dashboard: [.viewer, .operator, .admin]],
+        "GET /fleet-snapshots": [.dashboard: [.viewer, .operator, .admin]],
+        "GET /fleet-snapshots/*": [.dashboard: [.viewer, .operator, .admin]],
         "GET /stores": [.dashboard: [.viewer, .operator, .admin]],
         "GET /alarms": [.dashboard: [.viewer, .operator, .admin]],
         "GET /jobs": [.dashboard: [.viewer, .operator, .admin]],

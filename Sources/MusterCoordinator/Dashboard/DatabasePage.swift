@@ -13,12 +13,13 @@ extension Coordinator {
         else { throw Refusal.notFound("database '\(call.parameters[0].cut(80))'") }
         let now = clock.now()
         async let history = catalog.history(of: id, limit: Self.drawn)
+        async let drills = catalog.drills(of: id, limit: Catalog.keptDrills)
         let snapshots = try await snapshotsPart(of: database, call)
         let scene = scene(of: [node], now: now)
         guard let silence = scene.silences[node.id] else { throw Refusal.notFound("node '\(node.name)'") }
         let freshness = Freshness(database, of: silence, now: now)
         let state = ProvenState(database, of: silence, now: now)
-        let points = try await history
+        let (points, drilled) = (try await history, try await drills)
         let page = Page("\(database.name) on \(node.name)", in: .nodes) {
             PageParts.heading(
                 database.name,
@@ -34,6 +35,7 @@ extension Coordinator {
             PageParts.facts(DatabaseParts.facts(of: database, freshness, state, now: now))
             if let session = call.session, session.mayAct { PageActions.forms(for: database, session) }
             PageParts.section("History", id: "history") { DatabaseParts.charts(points) }
+            DrillParts.section(drilled)
             snapshots
         }
         return page.response(for: call.session, now: now)
@@ -113,7 +115,14 @@ enum DatabaseParts {
             ("State", .text("\(state.title): \(state.meaning)")),
             ("Newest snapshot", PageParts.ago(database.newestReceivedAt, now: now, never: "none")),
             ("At risk", atRisk(freshness)),
-            ("Rebuilt and checked", PageParts.ago(database.verifiedAt, now: now)),
+            ("Checked", PageParts.ago(database.checkedAt, now: now)),
+            ("Scrubbed", PageParts.ago(database.scrubbedAt, now: now)),
+            ("Verified", PageParts.ago(database.verifiedAt, now: now)),
+            ("Drilled", PageParts.ago(database.drilledAt, now: now)),
+            (
+                "Restore took",
+                .text(database.restoreSeconds.map { PageText.span(.milliseconds(Int64(min($0, 1e9) * 1000))) } ?? "–")
+            ),
             ("Snapshots", .text(PageText.grouped(database.snapshotCount))),
             ("Size", .text(PageText.bytes(database.sizeBytes))),
             ("Stored", .text(PageText.bytes(database.storedBytes))),

@@ -18,6 +18,7 @@ extension Coordinator {
             Self.summary(glance)
             Self.topAlarms(glance)
             Self.stateTiles(glance.counts, filter)
+            CoverageParts.section(glance.coverage, now: glance.at)
             for run in running { RunParts.strip(run, now: glance.at) }
             Self.storeStrip(glance.stores)
             FleetMap.drawing(glance.activeNodes, nodesOnAPage: Self.nodesOnAPage)

@@ -10,12 +10,15 @@ struct Page {
         case fleet = "Fleet"
         case nodes = "Nodes"
         case verifications = "Verifications"
+        case fleetSnapshots = "Fleet snapshots"
         case stores = "Stores"
         case alarms = "Alarms"
         case jobs = "Jobs"
         case audit = "Audit"
 
-        var path: PagePath { self == .fleet ? PagePath() : PagePath(rawValue.lowercased()) }
+        var path: PagePath {
+            self == .fleet ? PagePath() : PagePath(rawValue.lowercased().replacing(" ", with: "-"))
+        }
     }
 
     var title: String

@@ -117,6 +117,16 @@ enum PageParts {
         }
     }
 
+    /// What a list leaves out, and who tells all of it.
+    static func more(_ count: Int, _ command: String) -> HTML {
+        guard count > 0 else { return HTML() }
+        return tag("p", .class("muted")) {
+            "And \(PageText.grouped(count)) more: see "
+            tag("code") { command }
+            "."
+        }
+    }
+
     static func empty(_ text: String) -> HTML { tag("p", .class("empty")) { text } }
 
     static func section(_ title: String, id: String, @HTMLBuilder content: () throws -> HTML) rethrows -> HTML {

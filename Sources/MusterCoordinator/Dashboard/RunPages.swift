@@ -7,6 +7,7 @@ extension Coordinator {
     private static let runsInAList = 25
     private static let findingsShown = 500
     private static let waitingShown = 20
+    private static let nodesInARun = 100
 
     func runsPage(_ call: Call) async throws -> Response {
         let now = clock.now()
@@ -40,6 +41,7 @@ extension Coordinator {
         }
         let now = clock.now()
         let summary = RunParts.Figures(run)
+        let parts = try await nodesPart(of: run, call, now: now)
         var page = Page("Run \(id.description.prefix(12))", in: .verifications) {
             PageParts.heading(
                 "\(PageText.title(run.level.rawValue)) of \(PageText.count(run.total, "snapshot"))",
@@ -59,6 +61,7 @@ extension Coordinator {
                 ("Id", tag("code") { id.description }),
             ])
             findings(run)
+            parts
             if !run.waiting.isEmpty { waiting(run) }
         }
         if !run.isFinished { page.refresh(every: RunParts.refreshSeconds, call) }
@@ -88,6 +91,27 @@ extension Coordinator {
                     }
                 }
             }
+        }
+    }
+
+    /// What each node did of it, and what it still has to do.
+    private func nodesPart(of run: Catalog.Verification, _ call: Call, now: Timestamp) async throws -> HTML {
+        let after = (call.query("after") ?? "").cut(255)
+        let found = try await catalog.nodes(in: run.run, after: after, limit: Self.nodesInARun + 1)
+        let shown = found.prefix(Self.nodesInARun)
+        guard !shown.isEmpty || !after.isEmpty else { return HTML() }
+        let path = PagePath("verifications", run.run.description, fragment: "parts")
+        let next = found.count > shown.count ? shown.last : nil
+        let silentBefore = now - Self.pollPatience
+        return PageParts.section("Nodes", id: "parts") {
+            PageParts.table(
+                "What each node did of it", RunParts.nodeColumns,
+                rows: shown.map { RunParts.row($0, isFinished: run.isFinished, silentBefore: silentBefore, now: now) })
+            PageParts.pager(
+                "Pages of nodes", previous: after.isEmpty ? nil : path,
+                next: next.map {
+                    PagePath("verifications", run.run.description, query: ["after": $0.name], fragment: "parts")
+                }, place: after.isEmpty ? "By name" : "After \(after)")
         }
     }
 
@@ -166,6 +190,39 @@ enum RunParts {
             PageParts.ago(run.startedAt, now: now),
             .text(run.finishedAt.map { PageText.span($0 - run.startedAt) } ?? "–"),
             .text(PageText.bytes(run.bytesRead)),
+        ]
+    }
+
+    static let nodeColumns: [PageParts.Column] = [
+        .text("Node"), .text("State"), .text("Progress"), .number("Passed"), .number("Failed"), .number("Not done"),
+        .number("Worked"), .number("Read"), .text("Last contact"),
+    ]
+
+    static func row(
+        _ part: Catalog.VerificationNode, isFinished: Bool, silentBefore: Timestamp, now: Timestamp
+    ) -> [HTML] {
+        let done = part.passed + part.failed + part.unfinished
+        let isAway = part.lastContactAt.map { $0 < silentBefore } ?? true
+        let badge: HTML =
+            if part.failed > 0 {
+                PageParts.badge(.bad, "\(PageText.grouped(part.failed)) failed")
+            } else if part.unfinished > 0 {
+                PageParts.badge(.warning, "not all done")
+            } else if done == part.total {
+                PageParts.badge(.good, "passed")
+            } else {
+                isFinished
+                    ? PageParts.badge(.idle, "ended")
+                    : isAway ? PageParts.badge(.warning, "away") : PageParts.badge(.calm, "at it")
+            }
+        let tone: PageParts.Tone = part.failed > 0 ? .bad : done == part.total && part.unfinished == 0 ? .good : .calm
+        return [
+            PageParts.link(PagePath("nodes", part.node.description), part.name), badge,
+            PageParts.progress(done, of: part.total, tone, label: "Progress of \(part.name)"),
+            .text("\(PageText.grouped(part.passed)) of \(PageText.grouped(part.total))"),
+            .text(PageText.grouped(part.failed)), .text(PageText.grouped(part.unfinished)),
+            .text(PageText.span(.milliseconds(Int64(min(max(0, part.seconds), 1e9) * 1000)))),
+            .text(PageText.bytes(part.bytesRead)), PageParts.ago(part.lastContactAt, now: now),
         ]
     }
 

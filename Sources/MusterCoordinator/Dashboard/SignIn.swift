@@ -21,6 +21,8 @@ extension Coordinator {
         case .snapshotPage: try await snapshotPage(call)
         case .runsPage: try await runsPage(call)
         case .runPage: try await runPage(call)
+        case .fleetSnapshotsPage: try await fleetSnapshotsPage(call)
+        case .fleetSnapshotPage: try await fleetSnapshotPage(call)
         case .storesPage: try await storesPage(call)
         case .alarmsPage: try await alarmsPage(call)
         case .jobsPage: try await jobsPage(call)

@@ -77,7 +77,7 @@ enum Stylesheet {
         .mark { display: grid; place-items: center; width: 1.6rem; height: 1.6rem; border-radius: 6px; background: var(--accent); color: var(--on-accent); font-size: .9rem; }
         .banner nav { flex: 1; }
         .banner nav ul { display: flex; flex-wrap: wrap; gap: .15rem; }
-        .banner nav a { display: block; padding: .3rem .65rem; border-radius: 6px; color: var(--muted); text-decoration: none; }
+        .banner nav a { display: block; white-space: nowrap; padding: .3rem .65rem; border-radius: 6px; color: var(--muted); text-decoration: none; }
         .banner nav a:hover { background: var(--soft); color: var(--text); }
         .banner nav a[aria-current] { background: var(--sheet); color: var(--text); font-weight: 600; box-shadow: inset 0 0 0 1px var(--edge); }
         .who { display: flex; align-items: center; gap: .6rem; color: var(--muted); font-size: .875rem; }
@@ -132,6 +132,8 @@ enum Stylesheet {
         progress::-moz-progress-bar { background: var(--unproven); }
         progress.good::-webkit-progress-value { background: var(--proven); }
         progress.good::-moz-progress-bar { background: var(--proven); }
+        progress.warning::-webkit-progress-value { background: var(--stale); }
+        progress.warning::-moz-progress-bar { background: var(--stale); }
         progress.bad::-webkit-progress-value { background: var(--failing); }
         progress.bad::-moz-progress-bar { background: var(--failing); }
         .ids { display: flex; flex-wrap: wrap; gap: .3rem 1rem; }
@@ -168,6 +170,10 @@ enum Stylesheet {
         .tile .what { font-weight: 600; }
         .tile .share { font-variant-numeric: tabular-nums; white-space: nowrap; }
         .tile .muted { grid-column: 2 / -1; font-size: .8125rem; }
+        .meters { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 13rem), 1fr)); gap: .6rem; }
+        .meter { display: grid; gap: .35rem; align-content: start; padding: .7rem .85rem; background: var(--sheet); border: 1px solid var(--edge); border-radius: 8px; }
+        .meter p:first-child { display: flex; justify-content: space-between; gap: .6rem; font-weight: 600; font-variant-numeric: tabular-nums; }
+        .meter .muted { font-size: .8125rem; }
         .strip { display: flex; flex-wrap: wrap; gap: .6rem; }
         .strip li { display: flex; flex-wrap: wrap; align-items: baseline; gap: .2rem .7rem; padding: .5rem .85rem; background: var(--sheet); border: 1px solid var(--edge); border-radius: 8px; }
         .strip a { font-weight: 600; }
@@ -178,6 +184,9 @@ enum Stylesheet {
         .chart-box { background: var(--sheet); border: 1px solid var(--edge); border-radius: 8px; padding: .8rem .9rem .5rem; }
         figcaption { display: flex; flex-wrap: wrap; gap: .2rem 1rem; font-size: .875rem; font-weight: 600; margin-bottom: .4rem; }
         .key { font-weight: 400; color: var(--muted); }
+        .key::before { content: ""; display: inline-block; width: 1.4rem; margin-right: .4rem; vertical-align: .25em; border-top: 2px solid var(--line-1); }
+        .key-2::before { border-top: 2px dashed var(--line-2); }
+        .charts + .scroll { margin-top: .8rem; }
         .chart-box .empty { border: 0; padding: 1.5rem 0; }
         svg { display: block; width: 100%; height: auto; }
         svg text { fill: var(--muted); font-size: 11px; font-variant-numeric: tabular-nums; }

@@ -30,7 +30,7 @@ package enum Route: String, Sendable, CaseIterable {
     case metrics, listAudit, verifyAudit
     case openDashboard, enterDashboard, signIn, leaveDashboard, dashboardAsset
     case fleetPage, nodesPage, nodePage, databasePage, snapshotPage, runsPage, runPage, storesPage, alarmsPage
-    case jobsPage, auditPage, snapshotFromPage, verifyFromPage
+    case jobsPage, auditPage, fleetSnapshotsPage, fleetSnapshotPage, snapshotFromPage, verifyFromPage
 }
 
 /// Who may do what: the only place that says so, and what the planes' routes are made from.
@@ -143,6 +143,8 @@ package struct RouteRule: Sendable {
         RouteRule(.dashboard, .get, "/snapshots/*", .snapshotPage, lookers),
         RouteRule(.dashboard, .get, "/verifications", .runsPage, lookers),
         RouteRule(.dashboard, .get, "/verifications/*", .runPage, lookers),
+        RouteRule(.dashboard, .get, "/fleet-snapshots", .fleetSnapshotsPage, lookers),
+        RouteRule(.dashboard, .get, "/fleet-snapshots/*", .fleetSnapshotPage, lookers),
         RouteRule(.dashboard, .get, "/stores", .storesPage, lookers),
         RouteRule(.dashboard, .get, "/alarms", .alarmsPage, lookers),
         RouteRule(.dashboard, .get, "/jobs", .jobsPage, lookers),

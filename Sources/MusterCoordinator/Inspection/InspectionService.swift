@@ -127,6 +127,7 @@ struct HousekeepingService: Service {
             await attempt {
                 if try await coordinator.mayWrite() { try await coordinator.probeUnprobedStores() }
             }
+            await attempt { try await coordinator.catalog.noteGrowth(now: coordinator.clock.now()) }
         }
     }
 

@@ -122,7 +122,7 @@ extension Route {
             .listAudit, .verifyAudit, .listFleetSnapshots, .showFleetSnapshot, .listPeople, .showRestore,
             .openDashboard, .enterDashboard, .signIn, .leaveDashboard, .dashboardAsset,
             .fleetPage, .nodesPage, .nodePage, .databasePage, .snapshotPage, .runsPage, .runPage, .storesPage,
-            .alarmsPage, .jobsPage, .auditPage:
+            .alarmsPage, .jobsPage, .auditPage, .fleetSnapshotsPage, .fleetSnapshotPage:
             true
         default: false
         }

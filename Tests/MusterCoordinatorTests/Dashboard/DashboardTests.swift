@@ -13,7 +13,7 @@ import Testing
 @Suite("The dashboard")
 struct DashboardTests {
     static let pages = [
-        "/", "/nodes", "/verifications", "/stores", "/alarms", "/jobs", "/audit",
+        "/", "/nodes", "/verifications", "/fleet-snapshots", "/stores", "/alarms", "/jobs", "/audit",
         "/audit?check=chain",
         "/?state=failing", "/?find=a&page=9",
     ]
@@ -203,6 +203,52 @@ struct DashboardTests {
             let answer = try await server.asAdmin.send(.admin, .post, "/v1/nodes/alpha/retire", [])
             #expect(answer.status == 200)
             #expect(try await visitor.page("/").contains("0 nodes,"))
+        }
+    }
+
+    @Test func aFleetSnapshotSaysWhatIsNotInIt() async throws {
+        try await Rig.serve { server in
+            let node = try await server.makeNode()
+            try await Self.report(node, named: "orders", to: server)
+            var request = Muster_V1_FleetSnapshotRequest()
+            request.name = "release-1"
+            let _: Muster_V1_FleetSnapshot = try await server.asAdmin.post(.admin, "/v1/fleet-snapshots", request)
+            let visitor = Visitor(server)
+            _ = try await visitor.signIn(as: server.asAdmin)
+            #expect(try await visitor.page("/fleet-snapshots").contains("href=\"/fleet-snapshots/release-1\""))
+            let page = try await visitor.page("/fleet-snapshots/release-1")
+            #expect(page.contains("0 of 1 database so far.") && page.contains("it may still come"))
+            #expect(page.contains("url=/fleet-snapshots/release-1?by-itself=1"))
+            server.rig.clock.advance(by: .seconds(301))
+            try await server.service.coordinator.closeFleetWindows()
+            let ended = try await visitor.page("/fleet-snapshots/release-1")
+            #expect(ended.contains("0 of 1 database.") && ended.contains("did not take it up"))
+            #expect(!ended.contains("http-equiv=\"refresh\""))
+            #expect(try await visitor.get("/fleet-snapshots/other").status == 404)
+        }
+    }
+
+    @Test func aRunShowsWhatEachNodeDid() async throws {
+        try await Rig.serve { server in
+            let node = try await server.makeNode()
+            try await Self.report(node, named: "orders", to: server)
+            let snapshot = try node.makeSnapshot()
+            #expect(try await server.peer(node).commit(snapshot.manifest, packs: [snapshot.pack.bytes]).status == 200)
+            let visitor = Visitor(server)
+            _ = try await visitor.signIn(as: server.asAdmin)
+            let answer = try await visitor.send(
+                "/actions/verify", ["form_token": try await visitor.formToken(), "level": "drill"])
+            let place = try #require(answer.headers["location"])
+            let catalog = server.service.coordinator.catalog
+            let run = try #require(RunID(String(place.split(separator: "/")[1])))
+            // The server's own service fills it too, whoever is first.
+            for _ in 0..<1000 where try await catalog.verification(run)?.isFilling == true {
+                try await server.service.coordinator.fillVerifications()
+            }
+            let page = try await visitor.page(place)
+            #expect(page.contains("What each node did of it") && page.contains("Progress of alpha"))
+            let known = try await catalog.verification(run)
+            #expect(known?.scope == VerificationScope.fleet, "the whole fleet, not a list of snapshots")
         }
     }
 
