@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 void cprocess_close_from(int first) {
@@ -38,14 +39,26 @@ static int become_nobody(void) {
     return getuid() == 65534 && geteuid() == 65534 ? 0 : -EPERM;
 }
 
-int cprocess_confine(int last, uint64_t memoryBytes, uint64_t seconds) {
+/* The language's runtime catches what crashes send, to start a program that prints a backtrace. It gives the signal
+** back to its default and lets the instruction fail again, which one that was sent by kill(2) does not. */
+static void crash_plainly(void) {
+    static const int signals[] = {SIGQUIT, SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGSYS};
+    for (unsigned at = 0; at < sizeof signals / sizeof *signals; at++) signal(signals[at], SIG_DFL);
+}
+
+int cprocess_confine(uint64_t memoryBytes, uint64_t seconds) {
     uint64_t used = address_space();
+    crash_plainly();
+    /* Local time is in a file that cannot be read later. */
+    tzset();
     int alone = unshare(CLONE_NEWNET | CLONE_NEWIPC) == 0;
     /* Before any user namespace: in there ids mean nothing, and root would look like nobody already. */
     int code = become_nobody();
     /* Without privileges it takes a user namespace of its own, which not every system gives. */
     if (code == 0 && !alone) unshare(CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWIPC);
     if (code == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1UL, 0UL, 0UL, 0UL) != 0) code = -errno;
+    /* No tracer, no core, and /proc/self belongs to root. */
+    if (code == 0 && prctl(PR_SET_DUMPABLE, 0UL, 0UL, 0UL, 0UL) != 0) code = -errno;
     /* After the change of ids, which takes it back (kernel/cred.c, commit_creds). */
     if (code == 0 && cprocess_die_with_parent() != 0) code = -errno;
     if (code == 0 && used > 0) code = limit(RLIMIT_AS, used + memoryBytes);
@@ -53,7 +66,8 @@ int cprocess_confine(int last, uint64_t memoryBytes, uint64_t seconds) {
     if (code == 0) code = limit(RLIMIT_CORE, 0);
     if (code == 0) code = limit(RLIMIT_FSIZE, 0);
     if (code == 0) code = limit(RLIMIT_NPROC, 0);
-    if (code == 0) code = limit(RLIMIT_NOFILE, (uint64_t)last + 1);
+    /* None at all: a number below the limit could be closed and given to another file. What is open stays so. */
+    if (code == 0) code = limit(RLIMIT_NOFILE, 0);
     /* The clock on the wall too: whoever started us may be gone. */
     alarm((unsigned)seconds + 60);
     return code;

@@ -1,43 +1,5 @@
 import CSQLite
-package import MusterModel
-
-/// What is asked of a database that was rebuilt from a snapshot, and within which limits.
-package struct RebuiltQuestions: Hashable, Sendable, Codable {
-    /// Rows are counted, foreign keys checked and assertions asked; else only `integrity_check` runs.
-    package var isDrill: Bool
-    package var assertions: [OwnerAssertion] = []
-    /// For everything.
-    package var seconds = 3600.0
-    package var secondsForAssertion = 30.0
-    /// For SQLite's heap.
-    package var heapBytes: Int64 = 256 << 20
-
-    package init(isDrill: Bool) { self.isDrill = isDrill }
-}
-
-/// What it answered. Table names and `details` are content: they stay on the node.
-package struct RebuiltAnswers: Hashable, Sendable, Codable {
-    package struct Assertion: Hashable, Sendable, Codable {
-        package var name: String
-        package var passed: Bool
-        package var value: Double?
-        /// Without anything of the database in it.
-        package var reason: String
-    }
-
-    /// Of `integrity_check`; empty for a sound database.
-    package var problems: [String] = []
-    package var foreignKeyViolations: Int64 = 0
-    package var assertions: [Assertion] = []
-    package var rows: [String: Int64] = [:]
-    /// Why not everything could be asked, without anything of the database in it.
-    package var failure: String?
-    package var details: [String] = []
-
-    package init() {}
-
-    package init(failure: String) { self.failure = failure }
-}
+import MusterModel
 
 /// A database that was rebuilt from a snapshot, and may be hostile: asked with all of SQLite's defences on.
 ///
@@ -46,7 +8,6 @@ package struct RebuiltAnswers: Hashable, Sendable, Codable {
 /// file. Here come a limit on memory and time, no attached database, and for the owner's assertions an authorizer
 /// that lets them read and nothing else.
 package struct RebuiltDatabase: ~Copyable {
-    private static let mostTables = 1000
     private static let mostViolations: Int64 = 100_000
     private static let mostLengthBytes: Int32 = 128 << 20
 
@@ -88,7 +49,7 @@ package struct RebuiltDatabase: ~Copyable {
             try countRows(&answers, until: deadline)
             try ask(questions, &answers, until: deadline)
         } catch {
-            answers.failure = Self.reason(error, limit: "the time that it was given")
+            answers.failure = RebuiltTrouble(error, limit: .tooLong)
             answers.details.append(error.reason)
         }
         return answers
@@ -121,7 +82,7 @@ package struct RebuiltDatabase: ~Copyable {
         let names = try image.connection.rows(
             """
             SELECT name FROM sqlite_schema WHERE type = 'table' AND rootpage > 0 AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
-            ORDER BY name LIMIT \(Self.mostTables)
+            ORDER BY name LIMIT \(RebuiltAnswers.mostTables)
             """)
         for name in names.compactMap({ $0.first?.text }) {
             let quoted = "\"" + name.replacing("\"", with: "\"\"") + "\""
@@ -145,8 +106,7 @@ package struct RebuiltDatabase: ~Copyable {
 
     private borrowing func ask(
         _ assertion: OwnerAssertion, until limit: Duration, _ details: inout [String]
-    ) -> RebuiltAnswers.Assertion {
-        var answer = RebuiltAnswers.Assertion(name: assertion.name, passed: false, value: nil, reason: "")
+    ) -> RebuiltAnswers.Answer {
         var first: SQLiteValue?
         do {
             try image.connection.interruptible(every: 1000, when: { elapsed() > limit }) { () throws(SQLiteError) in
@@ -157,36 +117,14 @@ package struct RebuiltDatabase: ~Copyable {
             }
         } catch {
             details.append("assertion '\(assertion.name)': \(error.reason)")
-            answer.reason = Self.reason(error, limit: "the time of an assertion")
-            return answer
+            return .none(RebuiltTrouble(error, limit: .assertionTooLong))
         }
-        guard let first else {
-            answer.reason = "it gives no row"
-            return answer
-        }
-        guard assertion.wantsNumber else {
-            answer.passed = true
-            return answer
-        }
-        switch first {
-        case .integer(let number): answer.value = Double(number)
-        case .real(let number) where number.isFinite: answer.value = number
-        default: answer.reason = "its first column is no number"
-        }
-        guard let value = answer.value else { return answer }
-        answer.passed = assertion.allows(value)
-        if !answer.passed { answer.reason = "its value is not within the bounds" }
-        return answer
-    }
-
-    /// What went wrong, without SQLite's own words, which may hold names and values.
-    private static func reason(_ error: SQLiteError, limit: String) -> String {
-        switch error.primaryCode {
-        case SQLITE_INTERRUPT: "it needs more than \(limit)"
-        case SQLITE_NOMEM, SQLITE_TOOBIG: "it needs more memory than it may have"
-        case SQLITE_AUTH: "it wants to do more than read"
-        case SQLITE_CORRUPT, SQLITE_NOTADB: "the database is damaged (SQLite code \(error.code))"
-        default: "SQLite refuses it (code \(error.code))"
+        guard let first else { return .none(.noRow) }
+        guard assertion.wantsNumber else { return .row }
+        return switch first {
+        case .integer(let number): .number(Double(number))
+        case .real(let number) where number.isFinite: .number(number)
+        default: .none(.noNumber)
         }
     }
 }

@@ -166,5 +166,98 @@ extension EndToEnd {
             #expect(reasons.count == 1 && reasons[0].hasPrefix("not verified: not enough scratch space"), "\(reasons)")
             #expect(try await fleet.snapshots().map(\.["verdict"]) == [.null], "it says nothing of the snapshot")
         }
+
+        // MARK: - The process that asks
+
+        private static let endless = """
+                assertions:
+                  - name: endless
+                    sql: WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n
+
+            """
+
+        /// What a hostile database does to the process that asks it does not hit the agent.
+        @Test func theProcessThatAsksIsConfinedAndMayDie() async throws {
+            let fleet = try await Fleet(settings: Self.settings)
+            let node = try await node(fleet, "alpha")
+            let source = try SampleDatabase.make(fleet.path("shop.db"))
+            try await node.add(source)
+            let file = node.directory + "/agent.yaml"
+            let sound = try String(contentsOfFile: file, encoding: .utf8)
+            try expect(Self.endless, of: source, on: node)
+            try ("assertion_time_limit: 20m\n" + String(contentsOfFile: file, encoding: .utf8))
+                .write(toFile: file, atomically: true, encoding: .utf8)
+            try node.start(environment: ["SECRET_OF_THE_AGENT": "1"])
+            let id = try await fleet.awaitSnapshots(1)[0]["id"].text
+            let agent = try node.agentProcess()
+
+            let first = try await fleet.json("verify", id, "--level", "drill")["run"].text
+            let process = try await inspector(of: agent)
+            try expectConfined(process)
+            kill(process, SIGSEGV)
+            let crashed = try await fleet.run("verify", "show", first, "--wait", "--format", "json")
+            #expect(crashed.status == 1)
+            #expect(try crashed.json["failed"].list.first?["reason"].text.contains("it crashed (signal 11)") == true)
+            #expect(try node.agentProcess() == agent, "the agent lives on")
+
+            let second = try await fleet.json("verify", id, "--level", "drill")["run"].text
+            let orphan = try await inspector(of: agent)
+            try await node.kill()
+            try await eventually("the end of an inspection whose agent was killed") { hasEnded(orphan) }
+            try sound.write(toFile: file, atomically: true, encoding: .utf8)
+            try node.start()
+            let resumed = try await fleet.run("verify", "show", second, "--wait", "--format", "json")
+            #expect(resumed.status == 0, "\(resumed.output)")
+            let scratch = try FileManager.default.contentsOfDirectory(atPath: node.directory + "/scratch")
+            #expect(scratch == [])
+        }
+
+        /// The process that the agent has started to ask a rebuilt database, once it has confined itself.
+        private func inspector(of agent: pid_t) async throws -> pid_t {
+            var found: pid_t?
+            try await eventually("an inspection") {
+                let numbers = try FileManager.default.contentsOfDirectory(atPath: "/proc").compactMap { pid_t($0) }
+                found = numbers.first { number in
+                    field("PPid", of: number) == "\(agent)" && limit("Max open files", of: number) == "0"
+                        && field("NoNewPrivs", of: number) == "1"
+                }
+                return found != nil
+            }
+            return try #require(found)
+        }
+
+        private func expectConfined(_ process: pid_t) throws {
+            let files = FileManager.default
+            #expect(limit("Max file size", of: process) == "0")
+            #expect(limit("Max processes", of: process) == "0")
+            #expect(limit("Max address space", of: process) != "unlimited")
+            #expect(field("SigCgt", of: process) == "0000000000000000", "a crash is caught by nobody")
+            guard geteuid() == 0 else { return }
+            #expect(field("Uid", of: process) == "65534")
+            let environment = try String(contentsOfFile: "/proc/\(process)/environ", encoding: .utf8).split(
+                separator: "\0")
+            let names = Set(environment.map { String($0.prefix { $0 != "=" }) })
+            #expect(names.isSubset(of: ["PATH", "LANG", "TZ", "SWIFT_BACKTRACE"]), "\(names)")
+            #expect(try files.attributesOfItem(atPath: "/proc/\(process)/mem")[.ownerAccountID] as? NSNumber == 0)
+            let (its, ours) = ("/proc/\(process)/ns/net", "/proc/self/ns/net")
+            #expect(try files.destinationOfSymbolicLink(atPath: its) != files.destinationOfSymbolicLink(atPath: ours))
+        }
+
+        /// Nobody may have asked yet how it ended.
+        private func hasEnded(_ process: pid_t) -> Bool { ["Z", nil].contains(field("State", of: process)) }
+
+        /// A process that has ended has no such file, and no such field.
+        private func field(_ name: String, of process: pid_t) -> String? {
+            (try? String(contentsOfFile: "/proc/\(process)/status", encoding: .utf8))?
+                .split(separator: "\n").first { $0.hasPrefix(name + ":") }?
+                .split(whereSeparator: \.isWhitespace).dropFirst().first.map(String.init)
+        }
+
+        private func limit(_ name: String, of process: pid_t) -> String? {
+            // As above.
+            (try? String(contentsOfFile: "/proc/\(process)/limits", encoding: .utf8))?
+                .split(separator: "\n").first { $0.hasPrefix(name) }?.dropFirst(name.count)
+                .split(whereSeparator: \.isWhitespace).first.map(String.init)
+        }
     }
 }

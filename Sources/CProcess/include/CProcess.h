@@ -11,12 +11,13 @@ static inline int cprocess_die_with_parent(void) { return prctl(PR_SET_PDEATHSIG
 // Closes every descriptor from `first` on: what this process inherited and has no business with.
 void cprocess_close_from(int first);
 
-// Gives up what a process that reads one hostile file does not need, for good. The descriptors 0 to `last` stay; no file
-// can be opened, written or made any more, and no process or program started. As root it becomes `nobody` first.
-// Where the system permits, it also leaves the network. Call it while there is one thread.
+// Gives up what a process that reads one hostile file does not need, for good. Open descriptors stay; no file can be
+// opened, written or made any more, and no process or program started. As root it becomes `nobody` first. Nobody but
+// root may look into it, and a crash ends it at once. Where the system permits, it also leaves the network. Call it
+// while there is one thread.
 //
 // Returns 0, or a negative errno where something that must not fail did.
-int cprocess_confine(int last, uint64_t memoryBytes, uint64_t seconds);
+int cprocess_confine(uint64_t memoryBytes, uint64_t seconds);
 
 // A lower priority for the processor than the process that started this one, and the lowest for the disk; what is refused
 // stays as it was.

@@ -8,6 +8,9 @@ package import MusterSQLite
 /// The content root is compared before the file has its name (`SnapshotRestore`); `integrity_check` and everything
 /// that a drill asks is the inspector's, as the file is hostile until proven otherwise.
 package struct SnapshotProof: Sendable {
+    private static let keptDetails = 100
+    private static let detailLength = 500
+
     private let restore: SnapshotRestore
     private let inspector: any RebuiltInspector
     private let monotonic: @Sendable () -> Duration
@@ -72,7 +75,7 @@ package struct SnapshotProof: Sendable {
                 return outcome.fail(failure.reason)
             }
         }
-        outcome.details = answers.problems + answers.details
+        outcome.details = (answers.problems + answers.details).prefix(Self.keptDetails).map(Self.plain)
         if let failure = answers.failure {
             outcome.fail("the rebuilt database was not inspected to the end: \(failure)")
         }
@@ -81,9 +84,9 @@ package struct SnapshotProof: Sendable {
         }
         guard order.isDrill, answers.failure == nil, answers.problems.isEmpty else { return }
         // Whoever the database made of the process that asked it must not answer less, or something else.
-        guard answers.assertions.map(\.name) == order.expectations.assertions.map(\.name) else {
-            return outcome.fail("the rebuilt database was not asked what its owner asks")
-        }
+        guard answers.assertions.count == order.expectations.assertions.count,
+            answers.rows.count <= RebuiltAnswers.mostTables
+        else { return outcome.fail("the rebuilt database was not asked what its owner asks") }
         judge(answers, order, &outcome)
     }
 
@@ -93,7 +96,8 @@ package struct SnapshotProof: Sendable {
         if answers.foreignKeyViolations > 0, expectations.wantsForeignKeys {
             outcome.fail("foreign_key_check finds \(answers.foreignKeyViolations) violations")
         }
-        for assertion in answers.assertions where !assertion.passed {
+        drill.assertions = zip(expectations.assertions, answers.assertions).map(AssertionOutcome.init)
+        for assertion in drill.assertions where !assertion.passed {
             outcome.fail("assertion '\(assertion.name)': \(assertion.reason)")
         }
         if let largest = expectations.largestDrop, drill.largestDrop > largest {
@@ -103,8 +107,18 @@ package struct SnapshotProof: Sendable {
                 owner allows \(Self.percent(largest)) %
                 """)
         }
-        drill.assertions = answers.assertions
         outcome.drill = drill
+    }
+
+    /// For a log and a terminal, whatever a hostile database wrote into it.
+    private static func plain(_ text: String) -> String {
+        let shown = text.unicodeScalars.prefix(detailLength).map { scalar -> Character in
+            switch scalar.properties.generalCategory {
+            case .control, .format, .lineSeparator, .paragraphSeparator, .surrogate, .unassigned: return "?"
+            default: return Character(scalar)
+            }
+        }
+        return String(shown)
     }
 
     private static func percent(_ part: Double) -> String { String(format: "%.1f", part * 100) }
@@ -119,7 +133,7 @@ extension RestorePlan {
 package struct ProofOutcome: Sendable {
     /// Empty where the snapshot passed. Nothing of it is content of the database.
     package var failed: [Failing] = []
-    /// In SQLite's own words, which may hold names and values: for the node alone.
+    /// In SQLite's own words, which may hold names and values: for the node alone. Bounded, and fit to be printed.
     package var details: [String] = []
     package var plan: RestorePlan?
     package var restoreSeconds = 0.0
@@ -151,7 +165,7 @@ package struct DrillFigures: Hashable, Sendable {
     /// The largest part of its rows that a table lost, from 0 to 1; a table that is gone lost all.
     package let largestDrop: Double
     package let foreignKeyViolations: Int64
-    package var assertions: [RebuiltAnswers.Assertion] = []
+    package var assertions: [AssertionOutcome] = []
 
     init(_ answers: RebuiltAnswers, before: [String: Int64]?) {
         rows = answers.rows

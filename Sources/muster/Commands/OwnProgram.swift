@@ -12,9 +12,11 @@ enum OwnProgram {
     ///   - arguments: of its command line, its name first.
     ///   - descriptors: what of ours it has, and under which number; in this order. All else of ours that it may
     ///     have is closed where it is opened with `O_CLOEXEC`.
+    ///   - environment: nil for ours.
     ///   - isSilent: it has no standard error.
     static func start(
-        _ arguments: [String], descriptors: [(ours: Int32, its: Int32)], isSilent: Bool = false
+        _ arguments: [String], descriptors: [(ours: Int32, its: Int32)], environment: [String: String]? = nil,
+        isSilent: Bool = false
     ) throws -> pid_t {
         func check(_ code: Int32) throws {
             if code != 0 { throw StartFailure("'muster \(arguments.dropFirst().first ?? "")' was not started", code) }
@@ -37,8 +39,15 @@ enum OwnProgram {
         try check(posix_spawnattr_setflags(&attributes, Int16(flags)))
         let words = arguments.map { strdup($0) }
         defer { words.forEach { free($0) } }
+        let settings = environment?.map { strdup("\($0.key)=\($0.value)") }
+        defer { settings?.forEach { free($0) } }
         var process: pid_t = 0
-        try check(posix_spawn(&process, "/proc/self/exe", &actions, &attributes, words + [nil], environ))
+        if let settings {
+            try check(
+                posix_spawn(&process, "/proc/self/exe", &actions, &attributes, words + [nil], settings + [nil]))
+        } else {
+            try check(posix_spawn(&process, "/proc/self/exe", &actions, &attributes, words + [nil], environ))
+        }
         return process
     }
 

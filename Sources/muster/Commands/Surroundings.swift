@@ -41,6 +41,16 @@ enum Surroundings {
         overrides(["coordinator", "cores", "upload_limit_bytes", "report_every"])
     }
 
+    /// All that the process that asks a hostile database has of ours: nothing that may be secret.
+    ///
+    /// Swift's backtracer would catch the signal of a crash and begin another program, which that process may not; what
+    /// it then does with a signal that somebody sent is to forget it.
+    static var ofDrillCheck: [String: String] {
+        var environment = ["PATH": "/usr/bin:/bin", "SWIFT_BACKTRACE": "enable=no"]
+        for name in ["LANG", "TZ"] { environment[name] = ProcessInfo.processInfo.environment[name] }
+        return environment
+    }
+
     /// `MUSTER_…` variables, by the key they override in a configuration file.
     private static func overrides(_ keys: [String]) -> [String: String] {
         var overrides: [String: String] = [:]

@@ -23,9 +23,9 @@ struct DrillCheck: ParsableCommand {
         let request = try FileHandle.standardInput.read(upToCount: Self.longestRequest) ?? Data()
         let questions = try JSONDecoder().decode(RebuiltQuestions.self, from: request)
         // Whatever the coding loads, it loads before no file can be opened any more.
-        _ = try JSONEncoder().encode(RebuiltAnswers())
+        _ = try JSONEncoder().encode(RebuiltAnswers(failure: .unopened))
         let code = cprocess_confine(
-            Self.database, UInt64(max(0, questions.heapBytes)) + Self.ownBytes, UInt64(max(1, questions.seconds)))
+            UInt64(max(0, questions.heapBytes)) + Self.ownBytes, UInt64(max(1, questions.seconds)))
         guard code == 0 else { throw OwnProgram.StartFailure("privileges were not given up", -code) }
         RebuiltDatabase.limitHeap(bytes: questions.heapBytes)
         Console.result(String(decoding: try JSONEncoder().encode(answers(to: questions)), as: UTF8.self))
@@ -36,7 +36,7 @@ struct DrillCheck: ParsableCommand {
             let database = try RebuiltDatabase(descriptor: Self.database, elapsed: Surroundings.monotonic)
             return database.answers(to: questions)
         } catch {
-            return RebuiltAnswers(failure: "it cannot be opened")
+            return RebuiltAnswers(failure: .unopened)
         }
     }
 }

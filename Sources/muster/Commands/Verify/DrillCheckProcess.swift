@@ -58,7 +58,8 @@ struct DrillCheckProcess: RebuiltInspector {
             do {
                 process = try OwnProgram.start(
                     ["muster", "drill-check"],
-                    descriptors: [(ends[1], 0), (ends[1], 1), (database, DrillCheck.database)], isSilent: true)
+                    descriptors: [(ends[1], 0), (ends[1], 1), (database, DrillCheck.database)],
+                    environment: Surroundings.ofDrillCheck, isSilent: true)
             } catch {
                 close(ends[0])
                 throw error
