@@ -10,14 +10,14 @@ extension Catalog {
 
     /// The one inspection that the node is to do now, or nothing while it does one.
     ///
-    /// What an earlier life of its agent was given comes first, and has its place in the fleet already.
+    /// What an earlier life of its agent was given, or what it has lost, comes first, and has its place in the fleet already.
     static func nextInspection(
-        of node: NodeID, _ boot: String, atOnce: Int, now: Timestamp, in database: GRDB.Database
+        of node: NodeID, _ asking: Asking, atOnce: Int, now: Timestamp, in database: GRDB.Database
     ) throws -> [Job] {
         let running = try Row.fetchAll(database, sql: runningInspections, arguments: [node.blob]).map { row in
             (try job(row), row["boot"] as String)
         }
-        guard !running.contains(where: { $0.1 == boot }) else { return [] }
+        guard !running.contains(where: { asking.has($0.0.id, ofLife: $0.1) }) else { return [] }
         if let again = running.first { return [again.0] }
         guard let row = try Row.fetchOne(database, sql: queuedInspections + " LIMIT 1", arguments: [node.blob]) else {
             return []
@@ -82,15 +82,9 @@ extension Catalog {
         return try await write { database in
             let rows = try Row.fetchAll(database, sql: Self.abandonedJobs, arguments: arguments)
             for row in rows {
-                var job = try Self.job(row)
-                (job.state, job.errorSummary) = (.failed, try Self.reason(row, job.nodeName))
-                try database.run(
-                    "UPDATE job SET state = 'failed', finished_at = ?, error_summary = ?, error_hint = ? WHERE id = ?",
-                    [
-                        now.microseconds, job.errorSummary,
-                        "Check that the agent runs and reaches the coordinator, then ask again.", job.id.blob,
-                    ])
-                try Self.conclude(job, now: now, in: database)
+                let job = try Self.job(row)
+                try Self.fail(
+                    job, try Self.reason(row, job.nodeName), hint: Self.checkTheAgent, now: now, in: database)
             }
             return rows.count
         }

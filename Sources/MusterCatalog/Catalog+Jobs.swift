@@ -28,6 +28,8 @@ extension Catalog {
         package var outcomeSnapshot: SnapshotID?
         package var errorSummary = ""
         package var errorHint = ""
+        /// How often it was handed out.
+        package var handOuts = 0
 
         package init(id: JobID, kind: Kind, node: NodeID, database: DatabaseID, createdAt: Timestamp) {
             (self.id, self.kind, self.node) = (id, kind, node)
@@ -44,39 +46,6 @@ extension Catalog {
     package func job(_ id: JobID) async throws(CatalogError) -> Job? {
         try await read { database in
             try Row.fetchOne(database, sql: Self.jobQuery + " WHERE j.id = ?", arguments: [id.blob]).map(Self.job)
-        }
-    }
-
-    /// Hands out what is queued for a node, and what an earlier life of its agent was given: any number of snapshots,
-    /// but one inspection at a time.
-    ///
-    /// - Parameters:
-    ///   - inspectionsAtOnce: so many nodes of the fleet inspect at the same time.
-    ///   - isNewest: asked in the transaction; false where a later life has asked, which gets the jobs.
-    package func takeJobs(
-        of node: NodeID, boot: String, limit: Int, inspectionsAtOnce: Int = .max, now: Timestamp,
-        isNewest: @escaping @Sendable () -> Bool = { true }
-    ) async throws(CatalogError) -> [Job] {
-        @Sendable func open(_ database: GRDB.Database) throws -> [Job] {
-            let snapshots = try Row.fetchAll(
-                database, sql: Self.openSnapshotJobs, arguments: [node.blob, boot, limit]
-            ).map(Self.job)
-            return snapshots
-                + (try Self.nextInspection(of: node, boot, atOnce: inspectionsAtOnce, now: now, in: database))
-        }
-        let waiting = try await read { try !open($0).isEmpty }
-        // Most polls find nothing: they must not cost a durable write.
-        guard waiting else { return [] }
-        return try await write { database in
-            guard isNewest() else { return [] }
-            var jobs = try open(database)
-            for index in jobs.indices {
-                jobs[index].state = .running
-                try database.execute(
-                    sql: "UPDATE job SET state = 'running', boot = ?, handed_out_at = ? WHERE id = ?",
-                    arguments: [boot, now.microseconds, jobs[index].id.blob])
-            }
-            return jobs
         }
     }
 
@@ -124,22 +93,26 @@ extension Catalog {
             let jobs = try Row.fetchAll(database, sql: Self.oldJobs + " LIMIT 1000", arguments: arguments)
                 .map(Self.job)
             for job in jobs {
-                try database.execute(
-                    sql: """
-                        UPDATE job SET state = 'failed', finished_at = ?, error_summary = ?, error_hint = ? WHERE id = ?
-                        """,
-                    arguments: [
-                        now.microseconds, "node '\(job.nodeName)' did not finish the job in time",
-                        "Check that the agent runs and reaches the coordinator, then ask again.", job.id.blob,
-                    ])
-                if let closed = try Row.fetchOne(
-                    database, sql: Self.jobQuery + " WHERE j.id = ?", arguments: [job.id.blob])
-                {
-                    try Self.conclude(try Self.job(closed), now: now, in: database)
-                }
+                try Self.fail(
+                    job, "node '\(job.nodeName)' did not finish the job in time", hint: Self.checkTheAgent, now: now,
+                    in: database)
             }
             return jobs
         }
+    }
+
+    static let checkTheAgent = "Check that the agent runs and reaches the coordinator, then ask again."
+
+    /// Closes a job that no agent will, and ends what waits for it.
+    static func fail(
+        _ job: Job, _ summary: String, hint: String, now: Timestamp, in database: GRDB.Database
+    ) throws {
+        try database.run(
+            "UPDATE job SET state = 'failed', finished_at = ?, error_summary = ?, error_hint = ? WHERE id = ?",
+            [now.microseconds, summary, hint, job.id.blob])
+        var failed = job
+        (failed.state, failed.finishedAt, failed.errorSummary, failed.errorHint) = (.failed, now, summary, hint)
+        try conclude(failed, now: now, in: database)
     }
 
     /// Ends what still waits in a run for a job that is closed: what the job found was not kept.
@@ -183,11 +156,6 @@ extension Catalog {
         SELECT j.*, n.name AS node_name, d.name AS database_name FROM job j
         JOIN node n ON n.id = j.node JOIN database d ON d.id = j.database
         """
-    static let openSnapshotJobs =
-        jobQuery + """
-             WHERE j.node = ? AND j.kind = 'snapshot' AND j.state IN ('queued', 'running')
-            AND (j.state = 'queued' OR j.boot <> ?) ORDER BY j.number LIMIT ?
-            """
     private static let longestJob = Duration.seconds(24 * 3600)
     static let oldJobs =
         jobQuery + """
@@ -220,6 +188,7 @@ extension Catalog {
         job.outcomeSnapshot = try row.optionalIdentifier("outcome_snapshot")
         job.errorSummary = row["error_summary"]
         job.errorHint = row["error_hint"]
+        job.handOuts = row["hand_outs"]
         return job
     }
 }

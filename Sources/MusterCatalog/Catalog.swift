@@ -80,6 +80,9 @@ package struct Catalog: Sendable {
         }
         migrator.registerMigration("restore grant") { try $0.execute(sql: Schema.restoreGrant) }
         migrator.registerMigration("growth") { try $0.execute(sql: Schema.growth) }
+        migrator.registerMigration("hand-outs") { database in
+            try database.execute(sql: Schema.handOuts)
+        }
         return migrator
     }
 

@@ -9,6 +9,9 @@
 /// `database.checked_at`, `scrubbed_at`, `verified_at` and `drilled_at` are those of the newest passed verdict of any of
 /// its snapshots; `inspection_tried_at` is when an agent's inspection last ended in any way.
 extension Schema {
+    /// Jobs know how often they were given to an agent.
+    static let handOuts = "ALTER TABLE job ADD COLUMN hand_outs INTEGER NOT NULL DEFAULT 0"
+
     static let inspections = """
         CREATE TABLE verdict(
             number INTEGER PRIMARY KEY,

@@ -73,7 +73,7 @@ struct Coordinator: Sendable {
     let metrics = CoordinatorMetrics()
     let watch = FleetWatch()
     let denials = DenialBook()
-    let lives = LifeBook()
+    let polls = PollBook()
     let twins = TwinBook()
     let connections = NodeConnections()
     let reports = ReportBook()

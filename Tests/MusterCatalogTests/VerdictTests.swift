@@ -150,7 +150,8 @@ struct VerdictTests {
         try await fixture.catalog.add([self.job(RunID(from: fixture.random))])
         #expect(try await expired(after: 26, contactAfter: 26) == 0, "it waits for its turn")
         #expect(
-            try await fixture.catalog.takeJobs(of: node.id, boot: "one", limit: 1, now: job.createdAt).count == 1)
+            try await fixture.catalog.takeJobs(of: node.id, Catalog.Asking(boot: "one"), limit: 1, now: job.createdAt)
+                .count == 1)
         #expect(try await expired(after: 26, contactAfter: 26) == 1, "no outcome is waited for longer than a day")
     }
 

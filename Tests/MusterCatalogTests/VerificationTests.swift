@@ -47,7 +47,7 @@ struct VerificationTests {
 
     private func take(_ node: Catalog.Node, boot: String = "one", atOnce: Int = 10) async throws -> [Catalog.Job] {
         try await catalog.takeJobs(
-            of: node.id, boot: boot, limit: 10, inspectionsAtOnce: atOnce, now: fixture.clock.now())
+            of: node.id, Catalog.Asking(boot: boot), limit: 10, inspectionsAtOnce: atOnce, now: fixture.clock.now())
     }
 
     private func finish(

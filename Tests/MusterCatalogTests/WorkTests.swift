@@ -23,7 +23,9 @@ struct WorkTests {
         let job = job(fixture, commit)
         try await fixture.catalog.add([job])
         func take(_ boot: String) async throws -> [JobID] {
-            try await fixture.catalog.takeJobs(of: node.id, boot: boot, limit: 10, now: fixture.clock.now()).map(\.id)
+            try await fixture.catalog.takeJobs(
+                of: node.id, Catalog.Asking(boot: boot), limit: 10, now: fixture.clock.now()
+            ).map(\.id)
         }
         #expect(try await take("one") == [job.id])
         #expect(try await take("one").isEmpty)
@@ -37,6 +39,44 @@ struct WorkTests {
         #expect(try await finish(other.id) == nil)
         #expect(try await finish(node.id)?.state == .done)
         #expect(try await take("three").isEmpty)
+    }
+
+    /// An answer that never came, or an outcome that was lost, holds nothing up.
+    @Test(arguments: [false, true]) func whatTheAgentDoesNotWorkOnIsHandedOutAgainButNotForEver(
+        isInspection: Bool
+    ) async throws {
+        let fixture = try await Fixture()
+        let (node, catalog) = (try await fixture.makeNode(), fixture.catalog)
+        let commit = try fixture.commit(node)
+        #expect(try await catalog.commit(commit) == .committed)
+        let run = RunID(from: fixture.random)
+        let (first, second) = (
+            job(fixture, commit, run: isInspection ? run : nil), job(fixture, commit, run: isInspection ? run : nil)
+        )
+        if isInspection {
+            try await catalog.begin(
+                run, level: .verify, snapshots: [commit.snapshot], jobs: [first], now: fixture.clock.now())
+        } else {
+            try await catalog.add([first])
+        }
+        func take(_ atWork: Set<JobID>?) async throws -> [JobID] {
+            try await catalog.takeJobs(
+                of: node.id, Catalog.Asking(boot: "one", atWork: atWork), limit: 10, now: fixture.clock.now()
+            ).map(\.id)
+        }
+        #expect(try await take([]) == [first.id])
+        #expect(try await take([first.id]).isEmpty, "it is at work")
+        #expect(try await take(nil).isEmpty, "an agent that does not tell is believed to be")
+        for _ in 1..<Catalog.mostHandOuts { #expect(try await take([second.id]) == [first.id], "it is lost") }
+        #expect(try await catalog.job(first.id)?.state == .running)
+        try await catalog.add([second])
+        #expect(try await take([]) == [second.id], "what was given up makes room")
+        let closed = try #require(try await catalog.job(first.id))
+        #expect(closed.state == .failed && closed.errorSummary.contains("was given the job 5 times"))
+        guard isInspection else { return }
+        let ended = try #require(try await catalog.verification(run))
+        #expect(
+            ended.isFinished && ended.unfinished == 1 && ended.failed[0].failing.reason.hasSuffix(closed.errorSummary))
     }
 
     @Test func aJobThatNobodyFinishesFails() async throws {

@@ -38,9 +38,12 @@ struct VerificationTests {
         throw Unexpected("run \(run) does not come so far")
     }
 
-    private static func work(_ server: Server, _ node: TestNode, boot: String = "one") async throws -> Muster_V1_Job? {
+    private static func work(
+        _ server: Server, _ node: TestNode, boot: String = "one", atWork: [String]? = nil
+    ) async throws -> Muster_V1_Job? {
         var poll = Muster_V1_WorkRequest()
         poll.bootID = boot
+        if let atWork { poll.atWork.ids = atWork }
         let work: Muster_V1_WorkResponse = try await server.peer(node).post(.agent, "/v1/work", poll)
         return work.jobs.first
     }
@@ -131,6 +134,20 @@ struct VerificationTests {
             try await Self.finish(server, alpha, job)
             let ended = try await Self.show(server, run) { $0.state == "finished" }
             #expect(ended.passed == 1 && ended.unfinished == 1 && ended.total == 2)
+        }
+    }
+
+    @Test func anInspectionThatNeverReachedItsAgentIsGivenOutAgain() async throws {
+        try await Rig.serve { server in
+            let (alpha, _) = try await Self.fill(server, "alpha")
+            let run = try await Self.begin(server) { $0.fleet = true }.run
+            _ = try await Self.show(server, run) { $0.total == 1 && !$0.filling }
+            let lost = try #require(try await Self.work(server, alpha, atWork: []))
+            let again = try #require(try await Self.work(server, alpha, atWork: []))
+            #expect(again.id == lost.id)
+            #expect(try await Self.work(server, alpha, atWork: [lost.id]) == nil)
+            try await Self.finish(server, alpha, again)
+            #expect(try await Self.show(server, run) { $0.state == "finished" }.passed == 1)
         }
     }
 

@@ -536,6 +536,31 @@ package nonisolated struct Muster_V1_WorkRequest: Sendable {
   /// where that is not known.
   package var machine: String = String()
 
+  /// The jobs that this life of the agent was given and has not ended; absent where an agent does not tell. What it was
+  /// given otherwise never reached it, or its outcome is lost: that is handed out again.
+  package var atWork: Muster_V1_JobsAtWork {
+    get {_atWork ?? Muster_V1_JobsAtWork()}
+    set {_atWork = newValue}
+  }
+  /// Returns true if `atWork` has been explicitly set.
+  package var hasAtWork: Bool {self._atWork != nil}
+  /// Clears the value of `atWork`. Subsequent reads from it will return its default value.
+  package mutating func clearAtWork() {self._atWork = nil}
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _atWork: Muster_V1_JobsAtWork? = nil
+}
+
+package nonisolated struct Muster_V1_JobsAtWork: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var ids: [String] = []
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -4128,7 +4153,7 @@ nonisolated extension Muster_V1_ReportResponse: SwiftProtobuf.Message, SwiftProt
 
 nonisolated extension Muster_V1_WorkRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".WorkRequest"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}wait_seconds\0\u{3}boot_id\0\u{3}agent_version\0\u{1}machine\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}wait_seconds\0\u{3}boot_id\0\u{3}agent_version\0\u{1}machine\0\u{3}at_work\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -4140,12 +4165,17 @@ nonisolated extension Muster_V1_WorkRequest: SwiftProtobuf.Message, SwiftProtobu
       case 2: try { try decoder.decodeSingularStringField(value: &self.bootID) }()
       case 3: try { try decoder.decodeSingularStringField(value: &self.agentVersion) }()
       case 4: try { try decoder.decodeSingularStringField(value: &self.machine) }()
+      case 5: try { try decoder.decodeSingularMessageField(value: &self._atWork) }()
       default: break
       }
     }
   }
 
   package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
     if self.waitSeconds != 0 {
       try visitor.visitSingularUInt32Field(value: self.waitSeconds, fieldNumber: 1)
     }
@@ -4158,6 +4188,9 @@ nonisolated extension Muster_V1_WorkRequest: SwiftProtobuf.Message, SwiftProtobu
     if !self.machine.isEmpty {
       try visitor.visitSingularStringField(value: self.machine, fieldNumber: 4)
     }
+    try { if let v = self._atWork {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 5)
+    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -4166,6 +4199,37 @@ nonisolated extension Muster_V1_WorkRequest: SwiftProtobuf.Message, SwiftProtobu
     if lhs.bootID != rhs.bootID {return false}
     if lhs.agentVersion != rhs.agentVersion {return false}
     if lhs.machine != rhs.machine {return false}
+    if lhs._atWork != rhs._atWork {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Muster_V1_JobsAtWork: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".JobsAtWork"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}ids\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedStringField(value: &self.ids) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.ids.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.ids, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Muster_V1_JobsAtWork, rhs: Muster_V1_JobsAtWork) -> Bool {
+    if lhs.ids != rhs.ids {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -20,6 +20,16 @@ struct JobLoop: Sendable {
     let coordinator: CoordinatorClient
     let machine: String
     let environment: AgentEnvironment
+    private let underWay = JobsUnderWay()
+
+    init(
+        board: DatabaseBoard, snapshots: Snapshots, verification: NodeVerification, restoration: NodeRestore,
+        offer: PackOffer, coordinator: CoordinatorClient, machine: String, environment: AgentEnvironment
+    ) {
+        (self.board, self.snapshots, self.verification, self.offer) = (board, snapshots, verification, offer)
+        self.restoration = restoration
+        (self.coordinator, self.machine, self.environment) = (coordinator, machine, environment)
+    }
 
     /// Ends on graceful shutdown, when the jobs at work are done.
     func run() async throws {
@@ -30,6 +40,7 @@ struct JobLoop: Sendable {
         try await withThrowingTaskGroup(of: Void.self) { group in
             var atWork = 0
             while !Task.isCancelled, !Task.isShuttingDownGracefully {
+                request.atWork.ids = underWay.ids
                 let answer = try await nextWork(request)
                 for task in tasks(answer) {
                     if atWork >= Self.mostAtOnce {
@@ -45,7 +56,10 @@ struct JobLoop: Sendable {
     }
 
     private func tasks(_ answer: Muster_V1_WorkResponse) -> [@Sendable () async throws -> Void] {
-        var tasks = answer.jobs.map { job in { @Sendable in try await self.work(on: job) } }
+        // Before the next poll, which would find them lost otherwise.
+        var tasks = answer.jobs.filter { underWay.begin($0.id) }.map { job in
+            { @Sendable in try await self.work(on: job) }
+        }
         let packs = answer.wantedPacks.compactMap { PackID(bytes: [UInt8]($0)) }
         if !packs.isEmpty { tasks.append { await offer.send(packs) } }
         return tasks
@@ -70,6 +84,8 @@ struct JobLoop: Sendable {
     }
 
     private func work(on job: Muster_V1_Job) async throws {
+        // However it ends: what the coordinator did not hear of it gives out again.
+        defer { underWay.end(job.id) }
         guard let id = JobID(job.id) else { return }
         var outcome = Muster_V1_JobOutcome()
         do {
@@ -88,25 +104,34 @@ struct JobLoop: Sendable {
             outcome.errorSummary = (error as? any ActionableError)?.summary ?? "\(error)"
             outcome.errorHint = (error as? any ActionableError)?.hint ?? "Look at the agent's log."
         }
-        await deliver(outcome, of: id)
+        guard let refusal = await deliver(outcome, of: id) else { return }
+        // An outcome that is never taken must not keep the node from its next job.
+        var bare = Muster_V1_JobOutcome()
+        bare.state = "failed"
+        (bare.errorSummary, bare.errorHint) = ("the outcome was refused: \(refusal.summary)", refusal.hint)
+        _ = await deliver(bare, of: id)
     }
 
     /// Tells the coordinator until it knows: it may be away for a while, and somebody waits for the outcome.
-    private func deliver(_ outcome: Muster_V1_JobOutcome, of id: JobID) async {
+    ///
+    /// - Returns: why it will never take this one.
+    private func deliver(_ outcome: Muster_V1_JobOutcome, of id: JobID) async -> CoordinatorError? {
         while !Task.isCancelled {
             do {
                 _ = try await coordinator.finish(id, outcome)
-                return
+                return nil
             } catch {
                 environment.logger.warning(
                     "job's outcome not delivered", metadata: ["job": "\(id)", "reason": "\(error.summary)"])
+                guard error.isTransient else { return error }
                 // What is handed out to the agent's next life ends there.
-                guard error.isTransient, !Task.isShuttingDownGracefully else { return }
+                guard !Task.isShuttingDownGracefully else { return nil }
             }
             let pause = Self.pauseAfterFailure * (0.5 + environment.random.unitInterval())
             // Cut short by a shutdown; the loop looks.
             try? await cancelWhenGracefulShutdown { try await environment.sleep(pause) }
         }
+        return nil
     }
 
     private func takeSnapshot(_ job: Muster_V1_Job, _ outcome: inout Muster_V1_JobOutcome) async throws {

@@ -159,10 +159,10 @@ extension Coordinator {
 
     // MARK: - The node at work
 
-    func takeRestores(of node: NodeID, boot: String) async throws -> [Muster_V1_Job] {
-        let lives = lives
+    func takeRestores(of node: NodeID, boot: String, _ poll: PollBook.Poll) async throws -> [Muster_V1_Job] {
+        let polls = polls
         return try await catalog.takeRestore(of: node, boot: boot, now: clock.now()) {
-            lives.isNewest(boot, of: node)
+            polls.isNewest(poll)
         }.map { [Muster_V1_Job($0)] } ?? []
     }
 

@@ -11,6 +11,8 @@ extension Coordinator {
     private static let mostSeconds = 1e9
     private static let mostBytesRead: Int64 = 1 << 44
     static let maximumTextBytes = 4096
+    /// More than any agent takes at once.
+    private static let mostAtWork = 1000
     private static let maximumFindings = 1000
     /// A pack has at most 64 MiB, and the answer waits for them.
     private static let maximumScrubbed = 16
@@ -20,33 +22,36 @@ extension Coordinator {
         let (node, _) = try Self.node(call)
         let request: Muster_V1_WorkRequest = try await call.message()
         guard (1...128).contains(request.bootID.utf8.count) else { throw Refusal.malformed("boot_id is missing") }
+        guard request.atWork.ids.count <= Self.mostAtWork else {
+            throw Refusal.malformed("at_work names too many jobs")
+        }
         let now = clock.now()
         if await contacts.isDue(node, now: now) { try await catalog.touch(node, at: now) }
-        lives.begin(request.bootID, of: node)
+        let poll = polls.begin(of: node)
         try await tellTwinsApart(
             TwinBook.Sight(
                 life: request.bootID, machine: request.machine, address: call.address, version: request.agentVersion),
             of: node, in: .polls, now: now)
         let clock = clock
         return try await contacts.poll(node, now: { clock.now() }) {
-            try call.answer(try await nextWork(of: node, request))
+            try call.answer(try await nextWork(of: node, request, poll))
         }
     }
 
     private func nextWork(
-        of node: NodeID, _ request: Muster_V1_WorkRequest
+        of node: NodeID, _ request: Muster_V1_WorkRequest, _ poll: PollBook.Poll
     ) async throws -> Muster_V1_WorkResponse {
         let now = clock.now()
         let ticket = await work.ticket(node)
-        var jobs = try await takeJobs(of: node, boot: request.bootID)
-        var restores = try await takeRestores(of: node, boot: request.bootID)
+        var jobs = try await takeJobs(of: node, request, poll)
+        var restores = try await takeRestores(of: node, boot: request.bootID, poll)
         var packs = wanted.take(of: node, now: now)
         if jobs.isEmpty, restores.isEmpty, packs.isEmpty, request.waitSeconds > 0 {
             let wait = min(Int(request.waitSeconds), Self.longestWait)
             await work.wait(node, after: ticket, atMost: .seconds(wait))
             guard try await catalog.isActive(node) else { throw Refusal.unknownCertificate }
-            jobs = try await takeJobs(of: node, boot: request.bootID)
-            restores = try await takeRestores(of: node, boot: request.bootID)
+            jobs = try await takeJobs(of: node, request, poll)
+            restores = try await takeRestores(of: node, boot: request.bootID, poll)
             packs = wanted.take(of: node, now: clock.now())
         }
         var answer = Muster_V1_WorkResponse()
@@ -55,13 +60,17 @@ extension Coordinator {
         return answer
     }
 
-    private func takeJobs(of node: NodeID, boot: String) async throws -> [Catalog.Job] {
-        let lives = lives
+    private func takeJobs(
+        of node: NodeID, _ request: Muster_V1_WorkRequest, _ poll: PollBook.Poll
+    ) async throws -> [Catalog.Job] {
+        let polls = polls
+        let asking = Catalog.Asking(
+            boot: request.bootID, atWork: request.hasAtWork ? Set(request.atWork.ids.compactMap(JobID.init)) : nil)
         return try await catalog.takeJobs(
-            of: node, boot: boot, limit: Self.jobsAtOnce, inspectionsAtOnce: settings.verification.nodesAtOnce,
+            of: node, asking, limit: Self.jobsAtOnce, inspectionsAtOnce: settings.verification.nodesAtOnce,
             now: clock.now()
         ) {
-            lives.isNewest(boot, of: node)
+            polls.isNewest(poll)
         }
     }
 
