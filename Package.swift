@@ -189,7 +189,7 @@ let package = Package(
                 .product(name: "SwiftASN1", package: "swift-asn1"),
                 .product(name: "SwiftProtobuf", package: "swift-protobuf"),
                 .product(name: "X509", package: "swift-certificates"),
-            ], swiftSettings: house),
+            ], exclude: ["webhook_receiver.py"], swiftSettings: house),
         .testTarget(
             name: "MusterAgentTests",
             dependencies: [

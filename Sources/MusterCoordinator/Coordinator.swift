@@ -72,6 +72,7 @@ struct Coordinator: Sendable {
     let contacts = ContactBook()
     let metrics = CoordinatorMetrics()
     let watch = FleetWatch()
+    let looks = Bell<WebhookCall>()
     let denials = DenialBook()
     let polls = PollBook()
     let twins = TwinBook()

@@ -56,7 +56,7 @@ struct WebhookTests {
     @Test func eventsAreSignedSentInOrderAndTriedAgain() async throws {
         let rig = try await Rig()
         let secret = rig.directory.file("secret")
-        try PrivateFile.write("swordfish\n", to: secret)
+        try PrivateFile.write("swordfish swordfish\n", to: secret)
         try rig.addSettings("webhooks: [{url: '\(Self.url)', kinds: [failing, webhook], secret_file: '\(secret)'}]\n")
         let receiver = Receiver()
         try await rig.serve { server in
@@ -93,7 +93,7 @@ struct WebhookTests {
             let parts = try #require(first.headers["muster-signature"]).split(separator: ",")
             let time = parts[0].dropFirst(2)
             let code = KeyDerivation.hmac(
-                key: Array("swordfish".utf8), message: Array("\(time).\(first.body)".utf8))
+                key: Array("swordfish swordfish".utf8), message: Array("\(time).\(first.body)".utf8))
             #expect(parts[1] == "v1=" + Hex.encode(code))
             #expect(first.message.alarm.node == "alpha" && first.message.alarm.database == "app")
         }
@@ -108,6 +108,25 @@ struct WebhookTests {
     func onlyTLSOrThisMachineIsTaken(url: String, isTaken: Bool) throws {
         let yaml = "listen: \"127.0.0.1:1\"\nwebhooks:\n  - url: \"\(url)\"\n"
         #expect((try? CoordinatorSettings(yaml: yaml).webhooks.map(\.url)) == (isTaken ? [url] : nil))
+    }
+
+    @Test func aSecretThatAnybodyCanGuessIsRefusedBeforeAnythingIsSent() async throws {
+        let empty = "listen: \"127.0.0.1:1\"\nwebhooks: [{url: 'https://a.example/', secret_file: ''}]\n"
+        #expect(throws: CoordinatorSetupError.self) { _ = try CoordinatorSettings(yaml: empty) }
+        let folder = try TemporaryDirectory()
+        for (text, isTaken) in [
+            ("", false), ("\nswordfish swordfish", false), ("short\n", false), ("0123456789abcdef", true),
+        ] {
+            let path = folder.file("secret")
+            try PrivateFile.write(text, to: path)
+            let yaml = "listen: \"127.0.0.1:1\"\nwebhooks: [{url: 'https://a.example/', secret_file: '\(path)'}]\n"
+            let webhooks = try CoordinatorSettings(yaml: yaml).webhooks
+            if isTaken {
+                try WebhookSender(webhooks).shutdown()
+            } else {
+                #expect(throws: CoordinatorSetupError.weakSecret(path: path)) { _ = try WebhookSender(webhooks) }
+            }
+        }
     }
 
     @Test func kindsThatDoNotExistAreRefused() {

@@ -11,6 +11,7 @@ package enum CoordinatorSetupError: ActionableError, Equatable {
     case badStore(url: String)
     case noCredentials(url: String)
     case noStore
+    case weakSecret(path: String)
 
     package var summary: String {
         switch self {
@@ -23,6 +24,7 @@ package enum CoordinatorSetupError: ActionableError, Equatable {
         case .badStore(let url): "'\(url)' is no place for a store"
         case .noCredentials(let url): "the store \(url) needs credentials"
         case .noStore: "the catalog names no store"
+        case .weakSecret(let path): "the first line of '\(path)' is no secret: it has fewer than 16 bytes"
         }
     }
 
@@ -37,6 +39,7 @@ package enum CoordinatorSetupError: ActionableError, Equatable {
         case .badStore:
             "Give a folder's absolute path, a file:// URL, or s3://BUCKET/PREFIX?endpoint=https://HOST:PORT&region=REGION."
         case .noCredentials: "Give --credentials FILE, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
+        case .weakSecret: "Write a long one with 'openssl rand -hex 32', and give it to the receiver too."
         case .noStore: "Restore the catalog from its backup, or make a new coordinator."
         }
     }

@@ -5,6 +5,7 @@ import Yams
 /// Who is told of alarms.
 package struct Webhook: Hashable, Sendable {
     static let mostWebhooks = 16
+    static let leastSecretBytes = 16
 
     package let url: String
     /// nil for all kinds.
@@ -23,7 +24,12 @@ package struct Webhook: Hashable, Sendable {
         for (key, value) in mapping {
             switch key.string {
             case "url": url = value.string
-            case "secret_file": secret = value.string
+            case "secret_file":
+                guard let path = value.string, !path.isEmpty else {
+                    throw .badSettings(
+                        reason: "'secret_file' of a webhook must be a path; leave it out to sign nothing")
+                }
+                secret = path
             case "authority_file": authority = value.string
             case "kinds":
                 let words = value.sequence.map { $0.map { $0.string ?? "" } } ?? [value.string ?? ""]
@@ -39,6 +45,14 @@ package struct Webhook: Hashable, Sendable {
             throw .badSettings(reason: "'url' of a webhook must begin with https://, or with http:// on this machine")
         }
         (self.url, self.kinds, secretFile, authorityFile) = (url, kinds, secret, authority)
+    }
+
+    /// The first line of its file; nil where nothing is signed.
+    func secret() throws(CoordinatorSetupError) -> [UInt8]? {
+        guard let secretFile else { return nil }
+        let secret = Array(try PrivateFile.readText(secretFile).utf8.prefix { $0 != UInt8(ascii: "\n") })
+        guard secret.count >= Self.leastSecretBytes else { throw .weakSecret(path: secretFile) }
+        return secret
     }
 
     private static func isGood(_ url: String) -> Bool {

@@ -7,7 +7,8 @@ import ServiceLifecycle
 /// Looks at the fleet from time to time, and tells webhooks what began, what changed and what ended.
 ///
 /// Each webhook gets its events one after the other, and the same one again until it is taken: at least once, in
-/// order. One that does not answer keeps none of the others waiting.
+/// order. Each has a loop of its own, with its own place in the queue and its own pauses, so one that is slow or gone
+/// keeps neither the others nor the looks waiting.
 struct WebhookService: Service {
     typealias Send = @Sendable (_ webhook: Webhook, _ body: String, _ headers: [String: String]) async throws -> Int
 
@@ -20,19 +21,39 @@ struct WebhookService: Service {
 
     let coordinator: Coordinator
     private let send: Send
-    /// Nobody rings it: it only keeps time, and ends at shutdown.
-    private let rounds = Bell<Bool>()
 
     init(coordinator: Coordinator, send: @escaping Send) { (self.coordinator, self.send) = (coordinator, send) }
 
     func run() async throws {
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { await lookAgainAndAgain() }
+            for webhook in coordinator.settings.webhooks { group.addTask { await deliverAgainAndAgain(to: webhook) } }
+        }
+    }
+
+    private func lookAgainAndAgain() async {
         while !Task.isShuttingDownGracefully, !Task.isCancelled {
+            let ticket = await coordinator.looks.ticket(.fleet)
             do {
-                try await round()
+                try await look()
+                for webhook in coordinator.settings.webhooks { await coordinator.looks.ring(.events(webhook.url)) }
             } catch {
                 coordinator.logger.warning("fleet not looked at", metadata: ["reason": "\(error)"])
             }
-            await rounds.wait(true, after: 0, atMost: Self.interval)
+            await coordinator.looks.wait(.fleet, after: ticket, atMost: Self.interval)
+        }
+    }
+
+    private func deliverAgainAndAgain(to webhook: Webhook) async {
+        while !Task.isShuttingDownGracefully, !Task.isCancelled {
+            let ticket = await coordinator.looks.ticket(.events(webhook.url))
+            do {
+                try await deliver(to: webhook)
+            } catch {
+                coordinator.logger.warning(
+                    "events not delivered", metadata: ["webhook": "\(webhook.server)", "reason": "\(error)"])
+            }
+            await coordinator.looks.wait(.events(webhook.url), after: ticket, atMost: Self.interval)
         }
     }
 
@@ -80,11 +101,9 @@ struct WebhookService: Service {
         let now = coordinator.clock.now()
         let reason: String
         do {
-            let secret = try webhook.secretFile.map { path in
-                Array(try PrivateFile.readText(path).utf8.prefix { $0 != UInt8(ascii: "\n") })
-            }
-            let headers = WebhookMessage.headers(of: event, secret: secret, now: now)
-            let status = try await send(webhook, event.body, headers)
+            let headers = WebhookMessage.headers(of: event, secret: try webhook.secret(), now: now)
+            // What is cut off by a shutdown is sent again after it: its receiver may see it twice.
+            let status = try await cancelWhenGracefulShutdown { try await send(webhook, event.body, headers) }
             if (200..<300).contains(status) {
                 coordinator.metrics.countWebhook(isTaken: true)
                 try await coordinator.catalog.remove(event)
@@ -94,6 +113,7 @@ struct WebhookService: Service {
         } catch let error as CatalogError {
             throw error
         } catch {
+            if Task.isShuttingDownGracefully || Task.isCancelled { return false }
             reason = (error as? any ActionableError)?.summary ?? "\(error)"
         }
         coordinator.metrics.countWebhook(isTaken: false)
@@ -109,6 +129,13 @@ struct WebhookService: Service {
         try await coordinator.catalog.postpone(event, until: now + delay, reason: reason)
         return false
     }
+}
+
+/// What the service that tells webhooks waits for; it also looks by itself.
+enum WebhookCall: Hashable, Sendable {
+    case fleet
+    /// Of the webhook with this URL.
+    case events(String)
 }
 
 extension Webhook {
@@ -148,6 +175,8 @@ final class WebhookSender: Sendable {
     init(_ webhooks: [Webhook]) throws {
         var clients: [String: HTTPClient] = [:]
         for webhook in webhooks {
+            // Said at the start, and not when something has happened.
+            _ = try webhook.secret()
             var settings = HTTPClient.Settings()
             settings.takesPublicServers = true
             settings.maximumConnections = 1
