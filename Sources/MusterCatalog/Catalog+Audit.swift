@@ -4,8 +4,9 @@ package import MusterModel
 
 /// The audit: rows that are only ever added, each with a hash over itself and the one before.
 ///
-/// Whoever can write the file can also make the whole chain anew, or cut its end off: that shows only to somebody who
-/// kept a row's number and hash elsewhere (`muster audit verify --head`), or in an older backup of the catalog.
+/// Whoever can write the file can also make the whole chain anew, or cut its end off: that shows only where a row's
+/// number and hash were kept elsewhere. The record of the fleet's state in the stores has those of the newest row, and a
+/// rebuild compares them; a person may keep them too (`muster audit verify --head`).
 extension Catalog {
     package struct AuditEntry: Hashable, Sendable {
         package let number: Int64
@@ -14,6 +15,15 @@ extension Catalog {
         package let action: String
         package let subject: String
         package let hash: [UInt8]
+    }
+
+    /// The newest row: 0 and zeros where there is none.
+    package struct AuditHead: Hashable, Sendable, Codable {
+        package var row: Int64
+        /// Hex digits.
+        package var hash: String
+
+        package init(row: Int64, hash: String) { (self.row, self.hash) = (row, hash) }
     }
 
     package struct AuditCheck: Hashable, Sendable {
@@ -25,21 +35,51 @@ extension Catalog {
         package var rowHash: [UInt8]?
     }
 
-    /// Adds a row to the audit; each row's hash covers the one before it.
-    package func audit(
-        actor: String, action: String, subject: String, now: Timestamp
-    ) async throws(CatalogError) {
-        let sha256 = self.sha256
-        try await write { database in
-            let previous =
-                try Data.fetchOne(database, sql: "SELECT hash FROM audit ORDER BY number DESC LIMIT 1")
-                ?? Data(repeating: 0, count: 32)
-            let hash = sha256(Self.auditText([UInt8](previous), now, actor, action, subject))
-            try database.execute(
-                sql: """
-                    INSERT INTO audit(at, actor, action, subject, previous_hash, hash) VALUES (?, ?, ?, ?, ?, ?)
-                    """, arguments: [now.microseconds, actor, action, subject, previous, Data(hash)])
+    /// Who did what, for the audit.
+    package struct AuditRow: Hashable, Sendable {
+        package let actor: String
+        package let action: String
+        package let subject: String
+        package let at: Timestamp
+
+        package init(actor: String, action: String, subject: String, at: Timestamp) {
+            (self.actor, self.action, self.subject, self.at) = (actor, action, subject, at)
         }
+    }
+
+    /// Adds a row for what is no change of the catalog, or for more than one transaction can hold.
+    package func audit(_ row: AuditRow) async throws(CatalogError) {
+        try await write(auditing: row) { _ in }
+    }
+
+    /// Makes a change and appends its row, as a whole or not at all: none is without the other.
+    ///
+    /// - Parameters:
+    ///   - row: nil where a change is audited by whoever asked for it.
+    ///   - isChange: whether the value that `body` gives says that anything was changed.
+    func write<Value: Sendable>(
+        auditing row: AuditRow?, if isChange: @escaping @Sendable (Value) -> Bool = { _ in true },
+        _ body: @escaping @Sendable (GRDB.Database) throws -> Value
+    ) async throws(CatalogError) -> Value {
+        let sha256 = self.sha256
+        return try await write { database in
+            let value = try body(database)
+            if let row, isChange(value) { try Self.append(row, sha256, to: database) }
+            return value
+        }
+    }
+
+    /// Each row's hash covers the one before it.
+    private static func append(
+        _ row: AuditRow, _ sha256: @Sendable ([UInt8]) -> [UInt8], to database: GRDB.Database
+    ) throws {
+        let previous: Data =
+            try database.value("SELECT hash FROM audit ORDER BY number DESC LIMIT 1", [])
+            ?? Data(repeating: 0, count: 32)
+        let hash = sha256(auditText([UInt8](previous), row.at, row.actor, row.action, row.subject))
+        try database.run(
+            "INSERT INTO audit(at, actor, action, subject, previous_hash, hash) VALUES (?, ?, ?, ?, ?, ?)",
+            [row.at.microseconds, row.actor, row.action, row.subject, previous, Data(hash)])
     }
 
     /// Newest first.
@@ -67,6 +107,15 @@ extension Catalog {
             AND number < ?2 AND (?3 = '' OR actor = ?3)
         ORDER BY number DESC LIMIT ?4
         """
+
+    package func auditHead() async throws(CatalogError) -> AuditHead {
+        try await read { database in
+            guard let row = try database.row("SELECT number, hash FROM audit ORDER BY number DESC LIMIT 1", []) else {
+                return AuditHead(row: 0, hash: Hex.encode([UInt8](repeating: 0, count: 32)))
+            }
+            return AuditHead(row: row["number"], hash: Hex.encode(row.byteArray("hash")))
+        }
+    }
 
     /// Reads the whole audit again.
     package func checkAudit(row wanted: Int64? = nil) async throws(CatalogError) -> AuditCheck {

@@ -78,9 +78,10 @@ extension Catalog {
     /// - Parameter expiresAt: when the signed request is too old to be accepted anyway.
     /// - Returns: false where that request was seen before, or the node is not active.
     package func renew(
-        _ certificate: Certificate, requestHash: [UInt8], now: Timestamp, expiresAt: Timestamp
+        _ certificate: Certificate, requestHash: [UInt8], now: Timestamp, expiresAt: Timestamp,
+        audit row: AuditRow? = nil
     ) async throws(CatalogError) -> Bool {
-        try await write { database in
+        try await write(auditing: row, if: { $0 }) { database in
             try database.execute(
                 sql: "DELETE FROM spent_signature WHERE expires_at < ?", arguments: [now.microseconds])
             try database.execute(

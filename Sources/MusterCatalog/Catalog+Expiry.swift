@@ -39,9 +39,11 @@ extension Catalog {
 
     /// Marks what the verdict gives up.
     ///
+    /// - Parameter row: appended with the first marks, so where there are none it is not.
     /// - Returns: how many were marked: fewer than the verdict gives up where something has changed since.
     package func mark(
-        _ verdict: RetentionVerdict, of id: DatabaseID, run: RunID, actor: String, now: Timestamp
+        _ verdict: RetentionVerdict, of id: DatabaseID, run: RunID, actor: String, now: Timestamp,
+        audit row: AuditRow? = nil
     ) async throws(CatalogError) -> Int {
         if !verdict.lastVerified.isEmpty {
             try await write { database in
@@ -53,7 +55,7 @@ extension Catalog {
         while !rest.isEmpty {
             let part = rest.prefix(Self.markedAtOnce)
             rest = rest.dropFirst(part.count)
-            let count: Int? = try await write { database in
+            let count: Int? = try await write(auditing: marked == 0 ? row : nil, if: { $0 ?? 0 > 0 }) { database in
                 guard try Self.revision(in: database) == verdict.revision, try !Self.isFrozen(id, in: database)
                 else { return nil }
                 let count = try part.count { item in
@@ -72,9 +74,10 @@ extension Catalog {
     ///
     /// - Returns: nil where there is no such snapshot.
     package func forget(
-        _ snapshot: SnapshotID, run: RunID, graceUntil: Timestamp, actor: String, now: Timestamp
+        _ snapshot: SnapshotID, run: RunID, graceUntil: Timestamp, actor: String, now: Timestamp,
+        audit row: AuditRow? = nil
     ) async throws(CatalogError) -> ForgetOutcome? {
-        try await write { database in
+        try await write(auditing: row, if: { $0 == .marked }) { database in
             guard
                 let row = try database.row(
                     """
@@ -102,10 +105,12 @@ extension Catalog {
     /// Takes the marks of a run off, but those whose grace is over.
     ///
     /// - Returns: how many.
-    package func undo(_ run: RunID, now: Timestamp) async throws(CatalogError) -> Int {
+    package func undo(
+        _ run: RunID, now: Timestamp, audit row: AuditRow? = nil
+    ) async throws(CatalogError) -> Int {
         var undone = 0
         while true {
-            let count = try await write { database in
+            let count = try await write(auditing: undone == 0 ? row : nil, if: { $0 > 0 }) { database in
                 try database.rows(Self.runQuery, [run.blob, now.microseconds, Self.markedAtOnce]).count { row in
                     try Self.unmark(row["number"], sparedUntil: now + Self.spareDuration, in: database)
                 }
@@ -119,8 +124,10 @@ extension Catalog {
     /// Takes the mark of one snapshot off.
     ///
     /// - Returns: false where it has none, or its grace is over.
-    package func undo(_ snapshot: SnapshotID, now: Timestamp) async throws(CatalogError) -> Bool {
-        try await write { database in
+    package func undo(
+        _ snapshot: SnapshotID, now: Timestamp, audit row: AuditRow? = nil
+    ) async throws(CatalogError) -> Bool {
+        try await write(auditing: row, if: { $0 }) { database in
             try Self.undo(snapshot, now: now, in: database)
         }
     }

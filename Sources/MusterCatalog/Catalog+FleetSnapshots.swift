@@ -52,9 +52,9 @@ extension Catalog {
 
     /// - Returns: false where the name is taken.
     package func begin(
-        _ fleet: FleetSnapshot, jobs: [Job], absent: [Absentee]
+        _ fleet: FleetSnapshot, jobs: [Job], absent: [Absentee], audit row: AuditRow? = nil
     ) async throws(CatalogError) -> Bool {
-        try await write { database in
+        try await write(auditing: row, if: { $0 }) { database in
             guard try database.row("SELECT 1 FROM fleet_snapshot WHERE name = ?", [fleet.name]) == nil else {
                 return false
             }
@@ -105,8 +105,10 @@ extension Catalog {
     /// Releases every member.
     ///
     /// - Returns: how many there were; nil where there is no fleet snapshot of that name.
-    package func forget(fleetSnapshot name: String, now: Timestamp) async throws(CatalogError) -> Int? {
-        try await write { database in
+    package func forget(
+        fleetSnapshot name: String, now: Timestamp, audit row: AuditRow? = nil
+    ) async throws(CatalogError) -> Int? {
+        try await write(auditing: row, if: { $0 != nil }) { database in
             let number: Int64? = try database.value("SELECT number FROM fleet_snapshot WHERE name = ?", [name])
             guard let number else { return nil }
             try database.run(

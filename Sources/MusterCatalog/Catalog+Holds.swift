@@ -30,8 +30,10 @@ extension Catalog {
     /// Holds a snapshot. Where it has a hold of that name that one is replaced; where it is marked its mark is taken off.
     ///
     /// - Returns: nil where there is no such snapshot.
-    package func hold(_ snapshot: SnapshotID, _ hold: Hold) async throws(CatalogError) -> HoldOutcome? {
-        try await write { database in
+    package func hold(
+        _ snapshot: SnapshotID, _ hold: Hold, audit row: AuditRow? = nil
+    ) async throws(CatalogError) -> HoldOutcome? {
+        try await write(auditing: row, if: { $0 == .held || $0 == .broughtBack }) { database in
             guard
                 let row = try database.row(
                     "SELECT number, expired_at FROM snapshot WHERE id = ? AND forgotten_at IS NULL", [snapshot.blob])
@@ -46,8 +48,10 @@ extension Catalog {
     }
 
     /// - Returns: false where it has no hold of that name; nil where there is no such snapshot.
-    package func release(_ snapshot: SnapshotID, _ name: String) async throws(CatalogError) -> Bool? {
-        try await write { database in
+    package func release(
+        _ snapshot: SnapshotID, _ name: String, audit row: AuditRow? = nil
+    ) async throws(CatalogError) -> Bool? {
+        try await write(auditing: row, if: { $0 == true }) { database in
             let number: Int64? = try database.value("SELECT number FROM snapshot WHERE id = ?", [snapshot.blob])
             guard let number else { return nil }
             try database.run("DELETE FROM hold WHERE snapshot = ? AND name = ?", [number, name])

@@ -37,8 +37,8 @@ extension Catalog {
         }
     }
 
-    package func add(_ jobs: [Job]) async throws(CatalogError) {
-        try await write { database in
+    package func add(_ jobs: [Job], audit row: AuditRow? = nil) async throws(CatalogError) {
+        try await write(auditing: row) { database in
             for job in jobs { try Self.insert(job, into: database) }
         }
     }

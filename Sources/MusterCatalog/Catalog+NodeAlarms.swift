@@ -19,9 +19,9 @@ extension Catalog {
     ///
     /// - Returns: how many.
     package func clearAlarms(
-        _ kind: AlarmKind, ofNode node: NodeID, now: Timestamp
+        _ kind: AlarmKind, ofNode node: NodeID, now: Timestamp, audit row: AuditRow? = nil
     ) async throws(CatalogError) -> Int {
-        try await write { database in
+        try await write(auditing: row, if: { $0 > 0 }) { database in
             try database.run(
                 """
                 UPDATE alarm SET cleared_at = ?

@@ -19,8 +19,10 @@ extension Catalog {
     ///
     /// - Returns: nil where there is no such node.
     @discardableResult
-    package func retire(_ node: NodeID, at now: Timestamp) async throws(CatalogError) -> EndOutcome? {
-        try await write { database in
+    package func retire(
+        _ node: NodeID, at now: Timestamp, audit row: AuditRow? = nil
+    ) async throws(CatalogError) -> EndOutcome? {
+        try await write(auditing: row, if: Self.hasEnded) { database in
             guard let state = try Self.state(of: node, in: database) else { return nil }
             guard state != .retired else { return .notActive }
             let stores = try Self.stores(on: node, in: database)
@@ -34,8 +36,10 @@ extension Catalog {
     ///
     /// - Returns: nil where there is no such node.
     @discardableResult
-    package func revoke(_ node: NodeID, at now: Timestamp) async throws(CatalogError) -> EndOutcome? {
-        try await write { database in
+    package func revoke(
+        _ node: NodeID, at now: Timestamp, audit row: AuditRow? = nil
+    ) async throws(CatalogError) -> EndOutcome? {
+        try await write(auditing: row, if: Self.hasEnded) { database in
             guard let state = try Self.state(of: node, in: database) else { return nil }
             guard state == .active else { return .notActive }
             let stores = try Self.stores(on: node, in: database).map(\.number)
@@ -45,6 +49,10 @@ extension Catalog {
             return .ended(
                 closedJobs: try Self.end(node, as: .revoked, at: now, in: database), lostStores: stores)
         }
+    }
+
+    @Sendable private static func hasEnded(_ outcome: EndOutcome?) -> Bool {
+        if case .ended = outcome { true } else { false }
     }
 
     package func isActive(_ node: NodeID) async throws(CatalogError) -> Bool {

@@ -76,9 +76,9 @@ extension Catalog {
 
     /// - Returns: false where a node that is not retired has that name.
     package func invite(
-        secretHash: [UInt8], nodeName: String, now: Timestamp, expiresAt: Timestamp
+        secretHash: [UInt8], nodeName: String, now: Timestamp, expiresAt: Timestamp, audit row: AuditRow? = nil
     ) async throws(CatalogError) -> Bool {
-        try await write { database in
+        try await write(auditing: row, if: { $0 }) { database in
             // Spent and expired tokens are of no use after a day.
             try database.execute(
                 sql: "DELETE FROM token WHERE expires_at < ?",
@@ -101,8 +101,10 @@ extension Catalog {
     }
 
     /// Uses the token up and registers the node, in one transaction: of parallel joins exactly one wins.
-    package func redeem(_ registration: Registration, now: Timestamp) async throws(CatalogError) -> TokenState {
-        try await write { database in
+    package func redeem(
+        _ registration: Registration, now: Timestamp, audit row: AuditRow? = nil
+    ) async throws(CatalogError) -> TokenState {
+        try await write(auditing: row, if: { $0 == .good }) { database in
             let node = registration.node
             let state = try Self.tokenState(
                 registration.secretHash, registration.requestHash, node.name, now, in: database)

@@ -30,8 +30,10 @@ extension Catalog {
     }
 
     /// - Returns: `.done` or `.nameTaken`.
-    package func add(person certificate: Certificate, now: Timestamp) async throws(CatalogError) -> PersonOutcome {
-        try await write { database in
+    package func add(
+        person certificate: Certificate, now: Timestamp, audit row: AuditRow? = nil
+    ) async throws(CatalogError) -> PersonOutcome {
+        try await write(auditing: row, if: { $0 == .done }) { database in
             let taken = try database.row(
                 "SELECT 1 FROM certificate WHERE node IS NULL AND subject = ? AND \(Self.good)",
                 [certificate.subject, now.microseconds])
@@ -42,8 +44,10 @@ extension Catalog {
     }
 
     /// Every certificate under that name stops counting.
-    package func revoke(person name: String, at now: Timestamp) async throws(CatalogError) -> PersonOutcome {
-        try await write { database in
+    package func revoke(
+        person name: String, at now: Timestamp, audit row: AuditRow? = nil
+    ) async throws(CatalogError) -> PersonOutcome {
+        try await write(auditing: row, if: { $0 == .done }) { database in
             let roles = try database.rows(
                 "SELECT role FROM certificate WHERE node IS NULL AND subject = ? AND \(Self.good)",
                 [name, now.microseconds]

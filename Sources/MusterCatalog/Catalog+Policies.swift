@@ -49,9 +49,10 @@ extension Catalog {
     ///
     /// - Returns: false where there was none to take away.
     package func setPolicy(
-        _ scope: RetentionScope, to terms: RetentionTerms?, actor: String, now: Timestamp
+        _ scope: RetentionScope, to terms: RetentionTerms?, actor: String, now: Timestamp,
+        audit row: AuditRow? = nil
     ) async throws(CatalogError) -> Bool {
-        try await write { database in
+        try await write(auditing: row, if: { $0 }) { database in
             try Self.countRevision(in: database)
             guard let terms else {
                 try database.run("DELETE FROM retention_policy WHERE scope = ?", [scope.description])

@@ -30,8 +30,10 @@ extension Catalog {
     /// Clears the alarms of one kind that stand for a database.
     ///
     /// - Returns: how many.
-    package func clearAlarms(_ kind: AlarmKind, of id: DatabaseID, now: Timestamp) async throws(CatalogError) -> Int {
-        try await write { database in
+    package func clearAlarms(
+        _ kind: AlarmKind, of id: DatabaseID, now: Timestamp, audit row: AuditRow? = nil
+    ) async throws(CatalogError) -> Int {
+        try await write(auditing: row, if: { $0 > 0 }) { database in
             try database.run(
                 "UPDATE alarm SET cleared_at = ? WHERE database = ? AND kind = ? AND cleared_at IS NULL",
                 [now.microseconds, id.blob, kind.rawValue])

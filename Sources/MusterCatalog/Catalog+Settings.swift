@@ -11,8 +11,10 @@ extension Catalog {
         }
     }
 
-    package func set(_ key: String, to value: [UInt8]) async throws(CatalogError) {
-        try await write { database in
+    package func set(
+        _ key: String, to value: [UInt8], audit row: AuditRow? = nil
+    ) async throws(CatalogError) {
+        try await write(auditing: row) { database in
             try database.execute(
                 sql: "INSERT INTO setting VALUES (?, ?) ON CONFLICT(key) DO UPDATE SET value = excluded.value",
                 arguments: [key, Data(value)])

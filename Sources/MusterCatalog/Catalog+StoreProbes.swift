@@ -24,9 +24,9 @@ extension Catalog {
     private static let keptProbes = 10
 
     package func record(
-        probe findings: [ProbeFinding], ofStore number: Int64, at now: Timestamp
+        probe findings: [ProbeFinding], ofStore number: Int64, at now: Timestamp, audit row: AuditRow? = nil
     ) async throws(CatalogError) {
-        try await write { database in
+        try await write(auditing: row) { database in
             // A second probe within a microsecond, or by a clock that was set back to it, takes the first one's place.
             try database.run("DELETE FROM store_probe WHERE store = ? AND at = ?", [number, now.microseconds])
             for finding in findings {

@@ -61,9 +61,9 @@ extension Catalog {
 
     package func add(
         store name: String, url: String, site: String = "", node: NodeID? = nil, identity: StoreID? = nil,
-        at now: Timestamp
+        at now: Timestamp, audit row: AuditRow? = nil
     ) async throws(CatalogError) -> StoreEntry {
-        try await write { database in
+        try await write(auditing: row) { database in
             try database.run(
                 "INSERT INTO store(name, url, site, node, identity, added_at) VALUES (?, ?, ?, ?, ?, ?)",
                 [name, url, site, node?.blob, identity?.blob, now.microseconds])
@@ -98,8 +98,10 @@ extension Catalog {
         }
     }
 
-    package func set(_ state: StoreState, ofStore number: Int64) async throws(CatalogError) {
-        try await write { database in
+    package func set(
+        _ state: StoreState, ofStore number: Int64, audit row: AuditRow? = nil
+    ) async throws(CatalogError) {
+        try await write(auditing: row) { database in
             try database.run("UPDATE store SET state = ? WHERE number = ?", [state.rawValue, number])
         }
     }

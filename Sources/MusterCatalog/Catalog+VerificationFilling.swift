@@ -67,8 +67,10 @@ extension Catalog {
     package static let usualPatience = Duration.seconds(900)
 
     /// Begins a run that is filled in steps.
-    package func begin(_ new: NewVerification, now: Timestamp) async throws(CatalogError) {
-        try await write { try Self.insert(new, isFilling: true, now: now, into: $0) }
+    package func begin(
+        _ new: NewVerification, now: Timestamp, audit row: AuditRow? = nil
+    ) async throws(CatalogError) {
+        try await write(auditing: row) { try Self.insert(new, isFilling: true, now: now, into: $0) }
     }
 
     /// Begins a run over a few snapshots, as a whole.

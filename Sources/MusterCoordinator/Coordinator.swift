@@ -216,4 +216,6 @@ enum PinnedSetting {
     static let rebuiltAt = "rebuilt-at"
     /// Names of stores that a rebuild knew of and could not read, each with a line end.
     static let unscannedStores = "unscanned-stores"
+    /// The head of the audit before the rebuild, as JSON, where what was recovered does not reach it.
+    static let lostAudit = "lost-audit"
 }

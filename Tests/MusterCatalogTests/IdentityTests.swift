@@ -109,7 +109,8 @@ struct IdentityTests {
         let fixture = try await Fixture()
         for number in 0..<5 {
             try await fixture.catalog.audit(
-                actor: "admin", action: "invite", subject: "node \(number)", now: fixture.clock.now())
+                Catalog.AuditRow(
+                    actor: "admin", action: "invite", subject: "node \(number)", at: fixture.clock.now()))
         }
         #expect(try await fixture.catalog.checkAudit().firstBroken == nil)
         try await fixture.catalog.pool.write { database in

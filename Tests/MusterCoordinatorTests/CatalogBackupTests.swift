@@ -72,6 +72,54 @@ struct CatalogBackupTests {
         }
     }
 
+    /// The state in the stores says how far the audit went, whatever became of the catalog and its backups.
+    @Test func whatOfTheAuditIsLostIsTold() async throws {
+        let rig = try await Rig(stores: 1)
+        let (kept, rows) = try await rig.serve { server in
+            let coordinator = server.service.coordinator
+            _ = try await server.makeNode()
+            try await coordinator.backUpCatalog()
+            let kept = try await coordinator.catalog.auditHead().row
+            let _: Muster_V1_NodeEnded = try await server.asAdmin.post(
+                .admin, "/v1/nodes/alpha/revoke", Muster_V1_NodeEndRequest())
+            return (UInt64(kept), UInt64(try await coordinator.catalog.auditHead().row))
+        }
+        #expect(rows == kept + 1)
+        let (rebuilt, outcome) = try await rig.rebuilt(from: [rig.folder(1)])
+        #expect(outcome.lostAudit == "rows \(rows) to \(rows) of the audit are lost" && outcome.findings == [])
+        try await rebuilt.serve { server in
+            let check: Muster_V1_AuditCheck = try await server.asAdmin.get(.admin, "/v1/audit/check")
+            #expect(check.firstBroken == 0 && check.rows == rows && check.lostFrom == rows && check.lostTo == rows)
+            let entry = try await server.service.coordinator.catalog.auditEntries(limit: 1)[0]
+            #expect(entry.action == "rebuild" && entry.subject.contains("of the audit are lost"))
+        }
+    }
+
+    /// A chain that was made anew does not have the row that the stores know.
+    @Test func anAuditThatWasMadeAnewIsAFinding() async throws {
+        let rig = try await Rig(stores: 1)
+        try await rig.serve { server in
+            _ = try await server.makeNode()
+            let coordinator = server.service.coordinator
+            try await coordinator.keepFleetState()
+            let known = try await coordinator.catalog.auditEntries(limit: 100).reversed()
+            // As somebody would who can write the file.
+            let script =
+                "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); db.execute('DELETE FROM audit'); db.commit()"
+            let ending = try ChildProcess.run("python3", ["-c", script, rig.place.catalog])
+            #expect(ending.status == 0, "\(ending.output)")
+            for row in known {
+                try await coordinator.catalog.audit(
+                    Catalog.AuditRow(actor: row.actor, action: row.action, subject: "forged", at: row.at))
+            }
+            #expect(try await coordinator.catalog.checkAudit().firstBroken == nil)
+            try await coordinator.backUpCatalog()
+        }
+        let outcome = try await rig.rebuilt(from: [rig.folder(1)]).outcome
+        #expect(outcome.findings.map(\.object) == ["audit"])
+        #expect(outcome.lostAudit?.hasSuffix("of the audit is not what it was") == true)
+    }
+
     @Test func theSecondBackupStoresLittleAndOldOnesAreGivenUp() async throws {
         let rig = try await Rig(stores: 1)
         try await rig.serve { server in

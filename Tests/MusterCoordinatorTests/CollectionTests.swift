@@ -124,7 +124,9 @@ struct CollectionTests {
             let manifests = try await rig.store(1).objects(.manifests, maximumCount: 10)
             absence.name = try #require(coordinator.stores.all.first).name
             #expect(try await Self.collect(server).forgottenSnapshots == 2)
-            #expect(try await coordinator.catalog.discardedCount() == 4)
+            // A record of the fleet's state may have been replaced meanwhile.
+            let discarded = try await coordinator.catalog.discardedObjects(limit: 100)
+            #expect(discarded.count { !$0.hasPrefix("coordinator/") } == 4)
             #expect(try await Self.count(rig, 1, .manifests) == 3)
 
             let first = try #require(manifests.first { $0.name.description.contains(ids[0]) })

@@ -3143,6 +3143,12 @@ package nonisolated struct Muster_V1_AuditCheck: Sendable {
   /// Of the row that was asked for; "" where there is none.
   package var rowHash: String = String()
 
+  /// The rows that were there before the coordinator was rebuilt, and were in no backup; 0 where there are none. Their
+  /// numbers were given again.
+  package var lostFrom: UInt64 = 0
+
+  package var lostTo: UInt64 = 0
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -9248,7 +9254,7 @@ nonisolated extension Muster_V1_AuditEntry: SwiftProtobuf.Message, SwiftProtobuf
 
 nonisolated extension Muster_V1_AuditCheck: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".AuditCheck"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}rows\0\u{3}head_hash\0\u{3}first_broken\0\u{3}row_hash\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}rows\0\u{3}head_hash\0\u{3}first_broken\0\u{3}row_hash\0\u{3}lost_from\0\u{3}lost_to\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -9260,6 +9266,8 @@ nonisolated extension Muster_V1_AuditCheck: SwiftProtobuf.Message, SwiftProtobuf
       case 2: try { try decoder.decodeSingularStringField(value: &self.headHash) }()
       case 3: try { try decoder.decodeSingularUInt64Field(value: &self.firstBroken) }()
       case 4: try { try decoder.decodeSingularStringField(value: &self.rowHash) }()
+      case 5: try { try decoder.decodeSingularUInt64Field(value: &self.lostFrom) }()
+      case 6: try { try decoder.decodeSingularUInt64Field(value: &self.lostTo) }()
       default: break
       }
     }
@@ -9278,6 +9286,12 @@ nonisolated extension Muster_V1_AuditCheck: SwiftProtobuf.Message, SwiftProtobuf
     if !self.rowHash.isEmpty {
       try visitor.visitSingularStringField(value: self.rowHash, fieldNumber: 4)
     }
+    if self.lostFrom != 0 {
+      try visitor.visitSingularUInt64Field(value: self.lostFrom, fieldNumber: 5)
+    }
+    if self.lostTo != 0 {
+      try visitor.visitSingularUInt64Field(value: self.lostTo, fieldNumber: 6)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -9286,6 +9300,8 @@ nonisolated extension Muster_V1_AuditCheck: SwiftProtobuf.Message, SwiftProtobuf
     if lhs.headHash != rhs.headHash {return false}
     if lhs.firstBroken != rhs.firstBroken {return false}
     if lhs.rowHash != rhs.rowHash {return false}
+    if lhs.lostFrom != rhs.lostFrom {return false}
+    if lhs.lostTo != rhs.lostTo {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

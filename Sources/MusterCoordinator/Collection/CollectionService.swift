@@ -120,7 +120,7 @@ extension Coordinator {
             ? "\(run.forgottenSnapshots) snapshots forgotten, \(run.sweptPacks) packs given up, "
                 + "\(run.deletedObjects) objects deleted in run \(run.id)" : "stopped: \(run.stopped)"
         logger.info("gc ran", metadata: ["result": "\(text)"])
-        try await catalog.audit(actor: run.actor, action: "gc", subject: text, now: clock.now())
+        try await catalog.audit(Catalog.AuditRow(actor: run.actor, action: "gc", subject: text, at: clock.now()))
     }
 
     // MARK: - Steps

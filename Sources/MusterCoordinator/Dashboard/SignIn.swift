@@ -82,7 +82,8 @@ extension Coordinator {
             case .person(let role, let subject) = try await callers.caller(of: certificate)
         else { throw Self.linkRefused }
         if let session = call.session { sessions.close(session.secret) }
-        try await catalog.audit(actor: subject, action: "sign-in", subject: "dashboard as \(role.rawValue)", now: now)
+        try await catalog.audit(
+            Catalog.AuditRow(actor: subject, action: "sign-in", subject: "dashboard as \(role.rawValue)", at: now))
         var response = Self.goOn(to: PagePath())
         response.headers[.setCookie] = OpenSession.cookie(secret)
         return response

@@ -99,7 +99,7 @@ extension Coordinator {
         let now = clock.now()
         for (kind, count) in denials.take(at: now, isLast: isLast) {
             try await catalog.audit(
-                actor: kind.actor, action: "denied", subject: "\(count) × \(kind.what)", now: now)
+                Catalog.AuditRow(actor: kind.actor, action: "denied", subject: "\(count) × \(kind.what)", at: now))
         }
     }
 

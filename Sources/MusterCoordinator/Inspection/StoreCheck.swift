@@ -114,8 +114,8 @@ extension Coordinator {
         return try JSONDecoder().decode(StoreCheck.self, from: Data(bytes))
     }
 
-    func keep(_ check: StoreCheck, of store: OpenStore) async throws {
-        try await catalog.set(Self.setting(store), to: Array(try JSONEncoder().encode(check)))
+    func keep(_ check: StoreCheck, of store: OpenStore, audit row: Catalog.AuditRow? = nil) async throws {
+        try await catalog.set(Self.setting(store), to: Array(try JSONEncoder().encode(check)), audit: row)
     }
 
     private static func setting(_ store: OpenStore) -> String { "store-check-\(store.number)" }

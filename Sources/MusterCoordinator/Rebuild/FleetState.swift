@@ -70,6 +70,8 @@ struct FleetState: Codable, Hashable, Sendable {
     var retention: String
     /// Absent where there were none yet.
     var fleetSnapshots: [FleetSnapshot]?
+    /// The newest row of the audit: what a rebuild recovers must reach so far. Absent in records of before.
+    var audit: Catalog.AuditHead?
     /// Scope id and secret of the catalog's backups, as hex digits.
     var catalogScope: String
 
@@ -80,10 +82,10 @@ struct FleetState: Codable, Hashable, Sendable {
         return Array(try encoder.encode(self))
     }
 
-    /// Of all but the epoch and the number, which every record has for itself.
+    /// Of all but the epoch and the number, which every record has for itself, and the audit, which goes along.
     func contentHash() throws -> String {
         var content = self
-        (content.epoch, content.number) = (0, 0)
+        (content.epoch, content.number, content.audit) = (0, 0, nil)
         return SHA256Hasher.hash(try content.encoded(), as: Digest<FleetStateKind>.self).description
     }
 
@@ -149,6 +151,7 @@ extension FleetState {
                 name: $0.name, createdAt: $0.createdAt.microseconds, until: $0.until.microseconds, labels: $0.labels,
                 actor: $0.actor, total: $0.total)
         }
+        audit = try await catalog.auditHead()
         retention = String(decoding: try await catalog.retentionRecord(), as: UTF8.self)
     }
 }

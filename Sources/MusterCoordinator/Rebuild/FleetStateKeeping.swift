@@ -24,12 +24,17 @@ extension Coordinator {
     private struct Written: Codable {
         var number: UInt64
         var content: String
+        /// The newest row of the audit then, and when that was.
+        var auditRow: Int64?
+        var at: Int64?
     }
 
     private static let writtenSetting = "fleet-state"
     private static let mostTries: UInt64 = 100
     /// In each store; the one before the newest is for the day when the newest is damaged.
     private static let keptRecords = 2
+    /// A new row of the audit alone, such as a denied request, is worth a record that often.
+    private static let auditPeriod = Duration.seconds(3600)
 
     /// Brings the state as it is now to every store that answers and has it not.
     ///
@@ -46,16 +51,24 @@ extension Coordinator {
             }
             state.epoch = epoch
             state.number = written?.number ?? 0
-            let isNew = written?.content != content
+            let isNew = written?.content != content || isAuditDue(written, state)
             if isNew { state.number += 1 }
             let first = state.number
             while try await !spread(&state, isNew: isNew) {
                 guard state.number < first + Self.mostTries else { throw Refusal.noStore }
                 state.number += 1
             }
-            let entry = Written(number: state.number, content: content)
+            let entry = Written(
+                number: state.number, content: content, auditRow: state.audit?.row, at: clock.now().microseconds)
             if isNew { try await catalog.set(Self.writtenSetting, to: Array(try JSONEncoder().encode(entry))) }
         }
+    }
+
+    private func isAuditDue(_ written: Written?, _ state: FleetState) -> Bool {
+        guard let row = written?.auditRow, let at = written?.at else { return true }
+        // A clock that was set back must not put it off.
+        let age = clock.now() - Timestamp(microseconds: at)
+        return row != state.audit?.row && (age < .zero || age >= Self.auditPeriod)
     }
 
     /// Puts the record into the stores that lack it.

@@ -42,6 +42,8 @@ package struct Rebuild: Sendable {
         package let catalogBackup: Timestamp?
         /// Taken from that backup.
         package let verdicts: Int
+        /// What of the audit is lost, in words; nil where nothing is.
+        package let lostAudit: String?
         /// Stores that the fleet's state names and that do not answer.
         package let unreadStores: [String]
         /// The first thousand of them.
@@ -132,10 +134,11 @@ package struct Rebuild: Sendable {
         let retention = try await restoreRetention(stores.state, catalog, &findings)
         let backup = try await recoverCatalog(stores, keys, catalog, unfinished, &findings)
 
+        let lostAudit = try await lostAudit(stores.state, catalog, &findings)
         let epoch = try await EpochRecord(
             receiptKey: keys.receiptKey, recoveryKeys: keys.recoveryKeys, random: random
         ).claim(in: stores.open.map(\.store), at: now)
-        let admin = try await finish(catalog, keys, epoch, stores, in: unfinished, now: now)
+        let admin = try await finish(catalog, keys, epoch, stores, lostAudit, in: unfinished, now: now)
         let totals = try await catalog.totals()
         try await catalog.close()
         try unfinished.takeName()
@@ -144,7 +147,8 @@ package struct Rebuild: Sendable {
             snapshots: history.snapshots, packs: history.packs, unacknowledged: history.unacknowledged,
             policies: retention.policies, holds: retention.holds, hasState: stores.state != nil,
             catalogBackup: backup?.takenAt, verdicts: backup?.recovered.verdicts ?? 0,
-            unreadStores: stores.planned.filter { $0.store == nil }.map(\.name), findings: findings.list,
+            lostAudit: lostAudit?.text, unreadStores: stores.planned.filter { $0.store == nil }.map(\.name),
+            findings: findings.list,
             findingCount: findings.count)
     }
 
@@ -211,10 +215,23 @@ package struct Rebuild: Sendable {
         ).run(scope, into: catalog, &findings)
     }
 
+    /// What of the audit is lost: the state says how far it went.
+    private func lostAudit(
+        _ state: FleetState?, _ catalog: Catalog, _ findings: inout RebuildFindings
+    ) async throws -> LostAudit? {
+        guard let before = state?.audit, before.row > 0 else { return nil }
+        let check = try await catalog.checkAudit(row: before.row)
+        guard check.rowHash.map({ Hex.encode($0) }) != before.hash else { return nil }
+        let lost = LostAudit(recovered: check.rows, head: before)
+        // What came after the newest backup is gone in any rebuild; what is there and differs was changed.
+        if lost.recovered >= before.row { findings.add("audit", in: "", lost.text) }
+        return lost
+    }
+
     /// What is left to be written once the catalog is whole; the settings come last, as with `init`.
     private func finish(
         _ catalog: Catalog, _ keys: CoordinatorKeys, _ epoch: UInt64, _ stores: RebuildStores,
-        in unfinished: UnfinishedDirectory, now: Timestamp
+        _ lostAudit: LostAudit?, in unfinished: UnfinishedDirectory, now: Timestamp
     ) async throws -> AdminContext {
         let settingsText = try address.text(changing: stores.state?.settings)
         let settings = try CoordinatorSettings(yaml: settingsText)
@@ -227,7 +244,14 @@ package struct Rebuild: Sendable {
         try await catalog.set(Coordinator.placementWalk, to: Array("0".utf8))
         let admin = try await AdminIssue(authority: keys.authority, settings: settings, random: random).make(
             catalog, now: now)
-        try await catalog.audit(actor: "rebuild", action: "rebuild", subject: "epoch \(epoch)", now: now)
+        let subject = "epoch \(epoch)" + (lostAudit.map { ", \($0.text)" } ?? "")
+        let row = Catalog.AuditRow(actor: "rebuild", action: "rebuild", subject: subject, at: now)
+        if let lostAudit {
+            try await catalog.set(
+                PinnedSetting.lostAudit, to: Array(try JSONEncoder().encode(lostAudit)), audit: row)
+        } else {
+            try await catalog.audit(row)
+        }
         _ = try ServerIdentity.current(
             in: unfinished.directory, settings: settings, authority: keys.authority, random: random, now: now)
         try PrivateFile.write(settingsText, to: unfinished.directory.settings)
@@ -240,6 +264,21 @@ extension CoordinatorKeys {
         try PrivateFile.write(authority.keyPEM, to: directory.authorityKey)
         try PrivateFile.write(try authority.certificatePEM, to: directory.authority)
         try PrivateFile.write(Hex.encode(receiptKey.privateBytes) + "\n", to: directory.receiptKey)
+    }
+}
+
+/// Rows of the audit that were there before a rebuild and are not in what it recovered.
+struct LostAudit: Codable, Hashable, Sendable {
+    /// The last row that is there, from a backup of the catalog.
+    let recovered: Int64
+    /// The last row that was.
+    let head: Catalog.AuditHead
+
+    /// The first that is gone, or not what it was.
+    var first: Int64 { min(recovered, head.row - 1) + 1 }
+    var text: String {
+        recovered < head.row
+            ? "rows \(first) to \(head.row) of the audit are lost" : "row \(head.row) of the audit is not what it was"
     }
 }
 

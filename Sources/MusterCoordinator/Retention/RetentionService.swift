@@ -60,25 +60,33 @@ extension Coordinator {
             guard let end = page.last else { break }
             last = end
             for database in page where !Task.isShuttingDownGracefully {
-                marked += try await apply(to: database, run: run, actor: Self.actor)?.marked ?? 0
+                let row = Catalog.AuditRow(
+                    actor: Self.actor, action: "retention-apply", subject: "run \(run) begins to mark", at: clock.now())
+                marked +=
+                    try await apply(
+                        to: database, run: run, actor: Self.actor, audit: marked == 0 ? row : nil)?.marked ?? 0
             }
         }
         guard marked > 0 else { return 0 }
         try await catalog.audit(
-            actor: Self.actor, action: "retention-apply", subject: "\(marked) snapshots marked in run \(run)",
-            now: clock.now())
+            Catalog.AuditRow(
+                actor: Self.actor, action: "retention-applied", subject: "\(marked) snapshots marked in run \(run)",
+                at: clock.now()))
         logger.info("retention applied", metadata: ["run": "\(run)", "marked": "\(marked)"])
         return marked
     }
 
+    /// - Parameter row: appended where anything is marked.
     /// - Returns: nil where there is no such database.
-    func apply(to database: DatabaseID, run: RunID, actor: String) async throws -> Application? {
+    func apply(
+        to database: DatabaseID, run: RunID, actor: String, audit row: Catalog.AuditRow?
+    ) async throws -> Application? {
         let now = clock.now()
         guard let verdict = try await catalog.retentionVerdict(on: database, isShown: false, now: now) else {
             return nil
         }
         if let flood = verdict.flood { try await catalog.raise(flood, of: database, now: now) }
-        let marked = try await catalog.mark(verdict, of: database, run: run, actor: actor, now: now)
+        let marked = try await catalog.mark(verdict, of: database, run: run, actor: actor, now: now, audit: row)
         return Application(
             kept: verdict.keptCount + verdict.expiringCount - marked, marked: marked, alarm: verdict.alarm)
     }

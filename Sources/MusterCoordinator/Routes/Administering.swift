@@ -42,9 +42,8 @@ extension Coordinator {
             (job.nodeName, job.databaseName, job.labels) = (database.nodeName, database.name, labels)
             return job
         }
-        try await catalog.add(jobs)
+        try await catalog.add(jobs, audit: row(call, "snapshot", "\(jobs.count) databases"))
         for node in Set(jobs.map(\.node)) { await work.ring(node) }
-        try await audit(call, "snapshot", "\(jobs.count) databases")
         return jobs
     }
 

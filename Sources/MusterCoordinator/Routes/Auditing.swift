@@ -1,3 +1,4 @@
+import Foundation
 import Hummingbird
 import MusterAPI
 import MusterCatalog
@@ -5,7 +6,7 @@ import MusterModel
 import SwiftProtobuf
 import Synchronization
 
-/// Whether a call has left its row in the audit.
+/// Whether a call has a row for the audit: written, or on its way with the change.
 final class AuditTrail: Sendable {
     private let isWrittenFlag = Atomic<Bool>(false)
 
@@ -32,9 +33,15 @@ extension Coordinator {
     private static let mostEntries = 1000
     private static let usualEntries = 100
 
-    func audit(_ call: Call, _ action: String, _ subject: String) async throws {
-        try await catalog.audit(actor: call.caller.name, action: action, subject: subject, now: clock.now())
+    /// The row of a change that this call makes: it goes with the change, into one transaction.
+    func row(_ call: Call, _ action: String, _ subject: String) -> Catalog.AuditRow {
         call.trail.note()
+        return Catalog.AuditRow(actor: call.caller.name, action: action, subject: subject, at: clock.now())
+    }
+
+    /// For what is no change of the catalog, or takes many transactions: call it before the first.
+    func audit(_ call: Call, _ action: String, _ subject: String) async throws {
+        try await catalog.audit(row(call, action, subject))
     }
 
     /// No route can forget its row: the responder asks for one here after each call that went well.
@@ -74,6 +81,10 @@ extension Coordinator {
         (answer.rows, answer.headHash) = (UInt64(check.rows), Hex.encode(check.headHash))
         answer.firstBroken = UInt64(check.firstBroken ?? 0)
         answer.rowHash = check.rowHash.map { Hex.encode($0) } ?? ""
+        if let bytes = try await catalog.setting(PinnedSetting.lostAudit) {
+            let lost = try JSONDecoder().decode(LostAudit.self, from: Data(bytes))
+            (answer.lostFrom, answer.lostTo) = (UInt64(clamping: lost.first), UInt64(clamping: lost.head.row))
+        }
         return try call.answer(answer)
     }
 

@@ -9,9 +9,12 @@ extension Coordinator {
     /// Ends a node. Whatever it has under way ends too: requests at once, connections a moment later.
     func endNode(_ call: Call, as state: Catalog.Node.State) async throws -> Response {
         let node = try await node(call.parameters[0], for: call.caller)
+        let now = clock.now()
+        let row = row(call, state == .retired ? "retire" : "revoke", "\(node.name) \(node.id)")
         let outcome =
             state == .retired
-            ? try await catalog.retire(node.id, at: clock.now()) : try await catalog.revoke(node.id, at: clock.now())
+            ? try await catalog.retire(node.id, at: now, audit: row)
+            : try await catalog.revoke(node.id, at: now, audit: row)
         var answer = Muster_V1_NodeEnded()
         switch outcome {
         case .ended(let closedJobs, let lostStores)?:
@@ -24,7 +27,6 @@ extension Coordinator {
                 hint: "Its certificates have ended; look at it with 'muster node show \(node.id)'.")
         }
         await endConnections(of: node.id)
-        try await audit(call, state == .retired ? "retire" : "revoke", "\(node.name) \(node.id)")
         logger.notice("node ended", metadata: ["node": "\(node.name)", "state": "\(state.rawValue)"])
         if !answer.lostStores.isEmpty { try await beginPlacementWalk() }
         try await keepChange()
@@ -89,10 +91,10 @@ extension Coordinator {
         }
         let node = try await node(request.node, for: call.caller)
         var answer = Muster_V1_AlarmCleared()
-        answer.count = UInt32(try await catalog.clearAlarms(.twins, ofNode: node.id, now: clock.now()))
+        let row = row(call, "alarm-clear", "twins of node \(node.id)")
+        answer.count = UInt32(try await catalog.clearAlarms(.twins, ofNode: node.id, now: clock.now(), audit: row))
         guard answer.count > 0 else { throw Refusal.notFound("alarm 'twins' of node '\(node.name)'") }
         twins.forget(node.id)
-        try await audit(call, "alarm-clear", "twins of node \(node.id)")
         return try call.answer(answer)
     }
 }

@@ -36,13 +36,13 @@ extension Coordinator {
         let fleet = Catalog.FleetSnapshot(
             name: name, createdAt: now, until: now + window, labels: request.labels, actor: call.caller.name,
             total: databases.count)
-        guard try await catalog.begin(fleet, jobs: jobs, absent: absent) else {
+        let row = row(call, "fleet-snapshot", "\(name) of \(databases.count) databases")
+        guard try await catalog.begin(fleet, jobs: jobs, absent: absent, audit: row) else {
             throw Refusal(
                 .conflict, "fleet_snapshot_exists", "there is a fleet snapshot '\(name)'",
                 hint: "Choose another name, or forget that one first.")
         }
         for node in Set(jobs.map(\.node)) { await work.ring(node) }
-        try await audit(call, "fleet-snapshot", "\(name) of \(databases.count) databases")
         try await keepChange()
         return try call.answer(try await fleetMessage(name))
     }
@@ -61,11 +61,13 @@ extension Coordinator {
     func forgetFleetSnapshot(_ call: Call) async throws -> Response {
         let name = call.parameters[0]
         var answer = Muster_V1_FleetSnapshotForgotten()
-        guard let released = try await catalog.forget(fleetSnapshot: name, now: clock.now()) else {
+        guard
+            let released = try await catalog.forget(
+                fleetSnapshot: name, now: clock.now(), audit: row(call, "fleet-snapshot-forget", name))
+        else {
             throw Refusal.notFound("fleet snapshot '\(name.prefix(80))'")
         }
         (answer.name, answer.released) = (name, UInt32(clamping: released))
-        try await audit(call, "fleet-snapshot-forget", "\(name): \(released) snapshots released")
         try await keepChange()
         return try call.answer(answer)
     }

@@ -19,9 +19,9 @@ extension Coordinator {
         guard request.reason.utf8.count <= 1024 else {
             throw Refusal.invalid("the reason is too long", hint: "Give at most 1024 bytes.")
         }
-        return try await change(request.snapshotIds, call, "hold '\(name)'") { snapshot in
+        return try await change(request.snapshotIds, call, "hold '\(name)'") { snapshot, row in
             let hold = Catalog.Hold(name: name, reason: request.reason, actor: call.caller.name, at: clock.now())
-            switch try await catalog.hold(snapshot.id, hold) {
+            switch try await catalog.hold(snapshot.id, hold, audit: row) {
             case .held?: return .done("held")
             case .broughtBack?: return .done("held and brought back")
             case .tooLate?: return .refused("it was given up, and its grace is over")
@@ -34,8 +34,8 @@ extension Coordinator {
     func releaseSnapshots(_ call: Call) async throws -> Response {
         let request: Muster_V1_SnapshotReleaseRequest = try await call.message()
         let name = try Self.checked(holdName: request.name)
-        return try await change(request.snapshotIds, call, "release '\(name)'") { snapshot in
-            try await catalog.release(snapshot.id, name) == true
+        return try await change(request.snapshotIds, call, "release '\(name)'") { snapshot, row in
+            try await catalog.release(snapshot.id, name, audit: row) == true
                 ? .done("released") : .refused("it has no hold '\(name)'")
         }
     }
@@ -51,10 +51,10 @@ extension Coordinator {
             throw Refusal.invalid(error.summary, hint: error.hint)
         }
         let run = RunID(from: random)
-        return try await change(request.snapshotIds, call, "forget", run: run) { snapshot in
+        return try await change(request.snapshotIds, call, "forget", run: run) { snapshot, row in
             let now = clock.now()
             let outcome = try await catalog.forget(
-                snapshot.id, run: run, graceUntil: grace.after(now), actor: call.caller.name, now: now)
+                snapshot.id, run: run, graceUntil: grace.after(now), actor: call.caller.name, now: now, audit: row)
             guard let outcome else { return .refused("it is gone") }
             return outcome == .marked ? .done("marked") : .refused("it is \(outcome.rawValue)")
         }
@@ -77,18 +77,19 @@ extension Coordinator {
                 "\(found.count) databases have the name '\(request.database)'", hint: "Name the node too, or the id.")
         }
         var answer = Muster_V1_AlarmCleared()
-        answer.count = UInt32(try await catalog.clearAlarms(kind, of: database.id, now: clock.now()))
+        let row = row(call, "alarm-clear", "\(request.kind) of database \(database.id)")
+        answer.count = UInt32(try await catalog.clearAlarms(kind, of: database.id, now: clock.now(), audit: row))
         guard answer.count > 0 else {
             throw Refusal.notFound("alarm '\(request.kind)' of database '\(database.name)'")
         }
-        try await audit(call, "alarm-clear", "\(request.kind) of database \(database.id)")
         return try call.answer(answer)
     }
 
-    /// Does `body` for each of the snapshots. All are looked up first, so that a misspelt id changes nothing.
+    /// Does `body` for each of the snapshots, with a row for the audit. All are looked up first, so that a misspelt id
+    /// changes nothing.
     func change(
         _ ids: [String], _ call: Call, _ action: String, run: RunID? = nil,
-        _ body: (Catalog.Snapshot) async throws -> Wish
+        _ body: (Catalog.Snapshot, Catalog.AuditRow) async throws -> Wish
     ) async throws -> Response {
         guard (1...Self.mostChanged).contains(ids.count) else {
             throw Refusal.invalid(
@@ -101,10 +102,8 @@ extension Coordinator {
         for snapshot in snapshots {
             var outcome = Muster_V1_SnapshotOutcome()
             outcome.snapshotID = snapshot.id.description
-            switch try await body(snapshot) {
-            case .done(let word):
-                (outcome.done, outcome.outcome) = (true, word)
-                try await audit(call, action, "snapshot \(snapshot.id)")
+            switch try await body(snapshot, row(call, action, "snapshot \(snapshot.id)")) {
+            case .done(let word): (outcome.done, outcome.outcome) = (true, word)
             case .refused(let reason): outcome.outcome = reason
             }
             answer.outcomes.append(outcome)

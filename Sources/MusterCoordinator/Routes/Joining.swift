@@ -22,7 +22,8 @@ extension Coordinator {
         let expiresAt = now + Self.tokenLifetime
         guard
             try await catalog.invite(
-                secretHash: Self.hash(secret), nodeName: name, now: now, expiresAt: expiresAt)
+                secretHash: Self.hash(secret), nodeName: name, now: now, expiresAt: expiresAt,
+                audit: row(call, "invite", name))
         else {
             throw Refusal(
                 .conflict, "node_exists", "a node named '\(name)' has joined already",
@@ -32,7 +33,6 @@ extension Coordinator {
             url: settings.url(port: await ports.port(of: .agent)), authority: try authority.certificatePEM,
             recoveryKeys: recoveryKeys.map { Hex.encode($0.bytes) }, secret: Hex.encode(secret), nodeName: name,
             expiresAt: expiresAt.description)
-        try await audit(call, "invite", name)
         var answer = Muster_V1_TokenResponse()
         answer.token = try token.text()
         answer.expiresAt = expiresAt.description
@@ -64,14 +64,14 @@ extension Coordinator {
                 id: id, name: name, scope: record.scope, signingKey: record.signingKey.bytes,
                 keyObject: object.description, joinedAt: now, agentVersion: request.agentVersion.cut(64)),
             certificate: Self.entry(issued, id, now: now), certificatePEM: issued.pem)
-        let outcome = try await catalog.redeem(registration, now: clock.now())
+        let outcome = try await catalog.redeem(
+            registration, now: clock.now(), audit: row(call, "join", "\(name) \(id)"))
         guard outcome == .good else { return try joined(call, id, try Self.certificate(of: outcome, name)) }
         for store in keepers {
             try await catalog.recordKeys(
                 of: id, in: store, object: object.description, byteCount: request.keyRecord.count,
                 quarantine: Self.quarantine, now: clock.now())
         }
-        try await audit(call, "join", "\(name) \(id)")
         await keepChangeSoon()
         logger.info("node joined", metadata: ["node": "\(name)"])
         return try joined(call, id, issued.pem)
@@ -98,9 +98,8 @@ extension Coordinator {
         let issued = try issueNodeCertificate(request.certificateRequest, id, now: now)
         let isFirst = try await catalog.renew(
             Self.entry(issued, id, now: now), requestHash: Self.hash(signed + Array(request.signature)), now: now,
-            expiresAt: now + Self.clockTolerance * 3)
+            expiresAt: now + Self.clockTolerance * 3, audit: row(call, "renew", "\(node.name) \(id)"))
         guard isFirst else { throw Refusal.unknownCertificate }
-        try await audit(call, "renew", "\(node.name) \(id)")
         var answer = Muster_V1_RenewResponse()
         answer.certificate = issued.pem
         return try call.answer(answer)

@@ -28,12 +28,12 @@ extension Coordinator {
         let entry = Catalog.Certificate(
             fingerprint: issued.fingerprint, role: role, node: nil, subject: name, issuedAt: now,
             notAfter: issued.notAfter)
-        guard try await catalog.add(person: entry, now: now) == .done else {
+        let row = row(call, "person-add", "\(name) as \(role.rawValue)")
+        guard try await catalog.add(person: entry, now: now, audit: row) == .done else {
             throw Refusal(
                 .conflict, "person_exists", "'\(name)' has a certificate that is good",
                 hint: "Choose another name, or revoke it first with 'muster person revoke \(name)'.")
         }
-        try await audit(call, "person-add", "\(name) as \(role.rawValue)")
         try await keepChange()
         var answer = Muster_V1_PersonAdded()
         answer.person = Muster_V1_Person(entry, revokedAt: nil)
@@ -43,7 +43,7 @@ extension Coordinator {
 
     func revokePerson(_ call: Call) async throws -> Response {
         let name = call.parameters[0]
-        switch try await catalog.revoke(person: name, at: clock.now()) {
+        switch try await catalog.revoke(person: name, at: clock.now(), audit: row(call, "person-revoke", name)) {
         case .done: break
         case .lastAdmin:
             throw Refusal(
@@ -51,7 +51,6 @@ extension Coordinator {
         case .unknown, .nameTaken: throw Refusal.notFound("person '\(name.prefix(80))' with a good certificate")
         }
         callers.forget()
-        try await audit(call, "person-revoke", name)
         try await keepChange()
         return try call.answer(try await people())
     }

@@ -11,10 +11,9 @@ extension Coordinator {
         let store = try knownStore(call.parameters[0])
         let (capabilities, now) = try await probing.pass {
             let (capabilities, now) = (try await measure(store), clock.now())
-            try await record(capabilities, of: store, now: now)
+            try await record(capabilities, of: store, now: now, audit: row(call, "store probe", store.name))
             return (capabilities, now)
         }
-        try await audit(call, "store probe", store.name)
         return try call.answer(Self.message(capabilities, of: store.name, at: now))
     }
 
@@ -31,8 +30,11 @@ extension Coordinator {
         }
     }
 
-    private func record(_ capabilities: StoreCapabilities, of store: OpenStore, now: Timestamp) async throws {
-        try await catalog.record(probe: StoreProving.record(of: capabilities), ofStore: store.number, at: now)
+    private func record(
+        _ capabilities: StoreCapabilities, of store: OpenStore, now: Timestamp, audit row: Catalog.AuditRow? = nil
+    ) async throws {
+        try await catalog.record(
+            probe: StoreProving.record(of: capabilities), ofStore: store.number, at: now, audit: row)
         for finding in capabilities.broken {
             logger.error(
                 "store breaks a promise",

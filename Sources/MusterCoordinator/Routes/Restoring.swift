@@ -212,8 +212,9 @@ extension Coordinator {
     private func auditEnd(of restore: Catalog.Restore, actor: String) async throws {
         let how = restore.state == .done ? "done" : "failed: \(restore.errorSummary.cut(255))"
         try await catalog.audit(
-            actor: actor, action: "restore-end", subject: "run \(restore.run): grant \(restore.grant) \(how)",
-            now: clock.now())
+            Catalog.AuditRow(
+                actor: actor, action: "restore-end", subject: "run \(restore.run): grant \(restore.grant) \(how)",
+                at: clock.now()))
     }
 
     /// Keeps what grants for a node are sealed to, where the node's own key says so.

@@ -20,12 +20,11 @@ extension Coordinator {
             terms = RetentionTerms(policy.policy, grace: policy.grace)
         }
         if terms != nil { try await checkRoom(for: scope) }
-        guard try await catalog.setPolicy(scope, to: terms, actor: call.caller.name, now: clock.now()) else {
-            throw Refusal.notFound("retention policy of '\(scope)'")
-        }
-        try await audit(
+        let row = row(
             call, terms == nil ? "retention-remove" : "retention-set",
             terms.map { "\(scope): \(Self.text(of: $0))" } ?? scope.description)
+        guard try await catalog.setPolicy(scope, to: terms, actor: call.caller.name, now: clock.now(), audit: row)
+        else { throw Refusal.notFound("retention policy of '\(scope)'") }
         try await keepChange()
         return try call.answer(try await retentionState())
     }
@@ -55,27 +54,30 @@ extension Coordinator {
         let run = try Self.run(request.run) ?? RunID(from: random)
         var answer = Muster_V1_RetentionApplied()
         answer.run = run.description
+        let row = row(call, "retention-apply", "\(request.databaseIds.count) databases in run \(run)")
+        var marked = 0
         for text in request.databaseIds {
             guard let id = DatabaseID(text), let database = try await catalog.database(id),
-                let applied = try await apply(to: id, run: run, actor: call.caller.name)
+                let applied = try await apply(
+                    to: id, run: run, actor: call.caller.name, audit: marked == 0 ? row : nil)
             else { throw Refusal.notFound("database '\(text.prefix(80))'") }
             var result = Muster_V1_RetentionApplication()
             (result.databaseID, result.node, result.database) = (text, database.nodeName, database.name)
             (result.kept, result.marked) = (UInt64(applied.kept), UInt64(applied.marked))
             result.alarm = applied.alarm ?? ""
             answer.results.append(result)
+            marked += applied.marked
         }
-        let marked = answer.results.reduce(0) { $0 + $1.marked }
-        try await audit(
-            call, "retention-apply", "\(marked) snapshots of \(answer.results.count) databases marked in run \(run)")
+        // It was asked for, and that nothing was marked is known only now.
+        if marked == 0 { try await catalog.audit(row) }
         return try call.answer(answer)
     }
 
     func undoRetention(_ call: Call) async throws -> Response {
         let request: Muster_V1_RetentionUndoRequest = try await call.message()
         guard let run = try Self.run(request.run) else {
-            return try await change(request.snapshotIds, call, "retention-undo") { snapshot in
-                try await catalog.undo(snapshot.id, now: clock.now())
+            return try await change(request.snapshotIds, call, "retention-undo") { snapshot, row in
+                try await catalog.undo(snapshot.id, now: clock.now(), audit: row)
                     ? .done("brought back") : .refused(Self.whyNotUndone(snapshot))
             }
         }
@@ -84,9 +86,9 @@ extension Coordinator {
         }
         var answer = Muster_V1_SnapshotOutcomeList()
         answer.run = run.description
-        answer.count = UInt64(try await catalog.undo(run, now: clock.now()))
+        answer.count = UInt64(
+            try await catalog.undo(run, now: clock.now(), audit: row(call, "retention-undo", "run \(run)")))
         guard answer.count > 0 else { throw Refusal.notFound("mark of run '\(run)' whose grace is not over") }
-        try await audit(call, "retention-undo", "\(answer.count) snapshots of run \(run)")
         return try call.answer(answer)
     }
 

@@ -27,7 +27,9 @@ extension Coordinator {
             let check = StoreCheck(
                 run: RunID(from: random), level: level,
                 expected: try await catalog.expected(inStore: store.number).objects, now: clock.now())
-            try await keep(check, of: store)
+            try await keep(
+                check, of: store,
+                audit: row(call, "store check", "\(store.name) \(level.rawValue) in run \(check.run)"))
             return check
         }
         guard check.level == level.rawValue else {
@@ -36,7 +38,6 @@ extension Coordinator {
                 hint: "Wait for its end.")
         }
         await storeChecks.ring(true)
-        try await audit(call, "store check", "\(store.name) \(level.rawValue) in run \(check.run)")
         return try call.answer(Self.message(check, of: store.name))
     }
 
@@ -51,12 +52,12 @@ extension Coordinator {
     /// Puts all that is bad or missing in the store in front of its queue.
     func repairStore(_ call: Call) async throws -> Response {
         let store = try storeToCare(call.parameters[0])
+        try await audit(call, "store repair", store.name)
         let now = clock.now()
         for _ in 0..<Self.mostSteps where try await catalog.wantRepairs(inStore: store.number, now: now) == 0 { break }
         var place: Int64? = 0
         while let after = place { place = try await catalog.hastenCopies(toStore: store.number, after: after) }
         await replications.ring(true)
-        try await audit(call, "store repair", store.name)
         return try call.answer(try await repairMessage(of: store))
     }
 

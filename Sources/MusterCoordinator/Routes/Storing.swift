@@ -71,7 +71,7 @@ extension Coordinator {
             }
             let entry = try await catalog.add(
                 store: name, url: made.url, site: request.site, node: node, identity: made.identity,
-                at: clock.now())
+                at: clock.now(), audit: row(call, "store add", "\(name) \(kept)"))
             if let proven {
                 try await catalog.record(
                     probe: StoreProving.record(of: proven), ofStore: entry.number, at: clock.now())
@@ -84,7 +84,6 @@ extension Coordinator {
         } catch let error as StoreCapabilityMissing {
             throw Refusal.invalid(error.summary, hint: error.hint)
         }
-        try await audit(call, "store add", "\(name) \(kept)")
         logger.notice("store added", metadata: ["store": "\(name)"])
         await keepChangeSoon()
         try await beginPlacementWalk()
@@ -151,9 +150,8 @@ extension Coordinator {
                 .conflict, "last_store", "'\(name)' is the last active store that is on no node",
                 hint: "Add another store first, and let it fill.")
         }
-        try await catalog.set(state, ofStore: store.number)
+        try await catalog.set(state, ofStore: store.number, audit: row(call, "store \(state.rawValue)", name))
         stores.put(OpenStore(entry: store.entry.placed(state), store: store.store))
-        try await audit(call, "store \(state.rawValue)", name)
         logger.notice("store changed", metadata: ["store": "\(name)", "placement": "\(state.rawValue)"])
         await keepChangeSoon()
         try await beginPlacementWalk()

@@ -32,8 +32,7 @@ extension Coordinator {
             throw Refusal.invalid(
                 "a run is over snapshots, a node, a database or the fleet", hint: "Name exactly one of them.")
         }
-        let subject = isWide ? try await beginWide(&new, request) : try await beginNamed(&new, request, call)
-        try await audit(call, "verify", "\(level.rawValue) of \(subject) in run \(new.run)")
+        if isWide { try await beginWide(&new, request, call) } else { try await beginNamed(&new, request, call) }
         return new.run
     }
 
@@ -49,22 +48,21 @@ extension Coordinator {
 
     /// Over the fleet or a node: the run is filled in the background, also after a restart.
     private func beginWide(
-        _ new: inout Catalog.NewVerification, _ request: Muster_V1_VerificationRequest
-    ) async throws -> String {
+        _ new: inout Catalog.NewVerification, _ request: Muster_V1_VerificationRequest, _ call: Call
+    ) async throws {
         new.scope = VerificationScope.fleet
         if !request.fleet {
             let node = try await node(request.node, for: .person(.admin, subject: new.actor))
             (new.node, new.scope) = (node.id, VerificationScope.node(node.name))
         }
-        try await catalog.begin(new, now: clock.now())
+        try await catalog.begin(new, now: clock.now(), audit: row(call, of: new.scope, new))
         await verifications.ring(true)
-        return new.scope
     }
 
     /// Over snapshots that the request names, or the newest of databases that it names.
     private func beginNamed(
         _ new: inout Catalog.NewVerification, _ request: Muster_V1_VerificationRequest, _ call: Call
-    ) async throws -> String {
+    ) async throws {
         var snapshots: [Catalog.Snapshot] = []
         if request.database.isEmpty {
             guard (1...Self.maximumVerified).contains(request.snapshotIds.count) else {
@@ -87,7 +85,8 @@ extension Coordinator {
                 throw Refusal.notFound("snapshot of database '\(request.database.cut(255))'")
             }
         }
-        try await catalog.begin(new, now: clock.now())
+        let subject = new.scope == VerificationScope.snapshots ? "\(snapshots.count) snapshots" : new.scope
+        try await catalog.begin(new, now: clock.now(), audit: row(call, of: subject, new))
         var rest = snapshots[...]
         while !rest.isEmpty {
             let part = rest.prefix(Self.addedAtOnce)
@@ -95,7 +94,10 @@ extension Coordinator {
             let candidates = part.map { Catalog.Candidate(database: $0.database, node: $0.node, snapshot: $0.id) }
             try await add(candidates, to: new.run, new.level, filledTo: nil, isLast: rest.isEmpty)
         }
-        return new.scope == VerificationScope.snapshots ? "\(snapshots.count) snapshots" : new.scope
+    }
+
+    private func row(_ call: Call, of subject: String, _ new: Catalog.NewVerification) -> Catalog.AuditRow {
+        row(call, "verify", "\(new.level.rawValue) of \(subject) in run \(new.run)")
     }
 
     func showVerification(_ call: Call) async throws -> Response {

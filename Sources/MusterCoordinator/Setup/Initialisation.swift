@@ -74,7 +74,7 @@ package struct Initialisation: Sendable {
         try await catalog.set(PinnedSetting.recoveryKeys, to: recoveryKey.publicKey.bytes)
         let admin = try await AdminIssue(authority: authority, settings: settings, random: random).make(
             catalog, now: now)
-        try await catalog.audit(actor: "init", action: "init", subject: directory.path, now: now)
+        try await catalog.audit(Catalog.AuditRow(actor: "init", action: "init", subject: directory.path, at: now))
         try await catalog.close()
         try PrivateFile.write(settings.yaml(), to: directory.settings)
         return Outcome(admin: admin, recoveryKeyFile: recoveryPath, storeURLs: made.map(\.founded.url))

@@ -53,6 +53,7 @@ struct AuditVerify: AsyncParsableCommand {
         discussion: """
             Prints the number of rows and the hash of the last one. Who can write the coordinator's files can make the
             whole chain anew or cut its end off: keep what is printed elsewhere, and give it with --head the next time.
+            The stores have the head of each hour and of each change of the fleet, sealed; a rebuild compares it.
 
             Exit status: 0 if the chain is whole; 1 if a row was changed, or the row of --head is not what it was.
             """)
@@ -67,6 +68,8 @@ struct AuditVerify: AsyncParsableCommand {
         let headHash: String
         let firstBroken: UInt64
         let headHolds: Bool
+        let lostFrom: UInt64
+        let lostTo: UInt64
     }
 
     func validate() throws {
@@ -82,10 +85,17 @@ struct AuditVerify: AsyncParsableCommand {
         let check = try await admin.coordinator().auditCheck(row: parts.first.flatMap { UInt64($0) } ?? 0)
         let holds = parts.count < 2 || check.rowHash == parts[1]
         try admin.format.show(
-            Shown(rows: check.rows, headHash: check.headHash, firstBroken: check.firstBroken, headHolds: holds),
+            Shown(
+                rows: check.rows, headHash: check.headHash, firstBroken: check.firstBroken, headHolds: holds,
+                lostFrom: check.lostFrom,
+                lostTo: check.lostTo),
             lines: [
                 ("rows", String(check.rows)), ("head", "\(check.rows):\(check.headHash)"),
                 ("chain", check.firstBroken == 0 ? "whole" : "row \(check.firstBroken) was changed, or one before it"),
+                (
+                    "before the rebuild",
+                    check.lostTo == 0 ? "nothing is lost" : "rows \(check.lostFrom) to \(check.lostTo) are lost"
+                ),
                 ("earlier head", parts.isEmpty ? "not given" : holds ? "is in it" : "is NOT in it"),
             ])
         if check.firstBroken != 0 || !holds { throw Outcome.failed }

@@ -85,6 +85,7 @@ extension CoordinatorRebuild {
         let hasState: Bool
         let catalogBackup: String?
         let verdicts: Int
+        let lostAudit: String?
         let unreadStores: [String]
         let findings: [Finding]
     }
@@ -97,13 +98,14 @@ extension CoordinatorRebuild {
                 policies: outcome.policies, holds: outcome.holds,
                 findingCount: outcome.findingCount, hasState: outcome.hasState,
                 catalogBackup: outcome.catalogBackup?.description, verdicts: outcome.verdicts,
-                unreadStores: outcome.unreadStores,
+                lostAudit: outcome.lostAudit, unreadStores: outcome.unreadStores,
                 findings: outcome.findings.map { .init(store: $0.store, object: $0.object, reason: $0.reason) }),
             lines: [
                 ("epoch", "\(outcome.epoch)"), ("nodes", "\(outcome.nodes)"), ("databases", "\(outcome.databases)"),
                 ("snapshots", "\(outcome.snapshots)"), ("packs", "\(outcome.packs)"),
                 ("policies, holds", "\(outcome.policies), \(outcome.holds)"),
                 ("catalog backup of", outcome.catalogBackup?.description ?? "none"),
+                ("audit", outcome.lostAudit ?? "whole"),
                 ("stores not read", outcome.unreadStores.joined(separator: ", ")),
                 ("not usable", "\(outcome.findingCount)"),
             ])
