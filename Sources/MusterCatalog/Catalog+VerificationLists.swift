@@ -28,6 +28,37 @@ extension Catalog {
         package var bytesRead: Int64
     }
 
+    /// Runs that go on, and what became of the snapshots in all runs since then.
+    package struct VerificationCounts: Hashable, Sendable {
+        package var open = 0
+        package var waiting = 0
+        package var passed = 0
+        package var failed = 0
+        package var unfinished = 0
+    }
+
+    package func verificationCounts(since time: Timestamp) async throws(CatalogError) -> VerificationCounts {
+        try await read { database in
+            var counts = VerificationCounts()
+            for row in try database.rows(Self.recentRuns, [time.microseconds]) {
+                let total: Int = row["total"]
+                counts.passed += row["passed"]
+                counts.failed += row["failed"]
+                counts.unfinished += row["unfinished"]
+                guard row["state"] == "running" else { continue }
+                counts.open += 1
+                counts.waiting += max(0, total - row["passed"] - row["failed"] - row["unfinished"])
+            }
+            return counts
+        }
+    }
+
+    static let recentRuns = """
+        SELECT state, total, passed, failed, unfinished FROM verification WHERE started_at >= ?1
+        UNION ALL
+        SELECT state, total, passed, failed, unfinished FROM verification WHERE state = 'running' AND started_at < ?1
+        """
+
     /// Nodes of a run by name.
     ///
     /// - Parameter after: the name of the last one of the page before.

@@ -1,6 +1,8 @@
 import Foundation
+import Glibc
 import MusterModel
 import MusterSQLite
+import MusterTestSupport
 import MusterTransfer
 import Testing
 
@@ -62,6 +64,8 @@ extension EndToEnd {
             try node.start(environment: ["MUSTER_REPORT_EVERY": "1s"])
             _ = try await fleet.awaitSnapshots(1)
             try await fleet.succeed("gc", "run")
+            let id = try await fleet.snapshots()[0]["id"].text
+            try await fleet.succeed("verify", id, "--level", "drill", "--wait")
             // One that is denied, so that its counter has something to tell.
             try await Self.provokeDenial(fleet)
             var settings = HTTPClient.Settings()
@@ -78,6 +82,16 @@ extension EndToEnd {
                 return missing.isEmpty
             }
             #expect(missing.isEmpty)
+        }
+
+        /// As Prometheus itself reads them, where it is installed.
+        @Test(.enabled(if: access("/usr/bin/promtool", X_OK) == 0)) func prometheusTakesTheRules() throws {
+            for (kind, name) in [("rules", "alerts.yaml"), ("config", "prometheus.yaml")] {
+                let file = Self.folder.appending(path: name).path(percentEncoded: false)
+                let syntax = kind == "config" ? ["--syntax-only"] : []
+                let ending = try ChildProcess.run("/usr/bin/promtool", ["check", kind] + syntax + [file])
+                #expect(ending.status == 0, "\(ending.output)")
+            }
         }
 
         private static func authority(_ fleet: Fleet) throws -> String {

@@ -20,6 +20,9 @@ struct MetricsTests {
             let snapshot = try node.makeSnapshot()
             #expect(try await server.peer(node).commit(snapshot.manifest, packs: [snapshot.pack.bytes]).status == 200)
             #expect(try await server.asAdmin.send(.admin, .get, "/v1/nodes/none").status == 404)
+            var drill = Muster_V1_VerificationRequest()
+            (drill.level, drill.snapshotIds) = ("drill", [snapshot.id.description])
+            let _: Muster_V1_Verification = try await server.asAdmin.post(.admin, "/v1/verifications", drill)
             // What an earlier look found counts for a while.
             server.rig.clock.advance(by: .seconds(16))
             let answer = try await server.asAdmin.send(.admin, .get, "/metrics", headers: [:])
@@ -34,6 +37,9 @@ struct MetricsTests {
                 "muster_request_seconds_count{route=\"commitSnapshot\"} 1",
                 "muster_node_count{state=\"active\"} 1", "muster_node_count{state=\"silent\"} 0",
                 "muster_database_count{state=\"unproven\"} 1", "muster_snapshot_count 1",
+                "muster_verification_open_count 1", "muster_verification_snapshot_count{state=\"waiting\"} 1",
+                "muster_verification_snapshot_count{state=\"failed\"} 0",
+                "muster_coverage_ratio{level=\"drill\"} 0",
                 "muster_alarm_count{kind=\"stuck\"} 0", "muster_store_up_bool{store=\"main\"} 1",
             ] {
                 #expect(lines.contains(Substring(wanted)), "\(wanted)")

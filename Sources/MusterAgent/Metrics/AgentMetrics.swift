@@ -29,12 +29,15 @@ final class AgentMetrics: Sendable {
         "muster_agent_receipt_age_seconds", .gauge, "Age of the oldest newest receipt of any database that changed.")
     static let queue = MetricName("muster_agent_queue_count", .gauge, "Snapshots that wait for their turn.")
     static let cache = MetricName("muster_agent_cache_bytes", .gauge, "Packs that are kept near.")
+    static let held = MetricName(
+        "muster_agent_wal_held_bytes", .gauge, "The most that the WAL of a database has grown because it is followed.")
+    static let pending = MetricName(
+        "muster_agent_pending_bytes", .gauge, "What is kept of commits that the coordinator has not answered.")
     static let free = MetricName("muster_agent_free_bytes", .gauge, "Room on the disk of the agent's state.")
     static let reported = MetricName("muster_agent_reported_seconds", .gauge, "When these were computed, since 1970.")
     static let names = [
         snapshotTotal, snapshotSeconds, capturedBytes, sentBytes, reportTotal, databases, unprotected, receiptAge,
-        queue,
-        cache, free, reported,
+        queue, cache, held, pending, free, reported,
     ]
 
     let registry = MetricsRegistry(names)
@@ -74,8 +77,14 @@ final class AgentMetrics: Sendable {
         sent.increment(by: Int64(clamping: addedBytes))
     }
 
+    /// What stands besides the databases.
+    struct Standing: Sendable {
+        let queue, cacheBytes: Int
+        let freeBytes, heldWALBytes, pendingBytes: UInt64
+    }
+
     /// How everything stands at a report.
-    func note(_ rows: [DatabaseRow], queue: Int, cacheBytes: Int, freeBytes: UInt64, now: Timestamp) {
+    func note(_ rows: [DatabaseRow], _ besides: Standing, now: Timestamp) {
         let states = rows.reduce(into: [WatchedState: Double]()) { $0[$1.watchedState, default: 0] += 1 }
         let changed = rows.filter { $0.coverage.uncoveredSince != nil }
         let unprotected = changed.compactMap(\.coverage.uncoveredSince).map { (now - $0).inSeconds }.max()
@@ -84,8 +93,10 @@ final class AgentMetrics: Sendable {
             MetricFamily(Self.databases, by: "state", states),
             MetricFamily(Self.unprotected, max(0, unprotected ?? 0)),
             MetricFamily(Self.receiptAge, max(0, age ?? 0)),
-            MetricFamily(Self.queue, Double(queue)), MetricFamily(Self.cache, Double(cacheBytes)),
-            MetricFamily(Self.free, Double(freeBytes)),
+            MetricFamily(Self.queue, Double(besides.queue)), MetricFamily(Self.cache, Double(besides.cacheBytes)),
+            MetricFamily(Self.held, Double(besides.heldWALBytes)),
+            MetricFamily(Self.pending, Double(besides.pendingBytes)),
+            MetricFamily(Self.free, Double(besides.freeBytes)),
             MetricFamily(Self.reported, Double(now.microseconds) / 1_000_000),
         ]
         standing.withLock { $0 = families }

@@ -187,6 +187,19 @@ package final class AgentState: Sendable {
 
     // MARK: - Pending commits
 
+    /// Bytes of all commits that are not answered: their manifests, and the packs that travel within.
+    package func pendingBytes() throws -> UInt64 {
+        try queue.read { db in
+            let bytes = try Int64.fetchOne(
+                db,
+                sql: """
+                    SELECT (SELECT coalesce(sum(length(manifest)), 0) FROM pending)
+                        + (SELECT coalesce(sum(length(bytes)), 0) FROM pending_pack)
+                    """)
+            return UInt64(clamping: bytes ?? 0)
+        }
+    }
+
     package func pending(for database: DatabaseID) throws -> PendingCommit? {
         try queue.read { db in
             guard

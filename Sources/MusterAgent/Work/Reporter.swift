@@ -83,11 +83,18 @@ struct Reporter: Sendable {
     private func tell(_ rows: [DatabaseRow], _ now: Timestamp) async -> UInt64 {
         marks.forgetAllBut(rows.map(\.database))
         let path = surroundings.path
+        let (sessions, state) = (sessions, state)
         // A disk that cannot be asked shows itself in the next write to the state.
         let free = (try? await files.run { try FreeSpace.bytes(besideFile: path) }) ?? 0
+        // Figures: those of the next report will do.
+        let held = (try? await files.run { sessions.heldWALBytes }) ?? 0
+        // As above.
+        let pending = (try? await files.run { try state.pendingBytes() }) ?? 0
         metrics.note(
-            rows, queue: surroundings.turnstile.waitingCount, cacheBytes: surroundings.cache.byteCount,
-            freeBytes: free, now: now)
+            rows,
+            AgentMetrics.Standing(
+                queue: surroundings.turnstile.waitingCount, cacheBytes: surroundings.cache.byteCount, freeBytes: free,
+                heldWALBytes: held, pendingBytes: pending), now: now)
         return free
     }
 }

@@ -51,6 +51,11 @@ final class SourceSessions: Sendable {
         sessions.withLock { Array($0.values) }.contains { $0.isStalled(for: Self.longestSilence) }
     }
 
+    /// The most that a WAL has grown because of us, of all that are followed; it waits for followers that are busy.
+    var heldWALBytes: UInt64 {
+        sessions.withLock { Array($0.values) }.compactMap(\.status).map(\.heldWALBytes).max() ?? 0
+    }
+
     // MARK: - Rest
 
     /// True if the database is, provably, as at its newest snapshot; where its folder can be watched it rests then.

@@ -8,6 +8,11 @@ extension ProvenState: MetricLabel {}
 
 enum NodeCondition: String, MetricLabel { case active, silent, retired, revoked }
 
+extension VerificationLevel: MetricLabel {}
+
+/// What became of a snapshot in a verification run.
+enum InspectionState: String, MetricLabel { case waiting, passed, failed, unfinished }
+
 enum OwnCertificate: String, MetricLabel { case server, authority }
 
 /// The fleet as numbers, as it was a moment ago.
@@ -20,6 +25,15 @@ struct FleetFigures: Sendable {
     static let severities = MetricName("muster_alarm_severity_count", .gauge, "Alarms that stand, by severity.")
     static let recoveryPoint = MetricName(
         "muster_rpo_oldest_seconds", .gauge, "What would be lost at most, of any database, if its node were lost now.")
+    static let runs = MetricName("muster_verification_open_count", .gauge, "Verification runs that go on.")
+    static let inspections = MetricName(
+        "muster_verification_snapshot_count", .gauge,
+        "Snapshots in verification runs that began within a week, by what became of them.")
+    static let recoveryTime = MetricName(
+        "muster_rto_longest_seconds", .gauge, "The longest restore of any database in its newest drill.")
+    static let coverage = MetricName(
+        "muster_coverage_ratio", .gauge,
+        "Part of the databases that passed an inspection of that level within its policy, or ever where there is none.")
     static let storeFree = MetricName("muster_store_free_bytes", .gauge, "Room in a store; absent where it has no end.")
     static let storeUp = MetricName("muster_store_up_bool", .gauge, "1 where the store is well.")
     static let storeWanted = MetricName(
@@ -43,6 +57,7 @@ struct FleetFigures: Sendable {
 extension Coordinator {
     /// Figures older than this are computed anew.
     private static let figuresLast = Duration.seconds(15)
+    private static let runsLast = Duration.seconds(7 * 86_400)
 
     /// Everything that `/metrics` tells.
     func metricFamilies() async throws -> [MetricFamily] {
@@ -87,6 +102,7 @@ extension Coordinator {
             MetricFamily(FleetFigures.severities, by: "severity", severities),
             MetricFamily(FleetFigures.recoveryPoint, try await oldestRisk?.inSeconds ?? 0),
         ]
+        families += try await verificationFigures(in: scene)
         families += storeFigures(scene.stores) + certificateFigures(in: scene)
         if let free = await ownFreeBytes() { families.append(MetricFamily(FleetFigures.disk, Double(free))) }
         families.append(MetricFamily(FleetFigures.catalog, Double(await catalogBytes())))
@@ -116,6 +132,27 @@ extension Coordinator {
         return Dictionary(
             ProvenState.allCases.filter { sum[$0] > 0 }.map { ($0, Double(sum[$0])) },
             uniquingKeysWith: { first, _ in first })
+    }
+
+    private func verificationFigures(in scene: FleetScene) async throws -> [MetricFamily] {
+        let counts = try await catalog.verificationCounts(since: scene.now - Self.runsLast)
+        let states: [InspectionState: Double] = [
+            .waiting: Double(counts.waiting), .passed: Double(counts.passed), .failed: Double(counts.failed),
+            .unfinished: Double(counts.unfinished),
+        ]
+        let coverage = try await coverage()
+        let parts = coverage.levels.compactMap { level in
+            VerificationLevel(rawValue: level.level).map { ($0, Double(level.within)) }
+        }
+        let total = Double(max(1, coverage.databases))
+        let longest = scene.databases.filter { $0.state != Catalog.removedState }.compactMap(\.restoreSeconds).max()
+        return [
+            MetricFamily(FleetFigures.runs, Double(counts.open)),
+            MetricFamily(FleetFigures.inspections, by: "state", states),
+            MetricFamily(
+                FleetFigures.coverage, by: "level",
+                Dictionary(parts, uniquingKeysWith: { first, _ in first }).mapValues { $0 / total }),
+        ] + (longest.map { [MetricFamily(FleetFigures.recoveryTime, $0)] } ?? [])
     }
 
     private func storeFigures(_ stores: [Muster_V1_StoreStatus]) -> [MetricFamily] {

@@ -81,8 +81,7 @@ final class FollowCore: Sendable {
             case .ended:
                 FollowStatus(
                     brokenReason: "it was detached", hasChanges: true, commits: 0, lastChange: nil,
-                    sourceCommits: nil, walBytes: 0,
-                    othersAttached: false)
+                    sourceCommits: nil, walBytes: 0, heldWALBytes: 0, othersAttached: false)
             }
         }
     }
@@ -193,7 +192,7 @@ extension FollowState {
         return FollowStatus(
             brokenReason: brokenReason, hasChanges: hasChanges || header.map(isBehind) ?? true, commits: commits,
             lastChange: lastChange, sourceCommits: brokenReason == nil ? header?.changeCount : nil,
-            walBytes: walBytes,
+            walBytes: walBytes, heldWALBytes: brokenReason == nil ? heldWALBytes : 0,
             // What cannot be asked for counts as somebody: then nobody leaves as last.
             othersAttached: (try? files.isAttachedElsewhere()) ?? true)
     }

@@ -38,6 +38,8 @@ package struct FollowStatus: Sendable {
     package let sourceCommits: UInt32?
     /// How much of the `-wal` file is in use.
     package let walBytes: UInt64
+    /// How much of it is there because of our lock: without it the application would have begun its WAL anew.
+    package let heldWALBytes: UInt64
     /// True if another process has the database open, or one of our own reads from it now.
     package let othersAttached: Bool
 

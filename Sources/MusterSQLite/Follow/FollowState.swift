@@ -48,6 +48,8 @@ struct FollowState {
     var commits: UInt64 = 0
     private(set) var lastChange: Duration?
     private(set) var walBytes: UInt64 = 0
+    /// How far the WAL grew that our lock keeps from restarting.
+    private(set) var heldWALBytes: UInt64 = 0
     /// A checkpointer copies: the moment at which it ends is the one to take the zero lock.
     private(set) var awaitsCheckpoint = false
     /// A lock or a probe is to be asked for again.
@@ -252,17 +254,19 @@ struct FollowState {
 
     // MARK: Limits
 
-    /// Throws if the WAL grew too far and it is our lock that kept it from restarting.
+    /// Notes how far the WAL grew where it is our lock that kept it from restarting, and throws if that is too far.
     ///
     /// Under the zero lock it is: nothing can be copied. Under the guard it is if frames were copied that came after
     /// the guard was taken; where another reader holds them back, letting go would change nothing.
-    private func checkLimit(_ header: WALIndexHeader) throws(CaptureError) {
+    private mutating func checkLimit(_ header: WALIndexHeader) throws(CaptureError) {
+        heldWALBytes = 0
         let start = holdsZero ? (header.salt == zero.salt ? zero.frame : 0) : frameAtGuard
         guard header.lastFrame > start else { return }
         let grown = UInt64(header.lastFrame - start) * UInt64(WALLayout.frameHeaderBytes + pageSize)
-        guard grown > options.maximumWALBytes else { return }
         let isOurs = try sharedIndex().backfilledFrames() > start
         guard holdsZero || isOurs else { return }
+        heldWALBytes = grown
+        guard grown > options.maximumWALBytes else { return }
         throw broken("its WAL grew by \(grown) bytes because of our lock")
     }
 }
