@@ -75,6 +75,7 @@ struct Coordinator: Sendable {
     let looks = Bell<WebhookCall>()
     let denials = DenialBook()
     let polls = PollBook()
+    let probeTries = TryBook<Int64>()
     let twins = TwinBook()
     let connections = NodeConnections()
     let reports = ReportBook()

@@ -34,6 +34,23 @@ struct ProbeTests {
         }
     }
 
+    @Test func aStoreIsProbedAgainAfterAWeekByItself() async throws {
+        let rig = try await Rig()
+        try await rig.serve { server in
+            let coordinator = server.service.coordinator
+            let store = try #require(coordinator.stores.store(named: "main"))
+            func at() async throws -> Timestamp? { try await coordinator.catalog.lastProbe(ofStore: store.number)?.at }
+            try await coordinator.probeDueStores()
+            let first = try #require(try await at())
+            rig.clock.advance(by: .seconds(7 * 86_400 - 1))
+            try await coordinator.probeDueStores()
+            #expect(try await at() == first)
+            rig.clock.advance(by: .seconds(1))
+            try await coordinator.probeDueStores()
+            #expect(try await at() == rig.clock.now())
+        }
+    }
+
     @Test func aBrokenPromiseIsSaid() async throws {
         let rig = try await Rig()
         try await rig.serve(wrapStore: { FaultyStore($0, faults: [.flipBit(ofRead: 2, bit: 3)]) }) { server in

@@ -236,5 +236,16 @@ struct SignedUploadTests {
                 ofStore: bucket.number, at: server.rig.clock.now())
             #expect(try await !Self.offers(server, node), "the newest probe counts")
         }
+        try await Self.serve { server in
+            let (coordinator, node) = (server.service.coordinator, try await server.makeNode())
+            func isOffered() async throws -> Bool { try await coordinator.uploadTarget(of: node.id) != nil }
+            server.rig.clock.advance(by: Coordinator.probeLasts - .seconds(1))
+            #expect(try await isOffered())
+            server.rig.clock.advance(by: .seconds(1))
+            #expect(try await !isOffered(), "what was proven a month ago is not relied on")
+            // A clock that was set back does not make it young for ever.
+            server.rig.clock.advance(by: .zero - Coordinator.probeLasts - .seconds(86_400))
+            #expect(try await !isOffered())
+        }
     }
 }

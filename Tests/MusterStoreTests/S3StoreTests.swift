@@ -54,6 +54,35 @@ struct S3StoreTests {
 
     // MARK: - Signed addresses
 
+    /// A header that nobody signed may say who reads the object, or how.
+    @Test func aServerThatHeedsWhatNobodySignedIsFoundOut() async throws {
+        let rig = try S3Rig(try S3Server.seaweed.get())
+        let bytes = RandomSource.seeded(6).bytes(5000)
+        let seaweed = try await rig.create().loopholesOfSignedPut(try rig.name(1), try rig.name(2), bytes)
+        #expect(seaweed == [])
+        // It takes what has such a header, and nothing else.
+        let script = """
+            import http.server, sys, threading, urllib.parse
+            class Handler(http.server.BaseHTTPRequestHandler):
+                def do_PUT(self):
+                    self.rfile.read(int(self.headers["Content-Length"]))
+                    signed = urllib.parse.unquote(self.path).lower()
+                    heeds = any(n.lower().startswith("x-amz-") and n.lower() not in signed for n in self.headers)
+                    self.send_response(200 if heeds else 403)
+                    self.send_header("Content-Length", "0")
+                    self.end_headers()
+                def log_message(self, *arguments): pass
+            server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+            print(server.server_address[1], flush=True)
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            sys.stdin.read()
+            """
+        let process = try ChildProcess("/usr/bin/python3", ["-c", script], takesInput: true, output: .reader)
+        let port = try #require(try process.readLine(within: .seconds(240)).flatMap { Int($0) })
+        let loopholes = try await rig.behind(port).loopholesOfSignedPut(try rig.name(1), try rig.name(2), bytes)
+        #expect(loopholes.count == 7 && loopholes.allSatisfy { $0.hasSuffix("which nobody signed") }, "\(loopholes)")
+    }
+
     /// Each thing that an address does not allow, at a server that holds to it.
     @Test func anAddressIsForOnePutOfTheseBytesUnderThisName() async throws {
         let rig = try S3Rig(try S3Server.seaweed.get())
@@ -289,8 +318,10 @@ private final class S3Rig {
     func open() async throws -> S3Store { try await S3Store.open(at: address, name: "s3", setup) }
 
     /// The same place, reached through a proxy; not looked at yet.
-    func behind(_ proxy: FaultyProxy) throws -> S3Store {
-        let address = try S3Server.address(address.prefix, endpoint: "http://127.0.0.1:\(proxy.port)")
+    func behind(_ proxy: FaultyProxy) throws -> S3Store { try behind(Int(proxy.port)) }
+
+    func behind(_ port: Int) throws -> S3Store {
+        let address = try S3Server.address(address.prefix, endpoint: "http://127.0.0.1:\(port)")
         let connection = try S3Connection(
             store: "s3", address: address, access: S3Access(credentials: credentials), retry: setup.retry,
             clock: clock, settings: setup.settings)

@@ -39,7 +39,9 @@ extension Coordinator {
     func uploadTarget(of node: NodeID) async throws -> UploadTarget? {
         guard settings.signedUploads else { return nil }
         for store in stores.keepers(of: node) where !store.isOnNode && store.takesObjects {
-            guard try await isProven(store), let signing = try await signing(store) else { continue }
+            guard try await isProven(store, for: .signedUploads), let signing = try await signing(store) else {
+                continue
+            }
             return UploadTarget(store: store, signing: signing)
         }
         return nil
@@ -48,12 +50,6 @@ extension Coordinator {
     struct UploadTarget: Sendable {
         let store: OpenStore
         let signing: any SignedPutStore
-    }
-
-    /// By its newest probe.
-    private func isProven(_ store: OpenStore) async throws -> Bool {
-        guard let record = try await catalog.lastProbe(ofStore: store.number) else { return false }
-        return StoreProving.capabilities(record).obstacles(to: .signedUploads).isEmpty
     }
 
     /// - Returns: nil for a store that does not answer.

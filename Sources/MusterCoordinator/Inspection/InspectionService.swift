@@ -125,7 +125,7 @@ struct HousekeepingService: Service {
             guard !Task.isShuttingDownGracefully, !Task.isCancelled else { return }
             // Not at once: a start has better things to wait for.
             await attempt {
-                if try await coordinator.mayWrite() { try await coordinator.probeUnprobedStores() }
+                if try await coordinator.mayWrite() { try await coordinator.probeDueStores() }
             }
             await attempt { try await coordinator.catalog.noteGrowth(now: coordinator.clock.now()) }
         }

@@ -17,17 +17,49 @@ extension Coordinator {
         return try call.answer(Self.message(capabilities, of: store.name, at: now))
     }
 
-    /// Measures stores that never were: those that came with `init` or with a rebuild.
-    func probeUnprobedStores() async throws {
+    /// A store's server may be another one tomorrow.
+    private static let probePeriod = Duration.seconds(7 * 86_400)
+    /// What an older probe said is not relied on where that could do harm.
+    static let probeLasts = Duration.seconds(30 * 86_400)
+    private static let probePause = Duration.seconds(3600)
+
+    /// Measures stores that never were, such as those that came with `init` or with a rebuild, and each one again after
+    /// a week.
+    func probeDueStores() async throws {
         for store in stores.all where !store.isAway {
-            guard try await catalog.lastProbe(ofStore: store.number) == nil else { continue }
-            try await probing.pass {
-                // A person may have been before.
-                guard try await catalog.lastProbe(ofStore: store.number) == nil else { return }
-                try await record(try await measure(store), of: store, now: clock.now())
-                logger.info("store probed", metadata: ["store": "\(store.name)"])
+            guard try await isProbeDue(store), probeTries.isDue(store.number, now: clock.now(), after: Self.probePause)
+            else { continue }
+            do {
+                try await probing.pass {
+                    // A person may have been before.
+                    guard try await isProbeDue(store) else { return }
+                    try await record(try await measure(store), of: store, now: clock.now())
+                    logger.info("store probed", metadata: ["store": "\(store.name)"])
+                }
+            } catch let error as StoreError {
+                // One that cannot be measured now keeps no other from it.
+                logger.warning("store not probed", metadata: ["store": "\(store.name)", "reason": "\(error.summary)"])
             }
         }
+    }
+
+    private func isProbeDue(_ store: OpenStore) async throws -> Bool {
+        guard let record = try await catalog.lastProbe(ofStore: store.number) else { return true }
+        return age(of: record) >= Self.probePeriod
+    }
+
+    /// One from the future is as one that is long over: a clock was wrong.
+    private func age(of record: Catalog.ProbeRecord) -> Duration {
+        let age = clock.now() - record.at
+        return age < .zero - Self.probePause ? Self.probeLasts : age
+    }
+
+    /// Whether the newest probe says so, and says it of these days.
+    func isProven(_ store: OpenStore, for feature: StoreFeature) async throws -> Bool {
+        guard let record = try await catalog.lastProbe(ofStore: store.number), age(of: record) < Self.probeLasts else {
+            return false
+        }
+        return StoreProving.capabilities(record).obstacles(to: feature).isEmpty
     }
 
     private func record(
