@@ -44,6 +44,7 @@ extension Catalog {
     /// The catalog must be rebuilt already, and its audit empty. What the older one has of snapshots that are not here is left.
     package func recover(from path: String) async throws(CatalogError) -> Recovered {
         do {
+            try await Self.onItsOwnThread { try Self.migrate(path) }
             return try await pool.barrierWriteWithoutTransaction { database in
                 try database.execute(sql: "ATTACH DATABASE ? AS old", arguments: [path])
                 defer {
@@ -83,8 +84,8 @@ extension Catalog {
         WHERE id IN (SELECT head_snapshot FROM main.lineage)
         """,
         """
-        INSERT INTO main.verdict(snapshot, run, level, passed, at, seconds, bytes_read)
-        SELECT s.number, v.run, v.level, v.passed, v.at, v.seconds, v.bytes_read FROM old.verdict v
+        INSERT INTO main.verdict(snapshot, run, level, passed, at, seconds, bytes_read, began_at)
+        SELECT s.number, v.run, v.level, v.passed, v.at, v.seconds, v.bytes_read, v.began_at FROM old.verdict v
             JOIN old.snapshot o ON o.number = v.snapshot JOIN main.snapshot s ON s.id = o.id ORDER BY v.number
         """,
         """

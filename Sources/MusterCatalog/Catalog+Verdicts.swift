@@ -140,8 +140,7 @@ extension Catalog {
         try database.value(
             """
             SELECT f.level FROM verdict f WHERE f.snapshot = ? AND NOT f.passed AND NOT EXISTS
-                (SELECT 1 FROM verdict p JOIN verification v ON v.run = p.run
-                WHERE p.snapshot = f.snapshot AND p.passed AND v.started_at >= f.at
+                (SELECT 1 FROM verdict p WHERE p.snapshot = f.snapshot AND p.passed AND p.began_at >= f.at
                     AND (f.level, p.level) IN (VALUES ('check', 'check'), ('check', 'scrub'), ('scrub', 'scrub'),
                         ('verify', 'verify'), ('verify', 'drill'), ('drill', 'drill')))
             ORDER BY f.number DESC LIMIT 1
@@ -153,12 +152,16 @@ extension Catalog {
     ) throws {
         try database.run(
             """
-            INSERT INTO verdict(snapshot, run, level, passed, at, seconds, bytes_read) VALUES (?, ?, ?, ?, ?, ?, ?)
+            INSERT INTO verdict(snapshot, run, level, passed, at, seconds, bytes_read, began_at)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, (SELECT started_at FROM verification WHERE run = ?2))
             """,
             [
                 item.number, item.run.blob, item.level.rawValue, passed, item.now.microseconds, item.effort.seconds,
                 item.effort.bytesRead,
             ])
+        try forgetVerdicts(
+            before: database.lastInsertedRowID, of: item.number, item.level, passed: passed, now: item.now,
+            in: database)
         let standing = try standingFailure(of: item.number, in: database)
         try database.run(
             "UPDATE snapshot SET verdict = ? WHERE number = ?",

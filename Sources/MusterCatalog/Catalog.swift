@@ -70,6 +70,13 @@ package struct Catalog: Sendable {
         return configuration
     }
 
+    /// Brings a catalog of an earlier version to this one's tables.
+    static func migrate(_ path: String) throws {
+        let queue = try DatabaseQueue(path: path)
+        try migrator().migrate(queue)
+        try queue.close()
+    }
+
     private static func migrator() -> DatabaseMigrator {
         var migrator = DatabaseMigrator()
         migrator.registerMigration("v1") { database in
@@ -82,6 +89,9 @@ package struct Catalog: Sendable {
         migrator.registerMigration("growth") { try $0.execute(sql: Schema.growth) }
         migrator.registerMigration("hand-outs") { database in
             try database.execute(sql: Schema.handOuts)
+        }
+        migrator.registerMigration("old-work") { database in
+            try database.execute(sql: Schema.oldWork)
         }
         return migrator
     }

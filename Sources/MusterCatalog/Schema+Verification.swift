@@ -9,6 +9,14 @@
 /// `database.checked_at`, `scrubbed_at`, `verified_at` and `drilled_at` are those of the newest passed verdict of any of
 /// its snapshots; `inspection_tried_at` is when an agent's inspection last ended in any way.
 extension Schema {
+    /// Work that is over is forgotten after a while. A verdict knows for itself when its run began: that says which
+    /// failures it lifts.
+    static let oldWork = """
+        CREATE INDEX job_closed_by_end ON job(finished_at) WHERE state IN ('done', 'failed');
+        ALTER TABLE verdict ADD COLUMN began_at INTEGER;
+        UPDATE verdict SET began_at = (SELECT started_at FROM verification v WHERE v.run = verdict.run);
+        """
+
     /// Jobs know how often they were given to an agent.
     static let handOuts = "ALTER TABLE job ADD COLUMN hand_outs INTEGER NOT NULL DEFAULT 0"
 

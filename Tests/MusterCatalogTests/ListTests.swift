@@ -212,7 +212,7 @@ struct ListTests {
     @Test(arguments: [
         Catalog.chunkQuery, Catalog.needingQuery, Catalog.openSnapshotJobs, Catalog.oldJobs,
         Catalog.runningInspections, Catalog.queuedInspections, Catalog.nodeToInspect, Catalog.verificationList,
-        Catalog.recentRuns,
+        Catalog.recentRuns, Catalog.oldClosedJobs, Catalog.oldRuns,
         Catalog.findingQuery, Catalog.drillQuery, Catalog.nodesInRun, Catalog.itemsInRun, Catalog.inspectableQuery,
         Catalog.damagedQuery, Catalog.waitingQuery, Catalog.momentQuery, CommitCheck.receiptQuery,
         CommitCheck.wantingQuery,

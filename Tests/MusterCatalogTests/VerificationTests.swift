@@ -254,6 +254,88 @@ struct VerificationTests {
         #expect(try await catalog.snapshot(commit.snapshot)?.verdict == "failed drill")
     }
 
+    // MARK: - What is over
+
+    private func rows(_ table: String) async throws -> Int {
+        try await catalog.read { try Int.fetchOne($0, sql: "SELECT count(*) FROM \(table)") ?? 0 }
+    }
+
+    private func forget() async throws {
+        // So many steps are enough, or it does not end.
+        for _ in 0..<100 {
+            guard try await catalog.forgetWork(endedBefore: fixture.clock.now() - Catalog.keptWork) else { return }
+        }
+        Issue.record("there is always more to forget")
+    }
+
+    @Test func workThatIsLongOverIsForgottenAndWhatItFoundIsNot() async throws {
+        let (first, second) = (try await commit(alpha), try await commit(beta))
+        let finding = Failing(snapshot: "\(first.snapshot)", store: "", object: "", reason: "a page is damaged")
+        let old = try await begin([first, second])
+        let open = try await begin([first])
+        fixture.clock.advance(by: .seconds(1))
+        try await finish(try #require(try await take(alpha).first), findings: [finding])
+        try await finish(try #require(try await take(beta).first))
+        let store = fixture.store.number
+        try await catalog.record("", of: "packs/a", store: store, bytesRead: 5, in: old)
+        fixture.clock.advance(by: Catalog.keptWork - .seconds(1))
+        try await forget()
+        #expect(try await catalog.verification(old)?.total == 2, "it may still be asked for")
+        fixture.clock.advance(by: .seconds(2))
+        let young = try await begin([second])
+        try await catalog.touch(beta.id, at: fixture.clock.now())
+        try await finish(try #require(try await take(beta).first))
+        try await forget()
+        #expect(try await catalog.verifications(limit: 10).map(\.run) == [young, open])
+        #expect(try await rows("verification_item") == 2)
+        #expect(try await rows("job") == 2)
+        #expect(try await rows("finding") == 0)
+        #expect(try await rows("inspected_object") == 0)
+        #expect(try await rows("verification_node") == 2)
+        #expect(try await catalog.snapshot(first.snapshot)?.verdict == "failed verify")
+        // Its failure is lifted by a run that began after it, though the run that found it is forgotten.
+        try await finish(try #require(try await take(alpha).first))
+        #expect(try await catalog.snapshot(first.snapshot)?.verdict == "failed verify", "that one began before")
+        _ = try await begin([first])
+        try await finish(try #require(try await take(alpha).first))
+        #expect(try await catalog.snapshot(first.snapshot)?.verdict == "passed verify")
+    }
+
+    @Test func aLargeRunIsForgottenInSteps() async throws {
+        let commit = try await commit(alpha)
+        let run = try await begin([commit], .scrub)
+        for number in 0..<2500 {
+            try await catalog.record("", of: "packs/\(number)", store: fixture.store.number, bytesRead: 1, in: run)
+        }
+        try await catalog.conclude(
+            commit.snapshot, in: run, .inspected([]), Catalog.Effort(), now: fixture.clock.now())
+        fixture.clock.advance(by: Catalog.keptWork + .seconds(1))
+        let limit = fixture.clock.now() - Catalog.keptWork
+        #expect(try await catalog.forgetWork(endedBefore: limit))
+        #expect(try await rows("inspected_object") > 0)
+        #expect(try await rows("verification") == 1)
+        try await forget()
+        #expect(try await rows("inspected_object") == 0)
+        #expect(try await rows("verification") == 0)
+    }
+
+    /// A snapshot that is verified every day for years does not grow.
+    @Test func ofOldVerdictsTheNewestOfEachKindIsKept() async throws {
+        let commit = try await commit(alpha)
+        let finding = Failing(snapshot: "\(commit.snapshot)", store: "", object: "", reason: "a page is damaged")
+        for day in 0..<400 {
+            _ = try await begin([commit])
+            try await finish(
+                try #require(try await take(alpha).first), findings: day == 0 || day == 3 ? [finding] : [])
+            fixture.clock.advance(by: .seconds(86_400))
+            try await catalog.touch(alpha.id, at: fixture.clock.now())
+        }
+        let number = try #require(try await catalog.snapshot(commit.snapshot)?.number)
+        let verdicts = try await catalog.verdicts(of: number, limit: 1000)
+        #expect(verdicts.filter(\.passed).count == 91)
+        #expect(verdicts.count { !$0.passed } == 2, "only one of its kind takes its place")
+    }
+
     @Test func onlyTheNewestDrillsOfADatabaseAreKept() async throws {
         let commit = try await commit(alpha)
         for number in 0..<(Catalog.keptDrills + 3) {

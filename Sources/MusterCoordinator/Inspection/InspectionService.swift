@@ -118,6 +118,7 @@ struct HousekeepingService: Service {
             await attempt { try await coordinator.endLeftConnections() }
             await attempt { try await coordinator.closeFleetWindows() }
             await attempt { try await coordinator.deriveScrubs(&scrubbed) }
+            await attempt { try await coordinator.forgetWork() }
             await attempt {
                 if try await coordinator.mayWrite() { try await coordinator.completeReceipts() }
             }
@@ -137,6 +138,19 @@ struct HousekeepingService: Service {
             try await work()
         } catch {
             coordinator.logger.warning("housekeeping postponed", metadata: ["reason": "\(error)"])
+        }
+    }
+}
+
+extension Coordinator {
+    /// Of each half minute.
+    private static let mostForgotten = 20
+
+    /// Forgets work that is long over, a little at a time.
+    func forgetWork() async throws {
+        let limit = clock.now() - Catalog.keptWork
+        for _ in 0..<Self.mostForgotten where !Task.isShuttingDownGracefully {
+            guard try await catalog.forgetWork(endedBefore: limit) else { return }
         }
     }
 }
