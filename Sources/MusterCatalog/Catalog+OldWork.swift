@@ -61,9 +61,12 @@ extension Catalog {
         SELECT number FROM job INDEXED BY job_closed_by_end
         WHERE state IN ('done', 'failed') AND finished_at < ? ORDER BY finished_at LIMIT ?
         """
+    /// Not while a failure stands that it found: what heals goes by the run and its findings.
     static let oldRuns = """
-        SELECT run FROM verification WHERE started_at < ?1 AND state = 'finished' AND finished_at < ?1
-        ORDER BY started_at LIMIT 1
+        SELECT v.run FROM verification v WHERE v.started_at < ?1 AND v.state = 'finished' AND v.finished_at < ?1
+            AND NOT EXISTS (SELECT 1 FROM finding f JOIN snapshot s ON s.number = f.snapshot
+                WHERE f.run = v.run AND s.verdict LIKE 'failed%' AND s.forgotten_at IS NULL)
+        ORDER BY v.started_at LIMIT 1
         """
 
     /// Forgets what a snapshot's newer verdict of the same kind says again. Each newest one stays, passed and failed.
