@@ -67,6 +67,14 @@ extension Catalog {
         }
     }
 
+    /// How far that snapshot is from a full manifest; nil where there is none with that manifest.
+    package func baseSteps(of snapshot: SnapshotID, manifest: ManifestHash) async throws(CatalogError) -> Int64? {
+        try await read { database in
+            try database.value(
+                "SELECT base_steps FROM snapshot WHERE id = ? AND manifest_hash = ?", [snapshot.blob, manifest.blob])
+        }
+    }
+
     /// A committed pack, for reading its directory again.
     package struct PackEntry: Hashable, Sendable {
         package let number: Int64

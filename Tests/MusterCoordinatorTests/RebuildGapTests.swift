@@ -62,6 +62,9 @@ struct RebuildGapTests {
                 }
                 let packs = try await catalog.packs(neededBy: try #require(snapshot))
                 #expect(Set(packs.map(\.id)) == lineage.needs[sequence], "\(sequence)")
+                let steps = try await catalog.baseSteps(
+                    of: lineage.snapshots[sequence].id, manifest: lineage.snapshots[sequence].manifest.hash)
+                #expect(steps == Int64(sequence.nonzeroBitCount), "\(sequence)")
             }
             guard survivors.contains(8) else { return }
             // The commit is checked against all that the catalog knows.

@@ -9,13 +9,20 @@ struct StoreHistory {
     let directories: [AgentDirectory]
     /// Of all nodes together.
     let count: Int
+    /// Of all nodes together; they take turns, so that what belongs together lies far apart.
+    let databases: Int
     let receiptKey: SigningKey
     let store: String
 
     func run() throws {
-        var histories = try directories.map { directory in
-            let configuration = try directory.configuration()
-            return SnapshotHistory(identity: try NodeIdentity(directory: directory, node: configuration.nodeID))
+        let nodes = try directories.map { directory in
+            let identity = try NodeIdentity(directory: directory, node: try directory.configuration().nodeID)
+            return (identity, ChunkSealer(keys: identity.keys))
+        }
+        var histories = (0..<databases).map { number in
+            let (identity, sealer) = nodes[number % nodes.count]
+            return SnapshotHistory(
+                identity: identity, sealer: sealer, database: DatabaseID(from: .system), name: "load-\(number)")
         }
         let start = Int64(Date().timeIntervalSince1970 * 1_000_000) - Int64(count) * 1_000_000
         for number in 0..<count {
@@ -31,7 +38,7 @@ struct StoreHistory {
             try write(manifest.bytes, .manifest(place, Generation(from: .system)))
             try write(receipt, .receipt(place, Generation(from: .system)))
         }
-        print("\(count) snapshots of \(histories.count) nodes written")
+        print("\(count) snapshots of \(histories.count) databases of \(nodes.count) nodes written")
     }
 
     private func write(_ bytes: [UInt8], _ name: ObjectName) throws {

@@ -2,8 +2,9 @@
 ///
 ///     receipt-load durable FOLDER                  appends of 4 KiB a second, each followed by fsync
 ///     receipt-load commits COUNT AGENT-DIR...      so many commits of each of these joined nodes, all at once
-///     receipt-load store COUNT KEY STORE AGENT-DIR...   so many snapshots of these nodes, written into a folder store
-///                                                  with receipts, by the coordinator's receipt key in the file KEY
+///     receipt-load store COUNT DATABASES KEY STORE AGENT-DIR...   so many snapshots of so many databases of these nodes,
+///                                                  written into a folder store with receipts, by the coordinator's
+///                                                  receipt key in the file KEY
 ///     receipt-load join COUNT CONTEXT FOLDER       so many nodes join the coordinator of an admin's context
 ///     receipt-load fleet DATABASES SECONDS INTERVAL SEED AGENT-DIR...   these nodes live for so long: each waits for
 ///                                                  work, reports, and commits each database once in INTERVAL seconds
@@ -23,14 +24,14 @@ do {
     case ("commits", 3...):
         guard let count = Int(arguments[1]), count > 0 else { throw Usage() }
         try await Load(directories: arguments.dropFirst(2).map { AgentDirectory(path: $0) }, count: count).run()
-    case ("store", 5...):
-        let text = try String(contentsOfFile: arguments[2], encoding: .utf8).filter { !$0.isWhitespace }
-        guard let count = Int(arguments[1]), count > 0,
+    case ("store", 6...):
+        let text = try String(contentsOfFile: arguments[3], encoding: .utf8).filter { !$0.isWhitespace }
+        guard let count = Int(arguments[1]), count > 0, let databases = Int(arguments[2]), databases > 0,
             let key = Hex.decode(text).flatMap({ SigningKey(privateBytes: $0) })
         else { throw Usage() }
         try StoreHistory(
-            directories: arguments.dropFirst(4).map { AgentDirectory(path: $0) }, count: count, receiptKey: key,
-            store: arguments[3]
+            directories: arguments.dropFirst(5).map { AgentDirectory(path: $0) }, count: count, databases: databases,
+            receiptKey: key, store: arguments[4]
         ).run()
     case ("join", 4):
         guard let count = Int(arguments[1]), count > 0, let json = FileManager.default.contents(atPath: arguments[2])
@@ -57,7 +58,7 @@ do {
     FileHandle.standardError.write(
         Data(
             """
-            usage: receipt-load durable FOLDER | commits COUNT DIR... | store COUNT KEY STORE DIR...
+            usage: receipt-load durable FOLDER | commits COUNT DIR... | store COUNT DATABASES KEY STORE DIR...
                    | join COUNT CONTEXT FOLDER | fleet DATABASES SECONDS INTERVAL SEED DIR...
 
             """.utf8))

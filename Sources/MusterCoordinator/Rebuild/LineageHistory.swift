@@ -11,8 +11,9 @@ struct LineageHistory {
     private struct Standing {
         var sequence: UInt64
         var manifest: ManifestHash
-        /// Every snapshot from the first on was put back.
-        var isWhole: Bool
+        /// The bases of that snapshot that were put back, the full one first, and itself: what comes next is based on
+        /// one of them, as a base is the sequence with its lowest bit cleared.
+        var bases: [(reference: ManifestReference, steps: Int64)]
     }
 
     /// What a manifest says of packs: all that a chain needs of it.
@@ -21,7 +22,7 @@ struct LineageHistory {
         let packs: PackChanges
     }
 
-    /// Links are small, and those of one lineage are asked for again and again.
+    /// Those of one lineage are asked for again and again, for as long as it has gaps.
     private static let mostLinks = 4096
 
     private let manifests: HistoryRebuild
@@ -44,18 +45,17 @@ struct LineageHistory {
         let follows =
             standing.map { $0.sequence + 1 == part.sequence && $0.manifest == part.parent?.manifest }
             ?? (part.sequence == 0)
-        let isWhole = follows && standing?.isWhole ?? true
         var packs = found.packs
         var live: [PackID]?
-        var baseSteps: Int64 = 0
-        if !isWhole || part.base != nil {
+        var bases = try await bases(of: part, standing)
+        if bases == nil || !follows {
             guard let chain = try await chain(of: found.manifest, findings: &findings) else {
                 findings.add(
                     ObjectName.receiptText(found.entry.place), in: "",
                     "a manifest that it is based on cannot be read: it cannot be restored from these stores")
                 return nil
             }
-            baseSteps = Int64(chain.count - 1)
+            if bases == nil, let base = part.base { bases = [(base, Int64(chain.count - 2))] }
             if !follows {
                 let needed = Self.live(chain)
                 live = needed.sorted()
@@ -64,11 +64,30 @@ struct LineageHistory {
                 }
             }
         }
-        lineages[part.lineage] = Standing(sequence: part.sequence, manifest: found.manifest.hash, isWhole: isWhole)
+        let baseSteps = bases?.last.map { $0.steps + 1 } ?? 0
+        let own = ManifestReference(snapshot: part.snapshot, manifest: found.manifest.hash)
+        lineages[part.lineage] = Standing(
+            sequence: part.sequence, manifest: found.manifest.hash,
+            bases: Array((bases ?? []).suffix(ManifestChain.maximumLength)) + [(own, baseSteps)])
         owners[part.database] = part.node
         return Catalog.Restored(
             commit: commit(found), withoutReceipt: found.withoutReceipt, packs: newPacks(packs, in: part.scope),
             live: live, baseSteps: baseSteps)
+    }
+
+    /// Its bases down to a full one; nil where its base was not put back, so that nobody has read it yet.
+    private func bases(
+        of part: ManifestPublicPart, _ standing: Standing?
+    ) async throws -> [(reference: ManifestReference, steps: Int64)]? {
+        guard let base = part.base else { return [] }
+        if let standing, let index = standing.bases.lastIndex(where: { $0.reference == base }) {
+            return Array(standing.bases[...index])
+        }
+        // Whoever bases on whatever: what the catalog has by that name was verified.
+        guard let steps = try await manifests.catalog.baseSteps(of: base.snapshot, manifest: base.manifest) else {
+            return nil
+        }
+        return [(base, steps)]
     }
 
     /// Why this cannot be the next snapshot of its lineage; nil where it can.
