@@ -42,6 +42,62 @@ extension EndToEnd {
             #expect(rebuilt.status == 0, "\(rebuilt.errors)")
         }
 
+        /// One bit of one node's newest manifest: who asks for another database does not hear of it, who asks for this
+        /// one never gets an older snapshot for the newest.
+        @Test func damageIsInNobodyElsesWay() async throws {
+            let fleet = try await Fleet()
+            var sources: [String: String] = [:]
+            for name in ["berlin", "paris"] {
+                let node = try await Node(fleet, name)
+                let source = try SampleDatabase.make(fleet.path(name + ".db"))
+                sources[name] = source
+                try await node.add(source)
+                try node.start()
+                _ = try await fleet.awaitSnapshots(sources.count)
+                try SampleDatabase.grow(source)
+                try await node.snapshot()
+                try await node.kill()
+            }
+            let newest = try await fleet.snapshots("--node", "paris")[0]
+            let (store, key) = try await loseTheCoordinator(fleet)
+            let names = try #require(FileManager.default.enumerator(atPath: store + "/manifests"))
+            let name = try #require(names.compactMap { $0 as? String }.first { $0.contains(newest["id"].text) })
+            let file = URL(filePath: store + "/manifests/" + name)
+            var bytes = try Data(contentsOf: file)
+            bytes[bytes.count / 2] ^= 1
+            try FileManager.default.removeItem(at: file)
+            try bytes.write(to: file)
+
+            func restore(_ node: String, _ database: String) async throws -> (status: Int, errors: String) {
+                let target = fleet.path("\(node)-\(database).restored")
+                let outcome = try await fleet.run([
+                    "restore", "--to", target, "--store", store, "--recovery-key", key, "--node", node, "--database",
+                    database,
+                ])
+                if outcome.status == 0 {
+                    #expect(FileManager.default.contentsEqual(atPath: target, andPath: sources[node] ?? ""))
+                }
+                return (Int(outcome.status), outcome.errors)
+            }
+            #expect(try await restore("berlin", "berlin").status == 0)
+            for database in ["paris", String(name.prefix { $0 != "/" })] {
+                let (status, errors) = try await restore("paris", database)
+                #expect(status == 1 && errors.contains(newest["id"].text), "\(errors)")
+            }
+        }
+
+        @Test(arguments: ["restore", "rebuild"])
+        func aStoreOnANodeIsReadAsTheFolderThatItServes(command: String) async throws {
+            let fleet = try await Fleet()
+            let url = "node://edge.example:7423/edge"
+            let key = ["--recovery-key", fleet.recoveryKey]
+            let outcome = try await fleet.run(
+                command == "restore"
+                    ? ["restore", "abcdef", "--store", url, "--to", fleet.path("new.db")] + key
+                    : ["coordinator", "rebuild", "--dir", fleet.path("new"), "--store", url] + key)
+            #expect(outcome.status == 1 && outcome.errors.contains("the folder that it serves"), "\(outcome.errors)")
+        }
+
         /// Only the store and the recovery key are left.
         private func loseTheCoordinator(_ fleet: Fleet) async throws -> (store: String, key: String) {
             try await fleet.runningCoordinator().kill()

@@ -36,6 +36,8 @@ package enum CoordinatorSetupError: ActionableError, Equatable {
         case .fileFailed: "Check that the disk is sound and that this user owns the coordinator's directory."
         case .badSettings: "Correct the file; keys: listen, admin_listen, dashboard_listen, advertise, names, limits."
         case .badAddress: "Write HOST:PORT, such as 127.0.0.1:7420 or [::1]:7420."
+        case .badStore(let url) where url.hasPrefix("node:"):
+            "A store on a node is reached once there is a coordinator: on that machine, give the folder that it serves."
         case .badStore:
             "Give a folder's absolute path, a file:// URL, or s3://BUCKET/PREFIX?endpoint=https://HOST:PORT&region=REGION."
         case .noCredentials: "Give --credentials FILE, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."

@@ -105,9 +105,15 @@ struct StoreOrigin: SnapshotOrigin {
 
     func newest(node: String, database: String, until: Timestamp?) async throws -> Muster_V1_Snapshot? {
         var (before, after): (Candidate?, Candidate?)
-        for lineage in Dictionary(grouping: listing.snapshots, by: \.lineage).values {
-            // Ascending by sequence, as the listing is.
-            guard let last = lineage.last, Self.matches(try await described(last), node, database) else { continue }
+        var failure: (any Error)?
+        let named = listing.snapshots.filter { $0.database.description == database }
+        for lineage in Dictionary(grouping: named.isEmpty ? listing.snapshots : named, by: \.lineage).values {
+            do {
+                guard try await belongs(lineage, to: node, database) else { continue }
+            } catch {
+                failure = failure ?? error
+                continue
+            }
             var later: Candidate?
             for place in lineage.reversed() {
                 let candidate = Candidate(place: place, receivedAt: try await receipt(of: place).receivedAt)
@@ -126,8 +132,29 @@ struct StoreOrigin: SnapshotOrigin {
             let first = try await described(after.place)
             if let created = Timestamp(first.createdAt), created <= until { return first }
         }
-        guard let before else { return nil }
+        guard let before else {
+            // What is asked for may be what cannot be read.
+            if let failure { throw failure }
+            return nil
+        }
         return try await described(before.place)
+    }
+
+    /// Whether a lineage is of that database, as the newest of its snapshots that can be described says: one that is
+    /// damaged is in the way of nobody who asks for another database.
+    ///
+    /// - Parameter lineage: ascending by sequence, as the listing is.
+    private func belongs(_ lineage: [SnapshotPlace], to node: String, _ database: String) async throws -> Bool {
+        var failure: (any Error)?
+        for place in lineage.reversed() {
+            do {
+                return Self.matches(try await described(place), node, database)
+            } catch {
+                failure = failure ?? error
+            }
+        }
+        if let failure { throw failure }
+        return false
     }
 
     private struct Candidate {
@@ -241,7 +268,9 @@ private struct StoreNotReadable: ActionableError {
     let url: String
     var summary: String { "'\(url)' is no store that can be read" }
     var hint: String {
-        "Give a folder's path, a file:// URL, or s3://BUCKET/PREFIX?endpoint=https://HOST:PORT&region=REGION."
+        url.hasPrefix("node:")
+            ? "Only the fleet's coordinator reads a store through its node: on that machine, give the folder that it serves."
+            : "Give a folder's path, a file:// URL, or s3://BUCKET/PREFIX?endpoint=https://HOST:PORT&region=REGION."
     }
     var isTransient: Bool { false }
 }
