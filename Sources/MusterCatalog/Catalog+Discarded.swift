@@ -47,11 +47,47 @@ extension Catalog {
         }
     }
 
+    /// Notes that this one could not be deleted: it is tried again later and later.
+    package func putOff(
+        _ object: DiscardedObject, because reason: String, now: Timestamp
+    ) async throws(CatalogError) {
+        try await write { database in
+            let tried: Int64? = try database.value(
+                "SELECT attempts FROM discarded_object WHERE number = ?", [object.number])
+            let pause = min(Self.firstDelay * (1 << min(tried ?? 0, 16)), Self.longestDelay)
+            try database.run(
+                "UPDATE discarded_object SET attempts = attempts + 1, failure = ?, not_before = ? WHERE number = ?",
+                [reason, (now + pause).microseconds, object.number])
+        }
+    }
+
+    /// What cannot be deleted in a store, and why not.
+    package struct Undeletable: Hashable, Sendable {
+        package let store: Int64
+        package let count: Int
+        package let reason: String
+    }
+
+    package func undeletable() async throws(CatalogError) -> [Undeletable] {
+        try await read { database in
+            try database.rows(Self.undeletableQuery, []).map {
+                Undeletable(store: $0["store"], count: $0["count"], reason: $0["reason"])
+            }
+        }
+    }
+
     /// How many objects wait to be deleted, whether their time has come or not.
     package func discardedCount() async throws(CatalogError) -> Int {
         try await read { try $0.value("SELECT count(*) FROM discarded_object", []) ?? 0 }
     }
 
+    private static let firstDelay = Duration.seconds(60)
+    private static let longestDelay = Duration.seconds(86_400)
+
+    static let undeletableQuery = """
+        SELECT store, count(*) AS count, min(failure) AS reason FROM discarded_object WHERE attempts > 0
+        GROUP BY store ORDER BY store
+        """
     static let discardingStoresQuery = """
         SELECT s.number FROM store s
         WHERE EXISTS (SELECT 1 FROM discarded_object d WHERE d.store = s.number AND d.not_before <= ?)

@@ -34,3 +34,12 @@ extension Schema {
         CREATE INDEX chunk_by_pack ON chunk(pack);
         """
 }
+
+extension Schema {
+    /// What cannot be deleted is put off, so that it is in nobody's way, and is counted.
+    static let undeletable = """
+        ALTER TABLE discarded_object ADD COLUMN attempts INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE discarded_object ADD COLUMN failure TEXT NOT NULL DEFAULT '';
+        CREATE INDEX discarded_object_undeletable ON discarded_object(store, failure) WHERE attempts > 0;
+        """
+}

@@ -65,6 +65,8 @@ struct Coordinator: Sendable {
     let doubted = Bell<Bool>()
     let wanted = WantedBook()
     let collections = CollectionBook()
+    /// gc: one run after the other.
+    let collectionLanes = Lanes<Bool>()
     /// A store is to be looked at, object by object.
     let storeChecks = Bell<Bool>()
     let copyPace: CopyPace

@@ -140,9 +140,12 @@ struct CollectionTests {
             Catalog.condemnedQuery, Catalog.forgottenQuery, Catalog.childQuery, Catalog.rowBeforeQuery,
             Catalog.rowAfterQuery, Catalog.lonelyQuery, Catalog.keptBeforeQuery, Catalog.keptAfterQuery,
             Catalog.keptPackQuery, Catalog.unneededSumQuery, Catalog.discardedQuery, Catalog.pinQuery,
+            Catalog.undeletableQuery,
         ] + Catalog.leavings)
     func eachStepIsASearchOfAnIndex(sql: String) async throws {
-        let wholeIndexes = ["snapshot_unfreed", "snapshot_marked", "snapshot_forgotten"]
+        let wholeIndexes = [
+            "snapshot_unfreed", "snapshot_marked", "snapshot_forgotten", "discarded_object_undeletable",
+        ]
         for plan in try await fixture.plans(of: sql) {
             #expect(
                 plan.allSatisfy { step in !step.hasPrefix("SCAN") || wholeIndexes.contains { step.contains($0) } },

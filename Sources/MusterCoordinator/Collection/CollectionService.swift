@@ -33,10 +33,16 @@ extension Coordinator {
     private static let lastCollection = "gc-run"
     private static let lastCollected = "gc-ran-at"
     private static let deletedAtOnce = 100
+    /// So many objects in a row that cannot be deleted are no matter of the objects.
+    private static let mostFailures = 10
     private static let actor = "coordinator"
 
     /// Runs gc if somebody asked for it or it is due, and deletes what was given up before.
     func collectIfWanted() async throws {
+        try await collectionLanes.pass(true) { try await collectInTurn() }
+    }
+
+    private func collectInTurn() async throws {
         let order = collections.takeOrder()
         let now = clock.now()
         let isDue = try await isCollectionDue(now)
@@ -155,9 +161,10 @@ extension Coordinator {
         try await deleteDiscarded(&run)
     }
 
-    /// - Throws: `CancellationError` at shutdown: the next run goes on.
+    /// - Throws: `CancellationError` at shutdown: the next run goes on. So it does where another coordinator took over.
     private func goesOn(_ run: CollectionRun, _ hasMore: Bool) throws -> Bool {
         if Task.isShuttingDownGracefully || Task.isCancelled { throw CancellationError() }
+        try requireStanding()
         collections.show(run)
         return hasMore
     }
@@ -170,37 +177,62 @@ extension Coordinator {
                 let objects = try await catalog.discardedObjects(
                     in: number, limit: Self.deletedAtOnce, now: clock.now())
                 guard !objects.isEmpty else { break }
-                let deleted = await delete(objects, from: store)
-                try await catalog.removeDiscarded(deleted)
-                run.deletedObjects += deleted.count
-                run.deletedBytes += deleted.reduce(0) { $0 + $1.byteCount }
-                metrics.countDeleted(objects: deleted.count, bytes: deleted.reduce(0) { $0 + Int64($1.byteCount) })
-                guard deleted.count == objects.count else { break }
+                let batch = try await delete(objects, from: store)
+                try await catalog.removeDiscarded(batch.deleted)
+                run.deletedObjects += batch.deleted.count
+                run.deletedBytes += batch.deleted.reduce(0) { $0 + $1.byteCount }
+                metrics.countDeleted(
+                    objects: batch.deleted.count, bytes: batch.deleted.reduce(0) { $0 + Int64($1.byteCount) })
+                guard batch.goesOn else { break }
             }
         }
     }
 
-    /// - Returns: those that are gone. The first that cannot be deleted ends it: the others would fail likewise.
-    private func delete(_ objects: [Catalog.DiscardedObject], from store: OpenStore) async -> [Catalog.DiscardedObject]
-    {
+    private struct DeletedBatch {
         var deleted: [Catalog.DiscardedObject] = []
-        for object in objects {
-            guard let name = ObjectName(object.object) else {
-                logger.error("no object's name", metadata: ["store": "\(store.name)", "object": "\(object.object)"])
-                continue
+        /// The store took all of them, or as good as.
+        var goesOn = true
+    }
+
+    /// Deletes one after the other, each only while the store itself says that nobody took over.
+    ///
+    /// One that cannot be deleted is put off and is in nobody's way; where several in a row cannot, it is the store.
+    private func delete(
+        _ objects: [Catalog.DiscardedObject], from store: OpenStore
+    ) async throws -> DeletedBatch {
+        var batch = DeletedBatch()
+        var failures = 0
+        for object in objects where batch.goesOn {
+            guard try await mayChange(store) else {
+                batch.goesOn = false
+                break
             }
             do {
-                try await store.store.delete(name)
-            } catch {
-                // An answer that was lost, and a request that was sent twice.
-                guard case .notFound = error else {
-                    logger.warning(
-                        "not deleted", metadata: ["store": "\(store.name)", "reason": "\(error.summary)"])
-                    return deleted
-                }
+                try await delete(object, from: store)
+                batch.deleted.append(object)
+                failures = 0
+            } catch let error as any ActionableError {
+                logger.warning(
+                    "not deleted",
+                    metadata: ["store": "\(store.name)", "object": "\(object.object)", "reason": "\(error.summary)"])
+                failures += 1
+                batch.goesOn = !error.isTransient && failures < Self.mostFailures
+                guard !error.isTransient else { break }
+                try await catalog.putOff(object, because: error.summary, now: clock.now())
             }
-            deleted.append(object)
         }
-        return deleted
+        return batch
+    }
+
+    private func delete(_ object: Catalog.DiscardedObject, from store: OpenStore) async throws {
+        guard let name = ObjectName(object.object) else {
+            throw CatalogError.damaged(column: "discarded_object.object")
+        }
+        do {
+            // What takes longer might come after a rebuild has listed what there is.
+            try await withDeadline(Succession.longestStep) { try await store.store.delete(name) }
+        } catch StoreError.notFound {
+            // An answer that was lost, or a request that was sent twice.
+        }
     }
 }

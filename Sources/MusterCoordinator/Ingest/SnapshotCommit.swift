@@ -13,7 +13,8 @@ import Synchronization
 /// 2. The catalog's transaction: the lineage's head moves, and the receipt's exact bytes are kept. From
 ///    here on the snapshot is committed. It may refuse, and then there must be no receipt in any store.
 /// 3. The receipt gets its name in these stores, durably; the other stores that are to have the snapshot get it later.
-/// 4. Only then the answer. A crash after 2 is completed at the next start, or by the next try; so is a receipt of which
+/// 4. Only then the answer, and only if no other coordinator has taken over: it may have listed the receipts before
+///    this one was among them. A crash after 2 is completed at the next start, or by the next try; so is a receipt of which
 ///    the catalog does not know yet that it is stored.
 ///
 /// Each step is made durable for all commits under way at once: 1 and 3 by the file system, 2 by `SharedWriter`.
@@ -59,6 +60,7 @@ extension Coordinator {
             await Self.abort(unnamed)
             throw error
         }
+        try await requireStanding(in: stores)
         if !commit.wantedIn.isEmpty { await replications.ring(true) }
         catalog.receiptIsStored(commit.snapshot)
         metrics.countReceipt()

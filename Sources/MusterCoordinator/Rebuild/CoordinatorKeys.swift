@@ -118,6 +118,7 @@ package enum RebuildError: ActionableError, Equatable {
     case severalCoordinators
     case authorityUnreadable
     case epochTaken
+    case restless
 
     package var summary: String {
         switch self {
@@ -126,6 +127,7 @@ package enum RebuildError: ActionableError, Equatable {
         case .severalCoordinators: "the stores hold the keys of more than one coordinator"
         case .authorityUnreadable: "the coordinator's authority cannot be read from its sealed record"
         case .epochTaken: "another coordinator takes epoch after epoch in these stores"
+        case .restless: "somebody still changes what these stores hold, though another coordinator took over"
         }
     }
 
@@ -136,8 +138,9 @@ package enum RebuildError: ActionableError, Equatable {
         case .severalCoordinators: "Give the stores of one fleet only."
         case .authorityUnreadable: "Give another store of the fleet."
         case .epochTaken: "Look for a second rebuild that runs at the same time, and stop it."
+        case .restless: "Stop the coordinator of before, and check that its clock and ours are right."
         }
     }
 
-    package var isTransient: Bool { self == .epochTaken }
+    package var isTransient: Bool { self == .epochTaken || self == .restless }
 }

@@ -6,7 +6,8 @@ import MusterStore
 /// keys the one with the highest epoch goes on, and the others only read.
 ///
 /// As an object is written once, only one of them can take an epoch in a store. The record is signed with the receipt
-/// key, so that nobody else can put a coordinator off.
+/// key, so that nobody else can put a coordinator off. In each store the epochs follow each other without a gap: whoever
+/// takes one takes those before it that are free, so that a look at the next name tells whether there is any.
 struct EpochRecord: Sendable {
     static let name = "epoch"
     private static let mostTries: UInt64 = 1000
@@ -31,30 +32,31 @@ struct EpochRecord: Sendable {
     ///
     /// - Parameter lowest: epochs up to here are not looked at.
     func highest(in store: any Store, above lowest: UInt64) async throws(StoreError) -> UInt64 {
-        var found: [UInt64] = []
-        for object in try await store.objects(.epochs, maximumCount: 100_000) {
-            if case .coordinatorEpoch(let epoch) = StoredItem(object.name), epoch > lowest { found.append(epoch) }
-        }
-        for epoch in found.sorted(by: >).prefix(Self.mostRead) {
-            let bytes = try await store.read(.coordinatorEpoch(epoch), maximumBytes: Format.maximumRecordBytes)
-            if isOurs(bytes, epoch) { return epoch }
-        }
-        return lowest
+        try await highest(of: try await listed(in: store), in: store, above: lowest)
     }
 
-    private func isOurs(_ bytes: [UInt8], _ epoch: UInt64) -> Bool {
-        // What is not signed with the fleet's key is nobody's word.
-        guard let record = try? SealedRecord.parse(bytes).verified(by: receiptKey.verifyingKey) else { return false }
-        return record.name == Self.name && record.coordinatorEpoch == epoch
+    /// The same without a listing, for epochs that follow `lowest` without a gap.
+    func successor(in store: any Store, of lowest: UInt64) async throws(StoreError) -> UInt64 {
+        var highest = lowest
+        for epoch in (lowest + 1)...(lowest + UInt64(Self.mostRead)) {
+            guard try await store.byteCount(of: .coordinatorEpoch(epoch)) != nil else { break }
+            if try await isTaken(epoch, in: store) { highest = epoch }
+        }
+        return highest
     }
 
     /// Takes the next epoch in all these stores.
     func claim(in stores: [any Store], at now: Timestamp) async throws -> UInt64 {
         var highest: UInt64 = 0
-        for store in stores { highest = max(highest, try await self.highest(in: store, above: highest)) }
+        var taken: [Set<UInt64>] = []
+        for store in stores {
+            let names = try await listed(in: store)
+            highest = try await self.highest(of: names, in: store, above: highest)
+            taken.append(names)
+        }
         for epoch in (highest + 1)...(highest + Self.mostTries) {
             do {
-                for store in stores { try await keep(epoch, in: store, at: now) }
+                for (store, names) in zip(stores, taken) { try await take(epoch, in: store, beside: names, at: now) }
                 return epoch
             } catch StoreError.alreadyExists {
                 // Another one was faster in one of them: the next epoch is above it in all.
@@ -62,5 +64,47 @@ struct EpochRecord: Sendable {
             }
         }
         throw RebuildError.epochTaken
+    }
+
+    private func take(_ epoch: UInt64, in store: any Store, beside taken: Set<UInt64>, at now: Timestamp) async throws {
+        for free in min(taken.min() ?? epoch, epoch)..<epoch where !taken.contains(free) {
+            do {
+                try await keep(free, in: store, at: now)
+            } catch StoreError.alreadyExists {
+                // Taken meanwhile, or at the last try: there is no gap.
+                continue
+            }
+        }
+        try await keep(epoch, in: store, at: now)
+    }
+
+    /// All names, whoever wrote what is under them.
+    private func listed(in store: any Store) async throws(StoreError) -> Set<UInt64> {
+        var found: Set<UInt64> = []
+        for object in try await store.objects(.epochs, maximumCount: 100_000) {
+            if case .coordinatorEpoch(let epoch) = StoredItem(object.name) { found.insert(epoch) }
+        }
+        return found
+    }
+
+    private func highest(
+        of names: Set<UInt64>, in store: any Store, above lowest: UInt64
+    ) async throws(StoreError) -> UInt64 {
+        for epoch in names.filter({ $0 > lowest }).sorted(by: >).prefix(Self.mostRead) {
+            if try await isTaken(epoch, in: store) { return epoch }
+        }
+        return lowest
+    }
+
+    private func isTaken(_ epoch: UInt64, in store: any Store) async throws(StoreError) -> Bool {
+        let bytes: [UInt8]
+        do {
+            bytes = try await store.read(.coordinatorEpoch(epoch), maximumBytes: Format.maximumRecordBytes)
+        } catch .tooLarge {
+            return false
+        }
+        // What is not signed with the fleet's key is nobody's word.
+        guard let record = try? SealedRecord.parse(bytes).verified(by: receiptKey.verifyingKey) else { return false }
+        return record.name == Self.name && record.coordinatorEpoch == epoch
     }
 }

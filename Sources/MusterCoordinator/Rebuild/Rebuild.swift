@@ -11,8 +11,11 @@ package import MusterStore
 /// 2. Every store is listed, every receipt checked with the receipt key, and every manifest that one names with its
 ///    node's key. What fails is reported and left out. A manifest without a receipt is no snapshot.
 /// 3. The snapshots are put into a new catalog in the order of their receipts, some hundred at a time.
-/// 4. The next epoch is taken in every store, create-only. From here on another coordinator of this fleet only reads.
-/// 5. The directory gets its name. Before this nothing stands there, so a rebuild that was cut off is simply begun again.
+/// 4. The next epoch is taken in every store, create-only. From here on another coordinator of this fleet only reads,
+///    as soon as it sees that: this is waited for (`Succession.takeover`).
+/// 5. Every store is listed once more. Where the one before still acknowledged or deleted anything, all of it is begun
+///    again with what is there now.
+/// 6. The directory gets its name. Before this nothing stands there, so a rebuild that was cut off is simply begun again.
 ///
 /// Nothing in a store is changed but for the epoch's record. Memory is bounded: what the stores hold is listed into a
 /// file (`RebuildListing`).
@@ -22,6 +25,7 @@ package struct Rebuild: Sendable {
         case receipts(done: Int, of: Int)
         case snapshots(done: Int, of: Int)
         case packs(done: Int)
+        case waiting(Duration)
     }
 
     /// What was put back, and what was not.
@@ -79,6 +83,10 @@ package struct Rebuild: Sendable {
         }
     }
 
+    /// The first round may meet a coordinator that still works, the second finds what it left; a third may find a store
+    /// more.
+    private static let mostRounds = 4
+
     private let directory: CoordinatorDirectory
     private let address: Address
     private let given: [String]
@@ -87,31 +95,71 @@ package struct Rebuild: Sendable {
     private let patience: Duration
     private let clock: any WallClock
     private let random: RandomSource
+    private let pause: @Sendable (Duration) async throws -> Void
     private let progress: @Sendable (Progress) -> Void
 
     /// - Parameter stores: a folder, a URL, or `NAME=` before one.
     /// - Parameter storeAccess: for those of them that are at S3 servers.
     /// - Parameter patience: how long a node that keeps a store may take to answer at all.
+    /// - Parameter pause: lets that much real time go by.
     package init(
         directory: CoordinatorDirectory, address: Address, stores: [String], storeAccess: S3Access? = nil,
         recoveryKey: RecoveryKey, patience: Duration = .seconds(5), clock: some WallClock, random: RandomSource,
+        pause: @escaping @Sendable (Duration) async throws -> Void,
         progress: @escaping @Sendable (Progress) -> Void = { _ in }
     ) {
         (self.directory, self.address) = (directory, address)
         (given, self.storeAccess) = (stores, storeAccess)
         (self.recoveryKey, self.patience, self.clock) = (recoveryKey, patience, clock)
-        (self.random, self.progress) = (random, progress)
+        (self.random, self.pause, self.progress) = (random, pause, progress)
     }
 
     package func run() async throws -> Outcome {
         try directory.requireEmpty()
         var findings = RebuildFindings()
-        var stores = RebuildStores(random: random)
-        try await stores.openGiven(given) { address in
+        var given = RebuildStores(random: random)
+        try await given.openGiven(self.given) { address in
             guard let storeAccess else { throw CoordinatorSetupError.noCredentials(url: address.description) }
             return S3StoreAccess.setup(storeAccess, spool: nil, random: random, clock: clock, patience: patience)
         }
-        let keys = try await CoordinatorKeys.find(in: stores.open, with: recoveryKey, &findings)
+        let keys = try await CoordinatorKeys.find(in: given.open, with: recoveryKey, &findings)
+        var claimed: (epoch: UInt64, stores: [StoreID?])?
+        for _ in 0..<Self.mostRounds {
+            let attempt = try await restore(given, keys, findings)
+            let open = attempt.stores.open
+            if claimed == nil || claimed?.stores != open.map(\.identity) {
+                let epoch = try await EpochRecord(
+                    receiptKey: keys.receiptKey, recoveryKeys: keys.recoveryKeys, random: random
+                ).claim(in: open.map(\.store), at: clock.now())
+                claimed = (epoch, open.map(\.identity))
+                progress(.waiting(Succession.takeover))
+                try await pause(Succession.takeover)
+            }
+            if let claimed, try await isUnchanged(attempt, keys) {
+                return try await finish(attempt, keys, claimed.epoch)
+            }
+            try await attempt.catalog.close()
+        }
+        throw RebuildError.restless
+    }
+
+    /// What was put together from the stores, in a directory that has not its name yet.
+    private struct Attempt {
+        let stores: RebuildStores
+        let unfinished: UnfinishedDirectory
+        let catalog: Catalog
+        let history: History
+        let retention: Catalog.RestoredRetention
+        let backup: (takenAt: Timestamp, recovered: Catalog.Recovered)?
+        /// Of the key records that were there before they were read.
+        let nodes: ListingMark
+        let findings: RebuildFindings
+    }
+
+    private func restore(
+        _ given: RebuildStores, _ keys: CoordinatorKeys, _ findings: RebuildFindings
+    ) async throws -> Attempt {
+        var (stores, findings) = (given, findings)
         let unfinished = try UnfinishedDirectory(for: directory)
         let now = clock.now()
         try keys.write(to: unfinished.directory)
@@ -127,35 +175,51 @@ package struct Rebuild: Sendable {
         try PrivateFile.write([], to: unfinished.directory.catalog)
         let catalog = try Catalog(path: unfinished.directory.catalog, names: .stored) { Coordinator.hash($0) }
         try await catalog.set(PinnedSetting.recoveryKeys, to: keys.recoveryKeys.flatMap(\.bytes))
+        let nodes = try await ListingMark.of([.nodes], in: stores.open)
         let records = try await RebuiltNodes.read(stores.open, &findings)
         let signers = try await FleetRestoring(catalog: catalog, stores: stores, records: records, now: now)
             .run(&findings)
         let history = try await restoreHistory(stores, keys, signers, catalog, unfinished, &findings)
         let retention = try await restoreRetention(stores.state, catalog, &findings)
         let backup = try await recoverCatalog(stores, keys, catalog, unfinished, &findings)
+        return Attempt(
+            stores: stores, unfinished: unfinished, catalog: catalog, history: history, retention: retention,
+            backup: backup, nodes: nodes, findings: findings)
+    }
 
+    /// Whether the stores still hold what the attempt was made from, and nothing else.
+    private func isUnchanged(_ attempt: Attempt, _ keys: CoordinatorKeys) async throws -> Bool {
+        let open = attempt.stores.open
+        guard try await ListingMark.of([.nodes], in: open) == attempt.nodes,
+            try await ListingMark.of(StoreScan.prefixes, in: open) == attempt.history.mark
+        else { return false }
+        var ignored = RebuildFindings()
+        return try await attempt.stores.newestState(keys, recoveryKey, &ignored) == attempt.stores.state
+    }
+
+    private func finish(_ attempt: Attempt, _ keys: CoordinatorKeys, _ epoch: UInt64) async throws -> Outcome {
+        let (stores, history, catalog) = (attempt.stores, attempt.history, attempt.catalog)
+        var findings = attempt.findings
         let lostAudit = try await lostAudit(stores.state, catalog, &findings)
-        let epoch = try await EpochRecord(
-            receiptKey: keys.receiptKey, recoveryKeys: keys.recoveryKeys, random: random
-        ).claim(in: stores.open.map(\.store), at: now)
-        let admin = try await finish(catalog, keys, epoch, stores, lostAudit, in: unfinished, now: now)
+        let admin = try await conclude(
+            catalog, keys, epoch, stores, lostAudit, in: attempt.unfinished, now: clock.now())
         let totals = try await catalog.totals()
         try await catalog.close()
-        try unfinished.takeName()
+        try attempt.unfinished.takeName()
         return Outcome(
             admin: admin, epoch: epoch, nodes: totals.nodes, databases: totals.databases,
             snapshots: history.snapshots, packs: history.packs, unacknowledged: history.unacknowledged,
-            policies: retention.policies, holds: retention.holds, hasState: stores.state != nil,
-            catalogBackup: backup?.takenAt, verdicts: backup?.recovered.verdicts ?? 0,
+            policies: attempt.retention.policies, holds: attempt.retention.holds, hasState: stores.state != nil,
+            catalogBackup: attempt.backup?.takenAt, verdicts: attempt.backup?.recovered.verdicts ?? 0,
             lostAudit: lostAudit?.text, unreadStores: stores.planned.filter { $0.store == nil }.map(\.name),
-            findings: findings.list,
-            findingCount: findings.count)
+            findings: findings.list, findingCount: findings.count)
     }
 
     private struct History {
         let snapshots: Int
         let packs: Int
         let unacknowledged: Int
+        let mark: ListingMark
     }
 
     private func restoreHistory(
@@ -163,7 +227,10 @@ package struct Rebuild: Sendable {
         _ unfinished: UnfinishedDirectory, _ findings: inout RebuildFindings
     ) async throws -> History {
         let listing = try RebuildListing(path: unfinished.listing)
-        for entry in stores.open { try await StoreScan(entry: entry, listing: listing, progress: progress).run() }
+        var mark = ListingMark()
+        for entry in stores.open {
+            try await StoreScan(entry: entry, listing: listing, progress: progress).run(&mark)
+        }
         let snapshots = try await HistoryRebuild(
             stores: stores.open, listing: listing, catalog: catalog, receiptKey: keys.receiptKey.verifyingKey,
             nodes: signers, progress: progress
@@ -172,7 +239,8 @@ package struct Rebuild: Sendable {
         let counts = try await listing.counts()
         try listing.close()
         return History(
-            snapshots: snapshots, packs: packs, unacknowledged: max(0, counts.manifests - counts.receipts))
+            snapshots: snapshots, packs: packs, unacknowledged: max(0, counts.manifests - counts.receipts),
+            mark: mark)
     }
 
     private func restoreRetention(
@@ -229,7 +297,7 @@ package struct Rebuild: Sendable {
     }
 
     /// What is left to be written once the catalog is whole; the settings come last, as with `init`.
-    private func finish(
+    private func conclude(
         _ catalog: Catalog, _ keys: CoordinatorKeys, _ epoch: UInt64, _ stores: RebuildStores,
         _ lostAudit: LostAudit?, in unfinished: UnfinishedDirectory, now: Timestamp
     ) async throws -> AdminContext {

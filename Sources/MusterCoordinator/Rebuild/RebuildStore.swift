@@ -6,6 +6,7 @@ struct RebuildStore: Sendable {
     let name: String
     let url: String
     let store: any Store
+    let identity: StoreID?
     /// In the new catalog.
     let number: Int64
 }

@@ -30,7 +30,10 @@ struct RebuildStores {
     /// Those that can be read, by the numbers that the catalog gives them.
     var open: [RebuildStore] {
         planned.enumerated().compactMap { index, plan in
-            plan.store.map { RebuildStore(name: plan.name, url: plan.url, store: $0, number: Int64(index + 1)) }
+            plan.store.map {
+                RebuildStore(
+                    name: plan.name, url: plan.url, store: $0, identity: plan.identity, number: Int64(index + 1))
+            }
         }
     }
 
@@ -167,7 +170,7 @@ struct RebuildStores {
 
     // MARK: - The state
 
-    private func newestState(
+    func newestState(
         _ keys: CoordinatorKeys, _ recoveryKey: RecoveryKey, _ findings: inout RebuildFindings
     ) async throws -> FleetState? {
         var records: [(name: ObjectName, store: RebuildStore)] = []

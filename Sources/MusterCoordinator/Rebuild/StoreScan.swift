@@ -9,9 +9,13 @@ struct StoreScan: Sendable {
     let listing: RebuildListing
     let progress: @Sendable (Rebuild.Progress) -> Void
 
-    func run() async throws {
+    static let prefixes = [ObjectPrefix.packs, .manifests, .receipts]
+
+    /// - Parameter mark: of what was listed.
+    func run(_ mark: inout ListingMark) async throws {
         var count = 0
         try await entry.store.eachPage(.packs) { page in
+            mark.add(page.map(\.1), in: entry.number)
             let packs = page.compactMap { item, object -> (id: PackID, copy: RebuildListing.Copy)? in
                 guard case .pack(let id, let generation) = item else { return nil }
                 return (id, copy(generation, object))
@@ -22,6 +26,7 @@ struct StoreScan: Sendable {
         }
         for (prefix, kind) in [(ObjectPrefix.manifests, RebuildListing.Kind.manifest), (.receipts, .receipt)] {
             try await entry.store.eachPage(prefix) { page in
+                mark.add(page.map(\.1), in: entry.number)
                 let objects = page.compactMap {
                     item, object -> (place: RebuildListing.Place, copy: RebuildListing.Copy)? in
                     switch item {
@@ -43,6 +48,33 @@ struct StoreScan: Sendable {
     private func copy(_ generation: Generation, _ object: StoredObject) -> RebuildListing.Copy {
         RebuildListing.Copy(
             store: entry.number, generation: generation.description, byteCount: Int64(clamping: object.byteCount))
+    }
+}
+
+/// Which objects were listed, whatever their order: two that are equal are of the same objects.
+struct ListingMark: Equatable {
+    private var count = 0
+    private var sum: UInt64 = 0
+
+    /// Within one process: the hashes are drawn anew in each.
+    mutating func add(_ objects: [StoredObject], in store: Int64) {
+        for object in objects {
+            var hasher = Hasher()
+            hasher.combine(store)
+            hasher.combine(object)
+            sum &+= UInt64(bitPattern: Int64(hasher.finalize()))
+        }
+        count += objects.count
+    }
+
+    static func of(_ prefixes: [ObjectPrefix], in stores: [RebuildStore]) async throws -> ListingMark {
+        var mark = ListingMark()
+        for entry in stores {
+            for prefix in prefixes {
+                try await entry.store.eachPage(prefix) { page in mark.add(page.map(\.1), in: entry.number) }
+            }
+        }
+        return mark
     }
 }
 

@@ -11,10 +11,25 @@ import Synchronization
 ///
 /// A coordinator that sees a higher epoch than its own never writes again, neither into a store nor for a caller:
 /// another one goes on with the same nodes. It still answers what it is asked.
+///
+/// A look is believed for `lookLasts`, and nothing that a look allowed takes longer than `longestStep`. A rebuild waits
+/// for `takeover` after it took its epoch, which is more than both together: what the stores hold then is not changed
+/// any more by whoever was there before. That holds while the wall clock is not set back meanwhile by the rest.
 final class Succession: Sendable {
+    static let lookLasts = Duration.seconds(10)
+    static let longestStep = Duration.seconds(10)
+    static let takeover = Duration.seconds(30)
+    /// Epochs are asked for by name; a listing finds one that came before they followed each other without a gap.
+    private static let listingEvery = Duration.seconds(3600)
+
     private struct State {
         var successor: UInt64?
         var since: Timestamp?
+        /// When the last look at a store began that the store answered.
+        var looks: [Int64: Timestamp] = [:]
+        var listings: [Int64: Timestamp] = [:]
+        /// When all stores were last looked at, whether they answered or not.
+        var round: Timestamp?
     }
 
     private let state = Mutex(State())
@@ -26,9 +41,35 @@ final class Succession: Sendable {
     /// - Returns: false where it was known.
     func note(_ epoch: UInt64, at now: Timestamp) -> Bool {
         state.withLock { state in
-            defer { state = State(successor: max(state.successor ?? 0, epoch), since: state.since ?? now) }
+            defer { (state.successor, state.since) = (max(state.successor ?? 0, epoch), state.since ?? now) }
             return state.successor == nil
         }
+    }
+
+    func noteRound(at began: Timestamp) { state.withLock { $0.round = began } }
+
+    func noteLook(at store: Int64, began: Timestamp, isListing: Bool) {
+        state.withLock { state in
+            state.looks[store] = began
+            if isListing { state.listings[store] = began }
+        }
+    }
+
+    /// All stores were looked at a moment ago.
+    func isFresh(at now: Timestamp) -> Bool { Self.isWithin(Self.lookLasts, state.withLock { $0.round }, now) }
+
+    /// This store was, and answered.
+    func isFresh(_ store: Int64, at now: Timestamp) -> Bool {
+        Self.isWithin(Self.lookLasts, state.withLock { $0.looks[store] }, now)
+    }
+
+    func isListingDue(_ store: Int64, at now: Timestamp) -> Bool {
+        !Self.isWithin(Self.listingEvery, state.withLock { $0.listings[store] }, now)
+    }
+
+    /// A clock that was set back makes nothing last longer.
+    private static func isWithin(_ span: Duration, _ moment: Timestamp?, _ now: Timestamp) -> Bool {
+        moment.map { $0 <= now && now - $0 < span } ?? false
     }
 }
 
@@ -38,25 +79,38 @@ extension Coordinator {
 
     /// Looks for a higher epoch in every store that answers.
     func lookForSuccessor() async throws {
-        let record = EpochRecord(receiptKey: receiptKey, recoveryKeys: recoveryKeys, random: random)
         if let bytes = try await catalog.setting(Self.successorSetting),
             let known = UInt64(String(decoding: bytes, as: UTF8.self)), known > epoch
         {
             _ = succession.note(known, at: clock.now())
         }
+        let began = clock.now()
         let highest = await withTaskGroup(of: UInt64.self) { group in
-            for store in stores.all {
-                group.addTask { [epoch, logger] in
-                    do {
-                        return try await record.highest(in: store.store, above: epoch)
-                    } catch {
-                        logger.debug("no look for epochs", metadata: ["store": "\(store.name)", "reason": "\(error)"])
-                        return epoch
-                    }
-                }
-            }
+            for store in stores.all { group.addTask { await highestEpoch(in: store) } }
             return await group.reduce(epoch, max)
         }
+        succession.noteRound(at: began)
+        try await note(epoch: highest)
+    }
+
+    private func highestEpoch(in store: OpenStore) async -> UInt64 {
+        let record = EpochRecord(receiptKey: receiptKey, recoveryKeys: recoveryKeys, random: random)
+        let began = clock.now()
+        let isListing = succession.isListingDue(store.number, at: began)
+        do {
+            let highest =
+                isListing
+                ? try await record.highest(in: store.store, above: epoch)
+                : try await record.successor(in: store.store, of: epoch)
+            succession.noteLook(at: store.number, began: began, isListing: isListing)
+            return highest
+        } catch {
+            logger.debug("no look for epochs", metadata: ["store": "\(store.name)", "reason": "\(error)"])
+            return epoch
+        }
+    }
+
+    private func note(epoch highest: UInt64) async throws {
         guard highest > epoch, succession.note(highest, at: clock.now()) else { return }
         logger.error("another coordinator took over", metadata: ["epoch": "\(highest)"])
         try await catalog.set(Self.successorSetting, to: Array("\(highest)".utf8))
@@ -64,17 +118,38 @@ extension Coordinator {
 
     /// - Returns: false where this coordinator must not change anything any more.
     func mayWrite() async throws -> Bool {
-        try await lookForSuccessor()
+        if succession.successor == nil, !succession.isFresh(at: clock.now()) { try await lookForSuccessor() }
         return succession.successor == nil
     }
 
-    /// What a coordinator that was succeeded still answers.
-    func check(_ route: Route) throws {
-        guard let successor = succession.successor, !route.isReading else { return }
+    /// The same for what may be done in this store within `Succession.longestStep`: the store itself must have said so
+    /// a moment ago.
+    func mayChange(_ store: OpenStore) async throws -> Bool {
+        guard succession.successor == nil else { return false }
+        if !succession.isFresh(store.number, at: clock.now()) {
+            try await note(epoch: await highestEpoch(in: store))
+        }
+        return succession.successor == nil && succession.isFresh(store.number, at: clock.now())
+    }
+
+    /// Throws where another coordinator took over before this one wrote a receipt into these stores: the other one may
+    /// not know of it.
+    func requireStanding(in stores: [OpenStore]) async throws {
+        for store in stores { _ = try await mayChange(store) }
+        try requireStanding()
+    }
+
+    func requireStanding() throws {
+        guard let successor = succession.successor else { return }
         throw Refusal(
             .serviceUnavailable, "superseded",
             "this coordinator of epoch \(epoch) was replaced by one of epoch \(successor): it only reads",
             hint: "Stop this one, and let its address lead to the coordinator that was rebuilt.", isTransient: true)
+    }
+
+    /// What a coordinator that was succeeded still answers.
+    func check(_ route: Route) throws {
+        if !route.isReading { try requireStanding() }
     }
 
     /// Stores that the rebuild of this coordinator knew of and could not read, and that were not given up since: while
@@ -131,7 +206,7 @@ extension Route {
 
 /// Looks for a coordinator that took over, from time to time.
 struct SuccessionService: Service {
-    private static let interval = Duration.seconds(10)
+    private static let interval = Succession.lookLasts / 2
 
     let coordinator: Coordinator
     /// Nobody rings it: it only keeps time, and ends at shutdown.

@@ -37,14 +37,24 @@ extension Coordinator {
 
     /// What a person should know of the last run.
     func collectionAlarms() async throws -> [FleetAlarm] {
-        guard let run = try await lastCollectionRun(), !run.stopped.isEmpty else { return [] }
-        return [
+        var alarms = try await catalog.undeletable().compactMap { stuck in
+            stores[stuck.store].map { store in
+                FleetAlarm(
+                    .gc,
+                    "store '\(store.name)' does not delete \(stuck.count) object\(stuck.count == 1 ? "" : "s"): "
+                        + stuck.reason,
+                    hint: "See to it that the coordinator may delete there; it tries again by itself."
+                ).of(store: store.name)
+            }
+        }
+        guard let run = try await lastCollectionRun(), !run.stopped.isEmpty else { return alarms }
+        alarms.append(
             FleetAlarm(
                 .gc, "gc stopped itself: \(run.stopped)",
                 hint: "Look at 'muster retention show' and 'muster gc run --dry-run'; if that much is meant to go, "
                     + "'muster gc run --even-if-much'.",
-                since: Timestamp(run.startedAt) ?? startedAt)
-        ]
+                since: Timestamp(run.startedAt) ?? startedAt))
+        return alarms
     }
 }
 

@@ -54,8 +54,8 @@ struct CoordinatorRebuild: AsyncParsableCommand {
             directory: CoordinatorDirectory(path: dir),
             address: Rebuild.Address(listen: listen, adminListen: adminListen, advertise: advertise),
             stores: store, storeAccess: try s3.access(), recoveryKey: key, clock: Surroundings.clock,
-            random: Surroundings.random
-        ) { line.update($0.text) }.run()
+            random: Surroundings.random, pause: Surroundings.sleep, progress: { line.update($0.text) }
+        ).run()
         line.finish()
         // The directory is there only now.
         let (written, path) = try reserved ?? Self.reserve(CoordinatorDirectory(path: dir).path + "/context.json")
@@ -129,6 +129,7 @@ extension Rebuild.Progress {
         case .receipts(let done, let total): "receipts: \(done) of \(total)"
         case .snapshots(let done, let total): "snapshots: \(done) of \(total)"
         case .packs(let done): "packs: \(done)"
+        case .waiting(let time): "waiting \(time.text) for the coordinator of before to see that it was replaced"
         }
     }
 }

@@ -1,0 +1,205 @@
+import Foundation
+import MusterAPI
+import MusterCatalog
+import MusterFormat
+import MusterModel
+import MusterStore
+import MusterTestSupport
+import Synchronization
+import Testing
+
+@testable import MusterCoordinator
+
+/// The coordinator that is rebuilt was thought lost and is not.
+@Suite("Two coordinators of one fleet", .timeLimit(.minutes(10)))
+struct TakeoverTests {
+    /// Names that nothing has, to be deleted in the first store.
+    private static func discard(_ count: Int, _ server: Server) async throws -> [ObjectName] {
+        let coordinator = server.service.coordinator
+        let store = try await FolderStore.open(at: server.rig.folder(1), name: "1", random: .system)
+        var names: [ObjectName] = []
+        for index in 0..<count {
+            let name = ObjectName.pack(SHA256Hasher.hash([UInt8(index)]), Generation(from: .system))
+            try await store.put(name, [1])
+            try await coordinator.catalog.discard(
+                name.description, in: 1, byteCount: 1, now: server.rig.clock.now(), reason: "test")
+            names.append(name)
+        }
+        return names
+    }
+
+    private static func left(_ names: [ObjectName], _ rig: Rig) async throws -> Int {
+        let store = try await rig.store(1)
+        var left = 0
+        for name in names where try await store.byteCount(of: name) != nil { left += 1 }
+        return left
+    }
+
+    private static func record(of coordinator: Coordinator) -> EpochRecord {
+        EpochRecord(receiptKey: coordinator.receiptKey, recoveryKeys: coordinator.recoveryKeys, random: .system)
+    }
+
+    /// As a rebuild does it, and then the time goes by that a look is believed.
+    private static func takeOver(_ coordinator: Coordinator, _ rig: Rig) async throws(StoreError) {
+        let store = try await FolderStore.open(at: rig.folder(1), name: "1", random: .system)
+        do {
+            _ = try await record(of: coordinator).claim(in: [store], at: rig.clock.now())
+        } catch {
+            throw .unavailable(store: "1", reason: "\(error)")
+        }
+        rig.clock.advance(by: Succession.lookLasts)
+    }
+
+    @Test func gcEndsWhereAnotherCoordinatorTookOver() async throws {
+        let rig = try await Rig(stores: 1)
+        let hooks = StoreHooks()
+        try await rig.serve(wrapStore: { HookedStore($0, hooks) }) { server in
+            let coordinator = server.service.coordinator
+            let names = try await Self.discard(20, server)
+            let count = Mutex(0)
+            hooks.onDelete { _ throws(StoreError) in
+                let number = count.withLock { count in
+                    count += 1
+                    return count
+                }
+                if number == 5 { try await Self.takeOver(coordinator, rig) }
+            }
+            try await coordinator.collectIfWanted()
+            #expect(try await Self.left(names, rig) == 15)
+            #expect(coordinator.succession.successor == 2)
+        }
+    }
+
+    /// What cannot be asked who goes on is not deleted from.
+    @Test func withoutALookNothingIsDeleted() async throws {
+        let rig = try await Rig(stores: 1)
+        let hooks = StoreHooks()
+        try await rig.serve(wrapStore: { HookedStore($0, hooks) }) { server in
+            let names = try await Self.discard(3, server)
+            hooks.onLook { name throws(StoreError) in
+                guard case .coordinatorEpoch = StoredItem(name) else { return false }
+                throw .refused(store: "main", object: "\(name)", reason: "it cannot tell", hint: "Wait.")
+            }
+            rig.clock.advance(by: Succession.lookLasts)
+            try await server.service.coordinator.collectIfWanted()
+            #expect(try await Self.left(names, rig) == 3)
+            hooks.onLook(nil)
+            try await server.service.coordinator.collectIfWanted()
+            #expect(try await Self.left(names, rig) == 0)
+        }
+    }
+
+    /// One object that cannot be deleted is in nobody's way, and is told of.
+    @Test func oneThatCannotBeDeletedIsPutOff() async throws {
+        let rig = try await Rig(stores: 1)
+        let hooks = StoreHooks()
+        try await rig.serve(wrapStore: { HookedStore($0, hooks) }) { server in
+            let coordinator = server.service.coordinator
+            let names = try await Self.discard(4, server)
+            hooks.onDelete { name throws(StoreError) in
+                guard name == names[0] else { return }
+                throw .refused(store: "main", object: "\(name)", reason: "it is locked", hint: "Wait.")
+            }
+            try await coordinator.collectIfWanted()
+            #expect(try await Self.left(names, rig) == 1)
+            let status: Muster_V1_Status = try await server.asAdmin.get(.admin, "/v1/status")
+            let alarm = try #require(status.alarms.first { $0.kind == "gc" })
+            #expect(alarm.summary.contains("1 object") && alarm.summary.contains("it is locked"))
+            hooks.onDelete(nil)
+            try await coordinator.collectIfWanted()
+            #expect(try await Self.left(names, rig) == 1)
+            rig.clock.advance(by: .seconds(61))
+            try await coordinator.collectIfWanted()
+            #expect(try await Self.left(names, rig) == 0)
+            let after: Muster_V1_Status = try await server.asAdmin.get(.admin, "/v1/status")
+            #expect(!after.alarms.contains { $0.kind == "gc" })
+        }
+    }
+
+    /// A store that deletes nothing at all is not asked for every object.
+    @Test func aStoreThatDeletesNothingIsLeftAlone() async throws {
+        let rig = try await Rig(stores: 1)
+        let hooks = StoreHooks()
+        let asked = Mutex(0)
+        try await rig.serve(wrapStore: { HookedStore($0, hooks) }) { server in
+            _ = try await Self.discard(50, server)
+            hooks.onDelete { _ throws(StoreError) in
+                asked.withLock { $0 += 1 }
+                throw .readOnly(store: "main")
+            }
+            try await server.service.coordinator.collectIfWanted()
+            // The service may have done so too.
+            #expect([10, 20].contains(asked.withLock { $0 }))
+        }
+    }
+
+    @Test func whatTheOldOneAcknowledgedLastIsKnown() async throws {
+        let rig = try await Rig(stores: 1)
+        let hooks = StoreHooks()
+        try await rig.serve(wrapStore: { HookedStore($0, hooks) }) { server in
+            let lineage = try await TestLineage.make(server, count: 2)
+            // It has not looked yet.
+            hooks.onLook { name throws(StoreError) in name == .coordinatorEpoch(2) }
+            let pauses = Mutex<[Duration]>([])
+            let (rebuilt, outcome) = try await rig.rebuilt(from: [rig.folder(1)]) { time in
+                pauses.withLock { $0.append(time) }
+                var late = lineage
+                try await late.add(try late.next(base: 0), to: server)
+                hooks.onLook(nil)
+            }
+            #expect(pauses.withLock { $0 } == [Succession.takeover])
+            #expect(outcome.snapshots == 3 && outcome.findings == [] && outcome.epoch == 2)
+            try await rebuilt.serve { server in
+                let listed = try await RebuildTests.listed(server)
+                #expect(listed.map(\.sequence) == [2, 1, 0])
+            }
+        }
+    }
+
+    /// What the old one deleted while the stores were listed must not count as there.
+    @Test func whatTheOldOneDeletedLastIsNotThere() async throws {
+        let rig = try await Rig(stores: 1)
+        _ = try await rig.serve { try await TestLineage.make($0, count: 2) }
+        let writable = try await FolderStore.open(at: rig.folder(1), name: "1", random: .system)
+        let receipts = try await writable.objects(.receipts, maximumCount: 10).map(\.name)
+        let last = try #require(receipts.max { $0.description < $1.description })
+        let (_, outcome) = try await rig.rebuilt(from: [rig.folder(1)]) { _ in try await writable.delete(last) }
+        #expect(outcome.snapshots == 1 && outcome.unacknowledged == 1)
+    }
+
+    @Test func aReceiptThatCameTooLateIsNotAcknowledged() async throws {
+        let rig = try await Rig(stores: 1)
+        let hooks = StoreHooks()
+        try await rig.serve(wrapStore: { HookedStore($0, hooks) }) { server in
+            let coordinator = server.service.coordinator
+            let node = try await server.makeNode()
+            let snapshot = try node.makeSnapshot(seed: 1)
+            hooks.onCommit { name throws(StoreError) in
+                guard case .receipt = StoredItem(name) else { return }
+                try await Self.takeOver(coordinator, rig)
+            }
+            let answer = try await server.peer(node).commit(snapshot.manifest, packs: [snapshot.pack.bytes])
+            #expect(answer.status == 503 && answer.code == "superseded")
+        }
+    }
+
+    /// A store that was away when an epoch was taken has no gap all the same: a look asks for the next name alone.
+    @Test func epochsFollowEachOtherInEveryStore() async throws {
+        let rig = try await Rig(stores: 2)
+        try await rig.serve { server in
+            let record = Self.record(of: server.service.coordinator)
+            let first = try await FolderStore.open(at: rig.folder(1), name: "1", random: .system)
+            let second = try await FolderStore.open(at: rig.folder(2), name: "2", random: .system)
+            let now = rig.clock.now()
+            #expect(try await record.claim(in: [first], at: now) == 2)
+            #expect(try await record.claim(in: [first], at: now) == 3)
+            #expect(try await record.successor(in: second, of: 1) == 1)
+            #expect(try await record.claim(in: [first, second], at: now) == 4)
+            for store in [first, second] { #expect(try await record.successor(in: store, of: 1) == 4) }
+            // Nobody hides an epoch behind a name that is taken by nothing.
+            try await second.put(.coordinatorEpoch(5), [UInt8](repeating: 0, count: Format.maximumRecordBytes + 1))
+            #expect(try await record.claim(in: [first, second], at: now) == 6)
+            #expect(try await record.successor(in: second, of: 1) == 6)
+        }
+    }
+}
