@@ -95,6 +95,9 @@ package struct Catalog: Sendable {
         migrator.registerMigration("undeletable objects") { database in
             try database.execute(sql: Schema.undeletable)
         }
+        migrator.registerMigration("own objects") { database in
+            try database.execute(sql: Schema.ownObjects)
+        }
         return migrator
     }
 

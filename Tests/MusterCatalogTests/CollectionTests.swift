@@ -140,7 +140,7 @@ struct CollectionTests {
             Catalog.condemnedQuery, Catalog.forgottenQuery, Catalog.childQuery, Catalog.rowBeforeQuery,
             Catalog.rowAfterQuery, Catalog.lonelyQuery, Catalog.keptBeforeQuery, Catalog.keptAfterQuery,
             Catalog.keptPackQuery, Catalog.unneededSumQuery, Catalog.discardedQuery, Catalog.pinQuery,
-            Catalog.undeletableQuery,
+            Catalog.undeletableQuery, Catalog.backupPacksQuery,
         ] + Catalog.leavings)
     func eachStepIsASearchOfAnIndex(sql: String) async throws {
         let wholeIndexes = [

@@ -165,6 +165,89 @@ struct CatalogBackupTests {
         #expect(outcome.snapshots == 1)
     }
 
+    /// The newest but one cannot be read for a moment: what it needs is needed all the same.
+    @Test func whatIsGivenUpDoesNotFollowFromWhatReadsWell() async throws {
+        let rig = try await Rig(stores: 1)
+        try await rig.serve { server in
+            let coordinator = server.service.coordinator
+            let node = try await server.makeNode()
+            var last: TestSnapshot?
+            for _ in 0..<2 {
+                for _ in 0..<3 { last = try await makeSnapshot(server, node, after: last) }
+                try await coordinator.backUpCatalog()
+            }
+            let shelf = CatalogShelf(store: try await rig.store(1), signer: coordinator.receiptKey.verifyingKey)
+            let second = try #require(try await shelf.newest(1).first)
+            let file = rig.folder(1) + "/" + second.name.description
+            try FileManager.default.moveItem(atPath: file, toPath: file + "-aside")
+            try Data("unreadable".utf8).write(to: URL(filePath: file))
+            last = try await makeSnapshot(server, node, after: last)
+            try await coordinator.backUpCatalog()
+            try FileManager.default.removeItem(atPath: file)
+            try FileManager.default.moveItem(atPath: file + "-aside", toPath: file)
+            let kept = try await shelf.newest(2)
+            #expect(kept.map(\.name).last == second.name)
+            let needed = Set(kept.flatMap(\.manifest.publicPart.packs.added).map(\.description))
+            let discarded = try await coordinator.catalog.discardedObjects(limit: 1000)
+            #expect(!discarded.contains { name in needed.contains { name.contains($0) } })
+            #expect(discarded.contains { $0.hasPrefix("catalog/backups/") })
+        }
+    }
+
+    /// What the catalog that was lost kept of itself goes once the new one has kept as much.
+    @Test func aRebuiltCoordinatorGivesUpTheBackupsOfTheOneBefore() async throws {
+        let rig = try await Rig(stores: 1)
+        try await rig.serve { server in
+            _ = try await makeSnapshot(server, try await server.makeNode(), after: nil)
+            for _ in 0..<2 { try await server.service.coordinator.backUpCatalog() }
+        }
+        let before = Set(try await backups(rig, 1).map(\.description))
+        let packs = Set(try await rig.store(1).objects(.catalogPacks, maximumCount: 100).map(\.name.description))
+        #expect(before.count == 2 && !packs.isEmpty)
+        let (rebuilt, _) = try await rig.rebuilt(from: [rig.folder(1)])
+        try await rebuilt.serve { server in
+            let coordinator = server.service.coordinator
+            try await coordinator.backUpCatalog()
+            let early = try await coordinator.catalog.discardedObjects(limit: 1000)
+            #expect(early.isDisjoint(with: packs))
+            try await coordinator.backUpCatalog()
+            let late = try await coordinator.catalog.discardedObjects(limit: 1000)
+            #expect(late.isSuperset(of: before.union(packs)))
+        }
+    }
+
+    /// Listings cost money at S3, and answer what was asked a moment ago.
+    @Test func anIdleHourListsNextToNothing() async throws {
+        let rig = try await Rig(stores: 2)
+        let hooks = StoreHooks()
+        try await rig.serve(wrapStore: { HookedStore($0, hooks) }) { server in
+            let coordinator = server.service.coordinator
+            _ = try await makeSnapshot(server, try await server.makeNode(), after: nil)
+            try await ReplicationTests.settle(server)
+            func letAnHourPass() async throws {
+                for second in stride(from: 0, to: 3600, by: 5) {
+                    rig.clock.advance(by: .seconds(5))
+                    try await coordinator.lookForSuccessor()
+                    guard second % 30 == 0 else { continue }
+                    #expect(try await coordinator.mayWrite())
+                    try await coordinator.collectIfWanted()
+                    try await coordinator.keepFleetState()
+                    try await coordinator.applyDueRetention()
+                    _ = try await coordinator.backUpCatalogIfDue(every: .seconds(3600))
+                }
+            }
+            for _ in 0..<2 { try await letAnHourPass() }
+            _ = hooks.takeListings()
+            let before = try await backups(rig, 1).count
+            try await letAnHourPass()
+            #expect(try await backups(rig, 1).count > before)
+            let listings = hooks.takeListings()
+            #expect(Set(listings.keys).isSubset(of: ["coordinator/epoch/"]), "\(listings)")
+            // Once for each store; the service may look at the same moment.
+            #expect(listings.values.reduce(0, +) <= 4, "\(listings)")
+        }
+    }
+
     @Test func oneIsTakenAtShutdown() async throws {
         let rig = try await Rig(stores: 1)
         try await rig.serve { server in

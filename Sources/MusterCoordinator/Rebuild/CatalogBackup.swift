@@ -56,7 +56,8 @@ extension Coordinator {
     private static let numberSetting = "catalog-backup"
     private static let takenSetting = "catalog-backup-at"
     private static let keptBackups = 2
-    private static let mostTries: UInt64 = 100
+    /// How often the notes of what the stores hold are compared with what they list.
+    private static let listingEvery = Duration.seconds(86_400)
     /// A rebuild may be reading what has just been replaced.
     private static let discardDelay = Duration.seconds(86_400)
 
@@ -84,9 +85,9 @@ extension Coordinator {
                 throw Refusal.noStore
             }
             let scope = try await CatalogScope.current(in: catalog, random: random)
-            let earlier = try await CatalogShelf(store: targets[0].store, signer: receiptKey.verifyingKey).newest(
-                Self.keptBackups)
-            let sink = try await CatalogSink(targets: targets, earlier: earlier, random: random)
+            for target in targets { try await compareNotes(with: target) }
+            let sink = try await CatalogSink(
+                targets: targets, earlier: Self.keptBackups, catalog: catalog, random: random)
             let now = clock.now()
             let copy = catalogCopy
             defer { Self.remove(copy) }
@@ -108,63 +109,73 @@ extension Coordinator {
             for pack in prepared.inlinePacks {
                 try await sink.put(SHA256Hasher.hash(pack), bytes: pack) { _ in }
             }
-            for target in targets {
-                try await target.store.put(.catalogBackup(epoch: epoch, number: number), prepared.manifest)
-            }
-            try await catalog.set(Self.numberSetting, to: Array("\(number)".utf8))
+            for target in targets { try await keep(prepared.manifest, number, in: target) }
             try await catalog.set(Self.takenSetting, to: Array(now.description.utf8))
-            for target in targets { try await discardBackups(in: target) }
             logger.info("catalog backed up", metadata: ["bytes": "\(prepared.figures.addedBytes)"])
         }
     }
 
-    /// A number whose name is free: a crash may have come between the name and the note of it.
+    /// Puts the manifest there, and gives up what the newest backups in that store do not need.
+    private func keep(_ manifest: [UInt8], _ number: UInt64, in target: OpenStore) async throws {
+        let name = ObjectName.catalogBackup(epoch: epoch, number: number)
+        let own = Catalog.OwnObject(
+            store: target.number, object: name.description, kind: .backup, byteCount: manifest.count)
+        let packs = try Manifest.parse(manifest).claimed.publicPart.packs.added
+        try await catalog.begin(own)
+        try await target.store.put(name, manifest)
+        try await catalog.complete(own, needing: packs.sorted())
+        try await catalog.discardBackups(
+            keeping: Self.keptBackups, in: target.number, notBefore: clock.now() + Self.discardDelay)
+    }
+
+    /// Noted before it is used, so that a crash leaves no name that is taken twice.
     private func nextBackupNumber() async throws -> UInt64 {
         let noted = try await catalog.setting(Self.numberSetting).flatMap {
             UInt64(String(decoding: $0, as: UTF8.self))
         }
-        var number = (noted ?? 0) + 1
+        let number = (noted ?? 0) + 1
         try await catalog.set(Self.numberSetting, to: Array("\(number)".utf8))
-        for store in stores.all where !store.isAway {
-            for object in try await store.store.objects(.catalogBackups, maximumCount: 100_000) {
-                if case .catalogBackup(epoch, let taken) = StoredItem(object.name), taken >= number {
-                    guard taken < number + Self.mostTries else { throw Refusal.noStore }
-                    number = taken + 1
-                }
-            }
-        }
         return number
     }
 
-    /// Gives up what the newest backups do not need.
-    private func discardBackups(in target: OpenStore) async throws {
-        let shelf = CatalogShelf(store: target.store, signer: receiptKey.verifyingKey)
-        let kept = try await shelf.newest(Self.keptBackups)
-        let needed = Set(kept.flatMap(\.manifest.publicPart.packs.added))
-        let names = Set(kept.map(\.name))
-        guard let oldest = kept.map(\.name).min() else { return }
-        let until = clock.now() + Self.discardDelay
-        try await target.store.eachPage(.catalogBackups) { page in
-            for (_, object) in page where object.name < oldest && !names.contains(object.name) {
-                try await discard(object, in: target, until)
+    /// Once a day: a pack that somebody took away is put again, and what a catalog before this one kept is taken up.
+    private func compareNotes(with target: OpenStore) async throws {
+        let setting = "own-objects-listed-\(target.number)"
+        let now = clock.now()
+        let last = try await catalog.setting(setting).flatMap { Timestamp(String(decoding: $0, as: UTF8.self)) }
+        if let last, last <= now, now - last < Self.listingEvery { return }
+        var listed: [Catalog.OwnObject] = []
+        for prefix in [ObjectPrefix.states, .catalogBackups, .catalogPacks] {
+            try await target.store.eachPage(prefix) { page in
+                listed += page.compactMap { Catalog.OwnObject($0, $1, in: target.number) }
             }
         }
-        try await target.store.eachPage(.catalogPacks) { page in
-            for case (.catalogPack(let id, _), let object) in page where !needed.contains(id) {
-                try await discard(object, in: target, until)
-            }
-        }
-    }
-
-    private func discard(_ object: StoredObject, in target: OpenStore, _ until: Timestamp) async throws {
-        try await catalog.discard(
-            object.name.description, in: target.number, byteCount: Int64(clamping: object.byteCount), now: until,
-            reason: "an older backup of the catalog")
+        try await catalog.adopt(listed, in: target.number)
+        try await catalog.set(setting, to: Array(now.description.utf8))
     }
 
     private static func remove(_ path: String) {
         // Left by a crash, or not there at all.
         for suffix in ["", "-wal", "-shm", "-journal"] { unlink(path + suffix) }
+    }
+}
+
+extension Catalog.OwnObject {
+    /// - Returns: nil for what is nothing of the coordinator's own.
+    init?(_ item: StoredItem, _ object: StoredObject, in store: Int64) {
+        let kind: Catalog.OwnKind
+        var pack: PackID?
+        switch item {
+        case .coordinatorState: kind = .state
+        case .catalogBackup: kind = .backup
+        case .catalogPack(let id, _):
+            kind = .pack
+            pack = id
+        default: return nil
+        }
+        self.init(
+            store: store, object: object.name.description, kind: kind, pack: pack,
+            byteCount: Int(clamping: object.byteCount))
     }
 }
 

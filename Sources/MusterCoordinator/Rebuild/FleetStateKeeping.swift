@@ -81,32 +81,25 @@ extension Coordinator {
         let bytes = try state.sealed(to: recoveryKeys, by: receiptKey, random: random)
         var failure: StoreError?
         for store in lacking {
+            let own = Catalog.OwnObject(
+                store: store.number, object: item.name.description, kind: .state, byteCount: bytes.count)
+            try await catalog.begin(own)
             do {
                 try await store.store.put(item.name, bytes)
-                try await discardStates(before: item, in: store)
             } catch StoreError.alreadyExists {
                 if isNew { return false }
-            } catch let error as StoreError {
+            } catch {
                 failure = failure ?? error
                 continue
             }
+            try await catalog.complete(own)
+            // What the new record replaces is gc's.
+            try await catalog.discardStates(keeping: Self.keptRecords, in: store.number, now: clock.now())
             kept[store.number] = state.number
         }
         let isKept = stores.all.contains { !$0.isOnNode && kept[$0.number] == state.number }
         guard isKept else { throw failure.map { Refusal($0) } ?? Refusal.noStore }
         return true
-    }
-
-    /// Hands what the new record replaces to gc.
-    private func discardStates(before newest: StoredItem, in store: OpenStore) async throws {
-        let objects = try await store.store.objects(.states, maximumCount: 100_000)
-        // The names are made so that they sort as the numbers do.
-        let known = objects.filter { StoredItem($0.name) != nil && $0.name <= newest.name }.sorted { $0.name < $1.name }
-        for object in known.dropLast(Self.keptRecords) {
-            try await catalog.discard(
-                object.name.description, in: store.number, byteCount: Int64(clamping: object.byteCount),
-                now: clock.now(), reason: "an older state of the fleet")
-        }
     }
 
     /// After a change that stands: whoever asked hears whether a rebuild would know of it.
