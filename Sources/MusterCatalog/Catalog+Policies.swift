@@ -166,7 +166,8 @@ extension Catalog {
     private static func slotInterval(_ owner: Row, now: Timestamp) -> Duration {
         let (reported, longest): (Int64, Int64) = (owner["interval_milliseconds"], owner["slot_interval_milliseconds"])
         guard let since = owner.optionalTime("interval_shortened_at") else { return .milliseconds(reported) }
-        return .milliseconds(now - since >= scheduleTrust ? reported : longest)
+        // No schedule at all would make every snapshot one that was asked for: that is never believed.
+        return .milliseconds(reported > 0 && now - since >= scheduleTrust ? reported : longest)
     }
 
     private static func candidates(

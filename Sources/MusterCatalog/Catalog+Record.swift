@@ -38,7 +38,7 @@ extension Catalog {
                 "UPDATE alarm SET cleared_at = ? WHERE database = ? AND kind = ? AND cleared_at IS NULL",
                 [now.microseconds, id.blob, kind.rawValue])
             let count = database.changesCount
-            if count > 0, kind == .flood { try Self.acceptSchedule(of: id, in: database) }
+            if count > 0, kind == .flood || kind == .schedule { try Self.acceptSchedule(of: id, in: database) }
             if count > 0, kind == .entropy { try Self.acceptChange(of: id, in: database) }
             return count
         }

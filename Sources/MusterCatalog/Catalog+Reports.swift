@@ -87,6 +87,7 @@ extension Catalog {
     ) throws -> Bool {
         guard try claim(entry.id, named: entry.name, by: node, in: database) else { return false }
         try tellOfSchema(entry, of: node, now: now, in: database)
+        try tellOfSchedule(entry, of: node, now: now, in: database)
         let unprotectedSince = entry.unprotectedSince?.microseconds
         try database.run(
             """
@@ -106,6 +107,40 @@ extension Catalog {
                 now.microseconds, entry.id.blob,
             ])
         return true
+    }
+
+    /// So much shorter, a schedule is worth a person's look before retention goes by it.
+    private static let tellingFactor: Int64 = 4
+
+    /// Who has a node's keys may shorten its schedule and flood when it is believed: that is told a week before.
+    private static func tellOfSchedule(
+        _ entry: Database, of node: NodeID, now: Timestamp, in database: GRDB.Database
+    ) throws {
+        let row = try database.row(
+            "SELECT interval_milliseconds, slot_interval_milliseconds FROM database WHERE id = ?", [entry.id.blob])
+        guard let row else { return }
+        let (known, longest): (Int64, Int64) = (row["interval_milliseconds"], row["slot_interval_milliseconds"])
+        guard known != entry.intervalMilliseconds else { return }
+        guard entry.intervalMilliseconds < longest / tellingFactor else {
+            try database.run(
+                "UPDATE alarm SET cleared_at = ? WHERE database = ? AND kind = ? AND cleared_at IS NULL",
+                [now.microseconds, entry.id.blob, AlarmKind.schedule.rawValue])
+            return
+        }
+        let before = Duration.milliseconds(longest).text
+        let after = Duration.milliseconds(entry.intervalMilliseconds).text
+        let isScheduled = entry.intervalMilliseconds > 0
+        try raise(
+            Alarm(
+                kind: .schedule, node: node, database: entry.id,
+                summary: "database '\(entry.name)' was scheduled each \(before), and its node says "
+                    + (isScheduled ? "each \(after) now" : "that it has no schedule now"),
+                hint: "If somebody changed it, 'muster alarm clear schedule' lets retention go by it at once. Else "
+                    + (isScheduled
+                        ? "it does so a week after the change: who has the node's keys can then push snapshots out."
+                        : "retention goes on by the one before."),
+                since: now),
+            in: database)
     }
 
     /// A mark tells nothing but whether it is the one from before; one that is not known changes nothing.

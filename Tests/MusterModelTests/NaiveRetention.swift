@@ -96,9 +96,8 @@ struct NaiveRetention {
 
     /// All of the first few groups of one interval each, counted from 1970; without an interval a group is one.
     private func newestByInterval(among candidates: [Int]) -> [Int] {
-        let groups = candidates.map { interval == 0 ? $0 : (snapshots[$0].moment.minutes + 10_957 * 1440) / interval }
-        let distinct = groups.enumerated().filter { !groups[..<$0].contains($1) }.map(\.element)
-        let chosen = distinct.prefix(last < 0 ? .max : last)
+        let groups = candidates.map { interval == 0 ? $0 : intervalNumber($0) }
+        let chosen = distinct(groups).prefix(last < 0 ? .max : last)
         return zip(candidates, groups).filter { chosen.contains($1) }.map(\.0)
     }
 
@@ -118,9 +117,23 @@ struct NaiveRetention {
         let firsts = candidates.filter { index in
             !candidates.contains { $0 < index && period(unit, $0) == period(unit, index) }
         }
-        if slots >= 0 && firsts.count >= slots { return Array(firsts.prefix(slots)) }
-        let oldest = snapshots.count - 1
-        return firsts + (candidates.contains(oldest) ? [oldest] : [])
+        let oldest = candidates.filter { $0 == snapshots.count - 1 }
+        let wanted = firsts + oldest
+        let groups = wanted.map { isShared(unit) ? intervalNumber($0) : $0 }
+        if isShared(unit) {
+            let chosen = distinct(groups).prefix(slots < 0 ? .max : slots)
+            return zip(wanted, groups).filter { chosen.contains($1) }.map(\.0)
+        }
+        return Array(slots < 0 || firsts.count < slots ? wanted[...] : firsts.prefix(slots))
+    }
+
+    /// Whether what was received within one interval shares a slot: where the interval is longer than the unit's periods.
+    private func isShared(_ unit: Int) -> Bool { interval > [1, 60, 1440, 7 * 1440, 31 * 1440, 366 * 1440][unit] }
+
+    private func intervalNumber(_ index: Int) -> Int { (snapshots[index].moment.minutes + 10_957 * 1440) / interval }
+
+    private func distinct(_ groups: [Int]) -> [Int] {
+        groups.enumerated().filter { !groups[..<$0].contains($1) }.map(\.element)
     }
 
     /// For each rule: what is open is grouped by period, periods that are covered are left out, of the others the
@@ -133,7 +146,9 @@ struct NaiveRetention {
             let covered = kept.map { period(unit, $0) }
             let groups = Dictionary(grouping: open) { period(unit, $0) }.filter { !covered.contains($0.key) }.values
                 .sorted { $0[0] < $1[0] }
-            for group in groups.prefix(counts[unit] < 0 ? .max : counts[unit]) {
+            let slots = groups.map { isShared(unit) ? intervalNumber($0[0]) : $0[0] }
+            let chosen = distinct(slots).prefix(counts[unit] < 0 ? .max : counts[unit])
+            for (group, slot) in zip(groups, slots) where chosen.contains(slot) {
                 kept.insert(group[0])
                 open.removeAll { group.contains($0) }
             }

@@ -46,7 +46,7 @@ private enum RetentionCase {
         var drawn = NaiveRetention(snapshots: snapshots, now: now)
         drawn.isAdditive = isAdditive
         if dice.below(3) == 0 { drawn.last = dice.count() }
-        if dice.below(3) == 0 { drawn.interval = 1 + dice.below(100) }
+        if dice.below(3) == 0 { drawn.interval = 1 + dice.below([100, 3000, 50_000, 600_000][dice.below(4)]) }
         for _ in 0..<(dice.below(8) + 2) / 3 { drawn.counts[dice.below(6)] = dice.count() }
         if dice.below(6) == 0 { drawn.minimumAge = dice.span() }
         guard !isAdditive else { return drawn }

@@ -63,6 +63,19 @@ struct RetentionTests {
         }
     }
 
+    /// A database scheduled daily reaches as many days back by keep-hourly, whatever a node sends in between.
+    @Test func aFloodUsesUpOneSlotOfEachIntervalOfRulesForShorterPeriods() throws {
+        let flood = (0..<24).map { "2026-11-22T\($0 < 10 ? "0" : "")\($0):30:00Z" }
+        for mode in RetentionPolicy.Mode.allCases {
+            let snapshots = try RetentionFixture.snapshots(days.dropLast() + flood)
+            let policy = try RetentionFixture.policy("keep-hourly=2", mode: mode)
+            let decisions = policy.decisions(on: snapshots, now: now, interval: .seconds(86_400))
+            #expect(decisions.prefix(24).allSatisfy { $0.isKept }, "\(mode)")
+            #expect(decisions.dropFirst(24).map(\.isKept) == [true, false], "\(mode)")
+            #expect(policy.decisions(on: snapshots, now: now, interval: .seconds(3600)).filter(\.isKept).count == 2)
+        }
+    }
+
     @Test func whatLiesInTheFutureEndsNoWindow() throws {
         let snapshots = try RetentionFixture.snapshots(days + ["2031-01-01T00:00:00Z"])
         let policy = try RetentionFixture.policy("keep-within=1d")

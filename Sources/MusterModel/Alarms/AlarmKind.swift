@@ -26,7 +26,7 @@ package enum AlarmKind: String, Sendable, CaseIterable {
     // What does not work as it should.
     case gc, clock, webhook, denied
     // What is news, or good to know.
-    case replaced, schema
+    case replaced, schema, schedule
     case walReset = "wal_reset"
 
     /// Of an alarm that has no reason to be more or less than usual.
@@ -35,7 +35,7 @@ package enum AlarmKind: String, Sendable, CaseIterable {
         case .damaged, .lost, .stuck, .failing, .superseded, .unscanned, .fork, .flood, .size, .entropy, .twins, .store:
             .critical
         case .silent, .debt, .verifyOverdue, .drillOverdue, .disk, .certificate, .gc, .clock, .webhook, .denied,
-            .replaced:
+            .replaced, .schedule:
             .warning
         case .schema, .walReset: .info
         }
@@ -45,8 +45,8 @@ package enum AlarmKind: String, Sendable, CaseIterable {
     package static let freezing: [AlarmKind] = [.flood, .size, .entropy, .fork]
     /// These tell of a moment, not of a state: with this age they are no news any more.
     package static let news: [AlarmKind: Duration] = [
-        .replaced: .seconds(86_400), .schema: .seconds(7 * 86_400),
+        .replaced: .seconds(86_400), .schema: .seconds(7 * 86_400), .schedule: .seconds(7 * 86_400),
     ]
     /// What a person may clear; all others end by themselves.
-    package static let clearable: [AlarmKind] = freezing + [.twins, .replaced, .schema]
+    package static let clearable: [AlarmKind] = freezing + [.twins, .replaced, .schema, .schedule]
 }

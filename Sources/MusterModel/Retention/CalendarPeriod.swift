@@ -13,6 +13,18 @@ package enum CalendarUnit: Int, Sendable, CaseIterable, Comparable {
         }
     }
 
+    /// No period of this kind is longer.
+    var longest: Duration {
+        switch self {
+        case .minute: .seconds(60)
+        case .hour: .seconds(3600)
+        case .day: .seconds(86_400)
+        case .week: .seconds(7 * 86_400)
+        case .month: .seconds(31 * 86_400)
+        case .year: .seconds(366 * 86_400)
+        }
+    }
+
     package static func < (a: Self, b: Self) -> Bool { a.rawValue < b.rawValue }
 }
 

@@ -58,7 +58,8 @@ package struct RetentionPolicy: Hashable, Sendable {
     ///   - snapshots: all that one database has. Of two with the same moment of receipt the earlier in this list counts
     ///     as the newer.
     ///   - interval: how often the database is scheduled. What was received within one such interval, counted from
-    ///     1970, uses up one slot of `keepLast`: all of it is kept for that slot, so that a flood pushes nothing out.
+    ///     1970, uses up one slot of `keepLast`, and of those rules of `keepNewestOfEach` whose periods are shorter: all
+    ///     of it is kept for that slot, so that a flood pushes nothing out.
     ///   - keepsFloor: false where these are not all snapshots of the database, and the caller sees to its floor.
     package func decisions(
         on snapshots: [RetentionSnapshot], now: Timestamp, interval: Duration? = nil, keepsFloor: Bool = true

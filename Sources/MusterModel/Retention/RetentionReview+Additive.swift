@@ -32,7 +32,7 @@ extension RetentionReview {
     ) {
         let rule = RetentionRule.newestOfEach(unit)
         let covered = Set(chosen.map { CalendarPeriod(unit, of: snapshots[$0].receivedAt) })
-        var taken: Set<CalendarPeriod> = []
+        var (slots, taken) = (slots(count, ofEach: unit), Set<CalendarPeriod>())
         var stillOpen: [Int] = []
         for index in open {
             let period = CalendarPeriod(unit, of: snapshots[index].receivedAt)
@@ -42,7 +42,7 @@ extension RetentionReview {
             } else if taken.contains(period) {
                 // Final: no later rule may choose it, so it does not stay open.
                 pass(index, .newerInPeriod(rule, period))
-            } else if count.hasRoom(after: taken.count) {
+            } else if slots.take(snapshots[index].receivedAt) != nil {
                 keep(index, .newestOfEach(period, isOldest: false))
                 chosen.append(index)
                 taken.insert(period)

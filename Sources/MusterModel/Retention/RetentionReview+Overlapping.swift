@@ -42,13 +42,12 @@ extension RetentionReview {
     /// The oldest snapshot of all gets a slot that is left, so that a policy reaches back as far as it can from its
     /// first day on.
     private mutating func keepNewest(ofEach unit: CalendarUnit, _ count: KeepCount) {
-        var (used, lastPeriod) = (0, CalendarPeriod?.none)
+        var (slots, lastPeriod) = (slots(count, ofEach: unit), CalendarPeriod?.none)
         for index in snapshots.indices {
             let period = CalendarPeriod(unit, of: snapshots[index].receivedAt)
             let isNewest = period != lastPeriod
-            let hasRoom = count.hasRoom(after: used)
-            if hasRoom, isNewest || isOldest(index) {
-                (used, lastPeriod) = (used + 1, period)
+            if isNewest || isOldest(index), slots.take(snapshots[index].receivedAt) != nil {
+                lastPeriod = period
                 keep(index, .newestOfEach(period, isOldest: !isNewest))
             } else {
                 let rule = RetentionRule.newestOfEach(unit)

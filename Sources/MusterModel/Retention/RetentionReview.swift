@@ -43,16 +43,38 @@ struct RetentionReview {
         for index in snapshots.indices where snapshots[index].receivedAt > end { keep(index, .minimumAge(minimumAge)) }
     }
 
-    /// Which of the indices `candidates` have a slot of keep-last, by number from 1.
-    func slotsOfLast(_ count: KeepCount, among candidates: [Int]) -> [Int?] {
-        var (used, lastInterval) = (0, Int64?.none)
-        return candidates.map { index in
-            let current = interval > 0 ? snapshots[index].receivedAt.microseconds.quotientFloored(by: interval) : nil
+    /// The slots of one rule, taken from the newest snapshot on.
+    ///
+    /// What was received within one interval of the schedule shares a slot: who sends more than is scheduled pushes
+    /// nothing out.
+    struct Slots {
+        let count: KeepCount
+        /// In microseconds; 0 where each has a slot of its own.
+        fileprivate let interval: Int64
+        private var used = 0
+        private var lastInterval: Int64?
+
+        fileprivate init(_ count: KeepCount, interval: Int64) { (self.count, self.interval) = (count, interval) }
+
+        /// - Returns: the slot's number from 1; nil where all are used up.
+        mutating func take(_ moment: Timestamp) -> Int? {
+            let current = interval > 0 ? moment.microseconds.flooredDivision(by: interval).quotient : nil
             if used > 0, let current, current == lastInterval { return used }
             guard count.hasRoom(after: used) else { return nil }
             (used, lastInterval) = (used + 1, current)
             return used
         }
+    }
+
+    /// Those of a rule that keeps the newest of each period: shared where several periods fit into one interval.
+    func slots(_ count: KeepCount, ofEach unit: CalendarUnit) -> Slots {
+        Slots(count, interval: interval > unit.longest.microseconds ? interval : 0)
+    }
+
+    /// Which of the indices `candidates` have a slot of keep-last, by number from 1.
+    func slotsOfLast(_ count: KeepCount, among candidates: [Int]) -> [Int?] {
+        var slots = Slots(count, interval: interval)
+        return candidates.map { slots.take(snapshots[$0].receivedAt) }
     }
 
     /// Leaves no lineage that has a verified snapshot without one, and none without any snapshot.
@@ -71,8 +93,4 @@ struct RetentionReview {
             keep(verified ?? index, .floor(isVerified: verified != nil))
         }
     }
-}
-
-extension Int64 {
-    fileprivate func quotientFloored(by divisor: Int64) -> Int64 { flooredDivision(by: divisor).quotient }
 }

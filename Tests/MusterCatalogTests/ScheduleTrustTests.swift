@@ -1,0 +1,58 @@
+import MusterModel
+import MusterTestSupport
+import Testing
+
+@testable import MusterCatalog
+
+/// What a node says of its schedule decides how many slots its snapshots use up, so it is not believed at once.
+@Suite("Schedules that nodes report")
+struct ScheduleTrustTests {
+    private let fixture: Fixture
+    private var history: History
+
+    init() async throws {
+        fixture = try await Fixture()
+        history = History(fixture, try await fixture.makeNode())
+    }
+
+    private mutating func grow(_ count: Int, every step: Duration = .seconds(86_400)) async throws {
+        try await history.grow(by: count, every: step)
+    }
+
+    /// Without a schedule each snapshot would be one that somebody asked for, and have a slot of its own.
+    @Test mutating func aNodeThatHasNoScheduleAnyMoreIsNeverBelieved() async throws {
+        try await history.report(every: .seconds(86_400))
+        try await grow(10)
+        try await history.setPolicy(.fleet, ["keep-last": "5", "keep-hourly": "5"], minimumAge: "7d")
+        try await history.report(every: .zero)
+        fixture.clock.advance(by: .seconds(30 * 86_400))
+        try await grow(15, every: .seconds(1))
+        try await history.apply()
+        let live = try await history.live()
+        #expect(live.contains(9) && live.contains(8) && live.contains(7))
+    }
+
+    @Test mutating func aShorterScheduleIsToldBeforeItIsBelieved() async throws {
+        func standing() async throws -> [AlarmKind] {
+            try await fixture.catalog.alarms(now: fixture.clock.now()).map(\.kind)
+        }
+        try await history.report(every: .seconds(3600))
+        try await grow(10, every: .seconds(3600))
+        try await history.report(every: .seconds(1800))
+        #expect(try await standing() == [])
+        try await history.report(every: .seconds(1))
+        try await history.report(every: .seconds(1))
+        #expect(try await standing() == [.schedule])
+        try await history.report(every: .seconds(3600))
+        #expect(try await standing() == [], "it is as it was")
+        try await history.report(every: .seconds(1))
+        try await history.setPolicy(.fleet, ["keep-last": "5"])
+        try await grow(15, every: .seconds(1))
+        #expect(try await history.apply() == 5, "the fifteen use up one slot, and older ones the other four")
+        #expect(
+            try await fixture.catalog.clearAlarms(.schedule, of: history.database, now: fixture.clock.now()) == 1)
+        #expect(try await history.apply() > 0, "a person has said that it is scheduled each second")
+        fixture.clock.advance(by: .seconds(86_400))
+        #expect(try await standing() == [])
+    }
+}
