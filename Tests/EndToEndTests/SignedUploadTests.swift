@@ -49,15 +49,17 @@ extension EndToEnd {
             try await Self.expectThroughTheCoordinator(fleet)
         }
 
-        /// rclone lets a second put replace an object, so nobody is trusted with an address there.
-        @Test func aStoreWithoutProofGetsEverythingFromTheCoordinator() async throws {
+        /// rclone lets a second put replace an object: a replica there is none.
+        @Test func aServerThatReplacesObjectsIsRefusedAsAStore() async throws {
             let server = try S3Server.rclone.get()
             let url = try server.address("signed-\(UUID().uuidString)").description
-            let fleet = try await Fleet(
-                settings: "gc_every: never\n", store: ["--store", url, "--credentials", server.credentialsFile])
-            let name = try await fleet.json("store", "list").list[0]["name"].text
-            #expect(try await fleet.run("store", "probe", name).output.contains("broken"))
-            try await Self.expectThroughTheCoordinator(fleet)
+            let fleet = try await Fleet()
+            let store = ["--store", url, "--credentials", server.credentialsFile]
+            let refused = try await fleet.run(
+                ["coordinator", "init", "--dir", fleet.path("other"), "--context", fleet.path("other.json")] + store)
+            #expect(refused.status == 1 && refused.errors.contains("it lacks create-only"), "\(refused.errors)")
+            let added = try await fleet.run(["store", "add", url, "--name", "second"] + store.dropFirst(2))
+            #expect(added.status == 1 && added.errors.contains("it lacks create-only"), "\(added.errors)")
         }
 
         /// The server dies when it is to be used: the folder takes what it would have taken.

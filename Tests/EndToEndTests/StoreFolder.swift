@@ -1,5 +1,4 @@
 import Foundation
-import Glibc
 
 /// The files of a folder store, looked at from outside.
 struct StoreFolder {
@@ -25,12 +24,11 @@ struct StoreFolder {
         let paths = FileManager.default.enumerator(atPath: root.path(percentEncoded: false))
         return (paths?.compactMap { $0 as? String } ?? []).sorted().compactMap { path in
             let file = root.appending(path: path)
-            var status = stat()
             // What has just been named or removed is not there any more: another moment has another list.
-            guard lstat(file.path(percentEncoded: false), &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
-                return nil
-            }
-            return File(object: name + "/" + path, url: file, byteCount: Int(status.st_size))
+            guard let found = try? FileManager.default.attributesOfItem(atPath: file.path(percentEncoded: false)),
+                found[.type] as? FileAttributeType == .typeRegular, let byteCount = found[.size] as? Int
+            else { return nil }
+            return File(object: name + "/" + path, url: file, byteCount: byteCount)
         }
     }
 }

@@ -61,21 +61,16 @@ extension Coordinator {
                 hint: "Choose another name, and an empty place.")
         }
         do {
-            var proven: StoreCapabilities?
             let access = try Self.access(request)
             let admit = { (identity: StoreID) in try await requireUnknown(identity) }
             let made = try await founding.make(at: url, name: name, access, admit: admit) { store in
-                let capabilities = try await proving.measure(opening.wrap(store))
-                try capabilities.require(.replicas, of: name)
-                proven = capabilities
+                try await proving.measureForReplicas(opening.wrap(store), named: name)
             }
             let entry = try await catalog.add(
                 store: name, url: made.url, site: request.site, node: node, identity: made.identity,
                 at: clock.now(), audit: row(call, "store add", "\(name) \(kept)"))
-            if let proven {
-                try await catalog.record(
-                    probe: StoreProving.record(of: proven), ofStore: entry.number, at: clock.now())
-            }
+            try await catalog.record(
+                probe: StoreProving.record(of: made.capabilities), ofStore: entry.number, at: clock.now())
             stores.put(try opening.connect(entry))
         } catch let error as CoordinatorSetupError {
             throw Refusal.invalid(error.summary, hint: error.hint)

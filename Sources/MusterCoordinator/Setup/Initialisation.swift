@@ -60,16 +60,22 @@ package struct Initialisation: Sendable {
                 nodes: try NodeStoreAccess(
                     authority: authority, directory: directory, random: random, now: now, patience: Self.patience),
                 s3: try S3StoreAccess(directory: directory, random: random, clock: clock, patience: Self.patience)))
+        let proving = StoreProving(clock: clock, random: random)
         var made: [(name: String, founded: StoreFounding.Founded)] = []
         for (index, text) in (stores.isEmpty ? [directory.store] : stores).enumerated() {
             let name = Self.storeName(index)
-            made.append((name, try await founding.make(at: text, name: name, storeAccess)))
+            let founded = try await founding.make(at: text, name: name, storeAccess) { store in
+                try await proving.measureForReplicas(store, named: name)
+            }
+            made.append((name, founded))
         }
         // SQLite gives -wal and -shm the mode of the file it finds, and an empty file is an empty database.
         try PrivateFile.write([], to: directory.catalog)
         let catalog = try Catalog(path: directory.catalog, names: .stored) { Coordinator.hash($0) }
-        for (name, store) in made {
-            _ = try await catalog.add(store: name, url: store.url, identity: store.identity, at: now)
+        for (name, founded) in made {
+            let entry = try await catalog.add(store: name, url: founded.url, identity: founded.identity, at: now)
+            try await catalog.record(
+                probe: StoreProving.record(of: founded.capabilities), ofStore: entry.number, at: now)
         }
         try await catalog.set(PinnedSetting.recoveryKeys, to: recoveryKey.publicKey.bytes)
         let admin = try await AdminIssue(authority: authority, settings: settings, random: random).make(
@@ -101,14 +107,14 @@ struct AdminIssue: Sendable {
     let settings: CoordinatorSettings
     let random: RandomSource
 
-    func make(_ catalog: Catalog, now: Timestamp) async throws -> AdminContext {
+    func make(_ catalog: Catalog, name: String = "admin", now: Timestamp) async throws -> AdminContext {
         let key = try Authority.drawKey(random)
         let issued = try authority.issueClient(
-            publicKey: Certificate.PublicKey(key.publicKey), commonName: "admin", lifetime: Authority.adminLifetime,
+            publicKey: Certificate.PublicKey(key.publicKey), commonName: name, lifetime: Authority.adminLifetime,
             random: random, now: now)
         try await catalog.add(
             Catalog.Certificate(
-                fingerprint: issued.fingerprint, role: .admin, node: nil, subject: "admin", issuedAt: now,
+                fingerprint: issued.fingerprint, role: .admin, node: nil, subject: name, issuedAt: now,
                 notAfter: issued.notAfter))
         return AdminContext(
             url: settings.url(port: settings.adminListen.port), authority: try authority.certificatePEM,

@@ -13,6 +13,7 @@ struct StoreFounding: Sendable {
         let identity: StoreID
         /// How it is to be written.
         let url: String
+        let capabilities: StoreCapabilities
     }
 
     /// What an earlier attempt left in the store.
@@ -31,18 +32,18 @@ struct StoreFounding: Sendable {
 
     /// - Parameter access: for a store at an S3 server.
     /// - Parameter admit: told which store it is before anything is done with it, and throws where it is known.
-    /// - Parameter prove: looks at the store before anything is kept in it, and throws where it will not do.
+    /// - Parameter prove: measures what the store promises before anything is kept in it, and throws where that will not do.
     func make(
         at text: String, name: String, _ access: S3Access? = nil,
-        admit: (StoreID) async throws -> Void = { _ in }, prove: (any Store) async throws -> Void = { _ in }
+        admit: (StoreID) async throws -> Void = { _ in }, prove: (any Store) async throws -> StoreCapabilities
     ) async throws -> Founded {
         let place = try StorePlace(text)
         let (store, identity, isNew) = try await reach.make(place, name: name, access, now: clock.now())
         try await admit(identity)
         let leftovers = isNew ? Leftovers() : try await leftovers(in: store, at: place.url)
-        try await prove(store)
+        let capabilities = try await prove(store)
         try await keepSecrets(in: store, beside: leftovers)
-        return Founded(store: store, identity: identity, url: place.url)
+        return Founded(store: store, identity: identity, url: place.url, capabilities: capabilities)
     }
 
     private func keepSecrets(in store: any Store, beside leftovers: Leftovers) async throws {

@@ -18,6 +18,13 @@ struct StoreProving: Sendable {
         return try await probe.measure()
     }
 
+    /// - Throws: `StoreCapabilityMissing` where the store does not promise what replicas need.
+    func measureForReplicas(_ store: any Store, named name: String) async throws -> StoreCapabilities {
+        let capabilities = try await measure(store)
+        try capabilities.require(.replicas, of: name)
+        return capabilities
+    }
+
     /// The measurements are kept as findings of their own, so that a change over time can be seen.
     static func record(of capabilities: StoreCapabilities) -> [Catalog.ProbeFinding] {
         let pace = capabilities.pace
