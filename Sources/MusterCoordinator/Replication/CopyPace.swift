@@ -5,13 +5,15 @@ import Synchronization
 ///
 /// Who spends waits until the bytes before have had their time; a rate of 0 does not wait.
 final class CopyPace: Sendable {
-    /// A clock that was set forward must not stop the copies.
-    private static let longestWait = Duration.seconds(10)
+    private struct State {
+        var nextFree = Timestamp(microseconds: 0)
+        var latest = Timestamp(microseconds: 0)
+    }
 
     private let bytesPerSecond: Int
     private let clock: any WallClock
-    private let nextFree = Mutex(Timestamp(microseconds: 0))
     private let spent = Atomic<Int>(0)
+    private let state = Mutex(State())
     /// Nobody rings it: it only keeps time, and ends at shutdown.
     private let time = Bell<Bool>()
 
@@ -22,15 +24,21 @@ final class CopyPace: Sendable {
 
     func spend(_ byteCount: Int) async {
         spent.wrappingAdd(byteCount, ordering: .relaxed)
-        guard bytesPerSecond > 0 else { return }
+        let pause = reserve(byteCount)
+        if pause > .zero { await time.wait(true, after: 0, atMost: pause) }
+    }
+
+    /// - Returns: how long to wait before so many bytes may be moved; those who ask after that wait for them too.
+    func reserve(_ byteCount: Int) -> Duration {
+        guard bytesPerSecond > 0 else { return .zero }
         let now = clock.now()
         let cost = Duration.seconds(Double(byteCount) / Double(bytesPerSecond))
-        let due = nextFree.withLock { nextFree in
-            let begin = max(min(nextFree, now + Self.longestWait), now)
-            nextFree = begin + cost
-            return begin
+        return state.withLock { state in
+            // A clock that was set back takes what is reserved with it: it must not stop the copies.
+            if now < state.latest { state.nextFree = state.nextFree - (state.latest - now) }
+            let begin = max(state.nextFree, now)
+            (state.nextFree, state.latest) = (begin + cost, now)
+            return begin - now
         }
-        guard due > now else { return }
-        await time.wait(true, after: 0, atMost: due - now)
     }
 }

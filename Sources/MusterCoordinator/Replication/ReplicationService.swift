@@ -11,6 +11,8 @@ import Synchronization
 struct ReplicationService: Service {
     private static let patience = Duration.seconds(5)
     private static let batch = 64
+    /// So many copies into one store are under way at once: a store far away answers each request late.
+    private static let lanes = 4
     /// What failed and seems whole may have been healed by another.
     private static let failureRests = Duration.seconds(3600)
 
@@ -95,6 +97,35 @@ struct ReplicationService: Service {
     private func attempt(_ kind: Catalog.Replication.Kind, on store: OpenStore) async throws -> Bool {
         let tasks = try await coordinator.catalog.dueReplications(
             to: store.number, kind, now: coordinator.clock.now(), limit: Self.batch)
+        var rows = (kind == .snapshot ? try await lineages(of: tasks) : tasks.map { [$0] })[...]
+        return try await withThrowingTaskGroup(of: Bool.self) { group in
+            for row in rows.prefix(Self.lanes) { group.addTask { try await attempt(row, on: store) } }
+            rows = rows.dropFirst(Self.lanes)
+            var didWork = false
+            while let worked = try await group.next() {
+                didWork = didWork || worked
+                if let row = rows.popFirst() { group.addTask { try await attempt(row, on: store) } }
+            }
+            return didWork
+        }
+    }
+
+    /// Each lineage's by itself: a snapshot waits for the one that it is based on.
+    private func lineages(of tasks: [Catalog.Replication]) async throws -> [[Catalog.Replication]] {
+        var rows: [LineageID: [Catalog.Replication]] = [:]
+        var unknown: [Catalog.Replication] = []
+        for task in tasks {
+            if let snapshot = try await coordinator.catalog.snapshot(numbered: task.subject) {
+                rows[snapshot.lineage, default: []].append(task)
+            } else {
+                unknown.append(task)
+            }
+        }
+        return Array(rows.values) + [unknown]
+    }
+
+    /// One after the other.
+    private func attempt(_ tasks: [Catalog.Replication], on store: OpenStore) async throws -> Bool {
         var didWork = false
         for task in tasks {
             guard !Task.isShuttingDownGracefully, !Task.isCancelled, !store.isAway else { break }
