@@ -182,7 +182,12 @@ package struct CoordinatorService: Service {
         return number
     }
 
-    private static func settingsText(_ directory: CoordinatorDirectory) throws(CoordinatorSetupError) -> String {
+    /// - Throws: what a start would throw for the settings as they stand now.
+    package static func checkSettings(in directory: CoordinatorDirectory) throws(CoordinatorSetupError) {
+        _ = try CoordinatorSettings(yaml: try settingsText(directory))
+    }
+
+    static func settingsText(_ directory: CoordinatorDirectory) throws(CoordinatorSetupError) -> String {
         do {
             return try PrivateFile.readText(directory.settings)
         } catch {

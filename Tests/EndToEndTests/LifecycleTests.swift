@@ -1,6 +1,7 @@
 import Foundation
 import Glibc
 import MusterSQLite
+import MusterTransfer
 import Testing
 
 extension EndToEnd {
@@ -104,6 +105,63 @@ extension EndToEnd {
                 node.agent?.standardError.contains("configuration not reloaded") == true
             }
             #expect(try await node.snapshot().map(\.["state"].text) == ["done", "done"])
+        }
+
+        /// The same process goes on with the new settings; what is wrong in them is said and changes nothing.
+        @Test func aCoordinatorReadsItsSettingsAgain() async throws {
+            let fleet = try await Fleet()
+            let node = try await Node(fleet, "berlin")
+            try await node.add(try SampleDatabase.make(fleet.path("shop.db")))
+            try node.start()
+            _ = try await fleet.awaitSnapshots(1)
+            let coordinator = try fleet.runningCoordinator()
+            let file = URL(filePath: fleet.coordinatorDirectory + "/coordinator.yaml")
+            let yaml = try String(contentsOf: file, encoding: .utf8)
+            try (yaml + "no_such_key: 1\n").write(to: file, atomically: true, encoding: .utf8)
+            coordinator.signal(SIGHUP)
+            try await eventually("a word about the broken file") {
+                coordinator.standardError.contains("configuration not reloaded")
+            }
+            #expect(try await fleet.run("status").status == 0)
+
+            let port = try Fleet.freePorts()
+            try (yaml + "metrics_listen: 127.0.0.1:\(port)\n").write(to: file, atomically: true, encoding: .utf8)
+            coordinator.signal(SIGHUP)
+            var settings = HTTPClient.Settings()
+            settings.takesPublicServers = true
+            let client = try HTTPClient(
+                tls: TLSFiles(authority: fleet.coordinatorDirectory + "/authority.pem"), settings: settings)
+            try await eventually("metrics where the new settings want them") {
+                // Nobody listens there until it has started anew.
+                let answer = try? await client.send(
+                    HTTPRequest(.get, "http://127.0.0.1:\(port)/metrics", timeout: .seconds(60)))
+                return answer?.status == 200
+            }
+            #expect(coordinator.isRunning)
+            try await eventually("the coordinator's answer") { try await fleet.run("status").status == 0 }
+            #expect(try await node.snapshot().map(\.["state"].text) == ["done"])
+            coordinator.signal(SIGTERM)
+            #expect(try await coordinator.end() == 0)
+        }
+
+        /// The only admin's context is lost: whoever has the coordinator's machine makes another one.
+        @Test func aFleetWithoutAnAdminGetsOne() async throws {
+            let fleet = try await Fleet()
+            let making = [
+                "coordinator", "admin", "--dir", fleet.coordinatorDirectory, "--name", "eve", "--out",
+                fleet.path("eve.json"),
+            ]
+            let refused = try await fleet.run(making)
+            #expect(refused.status == 1 && refused.errors.contains("another process runs the coordinator"))
+            try await fleet.runningCoordinator().kill()
+            #expect(try await fleet.run(making).status == 0)
+            let again = try await fleet.run(Array(making.dropLast()) + [fleet.path("again.json")])
+            #expect(again.status == 1 && again.errors.contains("'eve' has a certificate that is good"))
+            try await fleet.startCoordinator()
+            let people = try await fleet.json("person", "list", "--context", fleet.path("eve.json")).list
+            #expect(people.map(\.["name"].text) == ["admin", "eve"])
+            #expect(try await fleet.succeed("audit", "list").output.contains("eve as admin"))
+            #expect(try await fleet.run("audit", "verify").status == 0)
         }
 
         @Test func aTermSignalLetsTheSnapshotUnderWayFinish() async throws {

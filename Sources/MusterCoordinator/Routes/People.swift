@@ -61,7 +61,7 @@ extension Coordinator {
         return answer
     }
 
-    private static func checked(personName name: String) throws -> String {
+    static func checked(personName name: String) throws -> String {
         guard name.wholeMatch(of: #/[A-Za-z0-9][A-Za-z0-9._-]{0,62}/#) != nil else {
             throw Refusal.invalid(
                 "'\(name.prefix(80))' is no name of a person",

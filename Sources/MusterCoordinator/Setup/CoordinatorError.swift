@@ -12,6 +12,7 @@ package enum CoordinatorSetupError: ActionableError, Equatable {
     case noCredentials(url: String)
     case noStore
     case weakSecret(path: String)
+    case adminExists(name: String)
 
     package var summary: String {
         switch self {
@@ -25,6 +26,7 @@ package enum CoordinatorSetupError: ActionableError, Equatable {
         case .noCredentials(let url): "the store \(url) needs credentials"
         case .noStore: "the catalog names no store"
         case .weakSecret(let path): "the first line of '\(path)' is no secret: it has fewer than 16 bytes"
+        case .adminExists(let name): "'\(name)' has a certificate that is good"
         }
     }
 
@@ -42,6 +44,7 @@ package enum CoordinatorSetupError: ActionableError, Equatable {
             "Give a folder's absolute path, a file:// URL, or s3://BUCKET/PREFIX?endpoint=https://HOST:PORT&region=REGION."
         case .noCredentials: "Give --credentials FILE, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
         case .weakSecret: "Write a long one with 'openssl rand -hex 32', and give it to the receiver too."
+        case .adminExists: "Use that person's context, or choose another name with --name."
         case .noStore: "Restore the catalog from its backup, or make a new coordinator."
         }
     }

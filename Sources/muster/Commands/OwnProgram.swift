@@ -51,6 +51,19 @@ enum OwnProgram {
         return process
     }
 
+    /// Puts a new life of this program in the place of this one, in the same process.
+    static func startAnew(_ arguments: [String]) throws {
+        // What we ignored or blocked would stay so in the next life.
+        for number in [SIGTERM, SIGINT, SIGHUP] { signal(number, SIG_DFL) }
+        var none = sigset_t()
+        sigemptyset(&none)
+        pthread_sigmask(SIG_SETMASK, &none, nil)
+        let words = arguments.map { strdup($0) }
+        defer { words.forEach { free($0) } }
+        execv("/proc/self/exe", words + [nil])
+        throw StartFailure("'muster' was not started anew", errno)
+    }
+
     /// How a process ended.
     enum End: Equatable, Sendable {
         case exit(Int32)
