@@ -127,4 +127,16 @@ extension Store {
             }
         }
     }
+
+    /// Every object under a prefix whose name the layout knows, page by page.
+    nonisolated(nonsending) package func eachPage(
+        _ prefix: ObjectPrefix, _ body: ([(item: StoredItem, object: StoredObject)]) async throws -> Void
+    ) async throws {
+        let cursor = try await list(prefix)
+        while true {
+            let page = try await cursor.nextPage()
+            if page.isEmpty { return }
+            try await body(page.compactMap { object in StoredItem(object.name).map { ($0, object) } })
+        }
+    }
 }

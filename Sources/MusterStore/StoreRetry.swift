@@ -16,4 +16,26 @@ package struct StoreRetry: Sendable {
         (self.policy, self.random, self.clock) = (policy, random, clock)
         self.stallTimeout = stallTimeout
     }
+
+    /// Asks until an answer came that trying again would not change.
+    ///
+    /// - Parameter send: one attempt, which throws where another may help.
+    nonisolated(nonsending) func run(
+        store: String, object: ObjectName?, _ send: () async throws -> HTTPResponse
+    ) async throws(StoreError) -> HTTPResponse {
+        do {
+            return try await policy.run(random: random, clock: clock, send)
+        } catch let error as TransferError {
+            if case .tooLarge(_, let limitBytes) = error {
+                throw .tooLarge(
+                    store: store, object: object?.description ?? "", byteCount: UInt64(limitBytes) + 1,
+                    limitBytes: UInt64(limitBytes))
+            }
+            throw .unavailable(store: store, reason: error.summary)
+        } catch let error as any ActionableError {
+            throw .unavailable(store: store, reason: error.summary)
+        } catch {
+            throw .unavailable(store: store, reason: "the request was cancelled")
+        }
+    }
 }

@@ -53,16 +53,6 @@ extension Store {
             return nil
         }
     }
-
-    /// Every object under a prefix, page by page.
-    func eachPage(_ prefix: ObjectPrefix, _ body: ([(StoredItem, StoredObject)]) async throws -> Void) async throws {
-        let cursor = try await list(prefix)
-        while true {
-            let page = try await cursor.nextPage()
-            if page.isEmpty { return }
-            try await body(page.compactMap { object in StoredItem(object.name).map { ($0, object) } })
-        }
-    }
 }
 
 /// The words for whatever went wrong with one object.

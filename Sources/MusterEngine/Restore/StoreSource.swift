@@ -28,28 +28,31 @@ package struct StoreSource: SnapshotSource {
         self.store = store
         var received: Set<SnapshotPlace> = []
         var receipts: [SnapshotID: [ObjectName]] = [:]
-        try await Self.each(store, .receipts) { name, item in
-            guard case .receipt(let place, _) = item else { return }
-            received.insert(place)
-            receipts[place.snapshot, default: []].append(name)
+        try await store.eachPage(.receipts) { page in
+            for case (.receipt(let place, _), let object) in page {
+                received.insert(place)
+                receipts[place.snapshot, default: []].append(object.name)
+            }
         }
         var moreManifests: [SnapshotID: [ObjectName]] = [:]
         var manifests: [SnapshotID: ObjectName] = [:]
         var places: Set<SnapshotPlace> = []
-        try await Self.each(store, .manifests) { name, item in
-            guard case .manifest(let place, _) = item else { return }
-            if received.contains(place) { places.insert(place) }
-            if manifests[place.snapshot] == nil {
-                manifests[place.snapshot] = name
-            } else {
-                moreManifests[place.snapshot, default: []].append(name)
+        try await store.eachPage(.manifests) { page in
+            for case (.manifest(let place, _), let object) in page {
+                if received.contains(place) { places.insert(place) }
+                if manifests[place.snapshot] == nil {
+                    manifests[place.snapshot] = object.name
+                } else {
+                    moreManifests[place.snapshot, default: []].append(object.name)
+                }
             }
         }
         var packs: [PackID: ObjectName] = [:]
         var morePacks: [PackID: [ObjectName]] = [:]
-        try await Self.each(store, .packs) { name, item in
-            guard case .pack(let id, _) = item else { return }
-            if packs[id] == nil { packs[id] = name } else { morePacks[id, default: []].append(name) }
+        try await store.eachPage(.packs) { page in
+            for case (.pack(let id, _), let object) in page {
+                if packs[id] == nil { packs[id] = object.name } else { morePacks[id, default: []].append(object.name) }
+            }
         }
         (self.manifests, self.packs) = (manifests, packs)
         (self.moreManifests, self.morePacks, self.receipts) = (moreManifests, morePacks, receipts)
@@ -123,19 +126,6 @@ package struct StoreSource: SnapshotSource {
             return copy
         }
         return name
-    }
-
-    private static func each(
-        _ store: any Store, _ prefix: ObjectPrefix, _ body: (ObjectName, StoredItem) -> Void
-    ) async throws {
-        let cursor = try await store.list(prefix)
-        while true {
-            let page = try await cursor.nextPage()
-            if page.isEmpty { return }
-            for object in page {
-                if let item = StoredItem(object.name) { body(object.name, item) }
-            }
-        }
     }
 
     /// What tells of the object and not of the store.

@@ -49,24 +49,11 @@ final class NodeStoreConnection: Sendable {
     func ask(
         _ request: HTTPRequest, about object: ObjectName? = nil, _ attempts: Attempts = Attempts()
     ) async throws(StoreError) -> HTTPResponse {
-        do {
-            return try await retry.policy.run(random: retry.random, clock: retry.clock) {
-                attempts.begin()
-                let answer = try await http.send(request)
-                guard !Self.isPassing(answer.status) else { return try answer.requireSuccess(from: address) }
-                return answer
-            }
-        } catch let error as TransferError {
-            if case .tooLarge(_, let limitBytes) = error {
-                throw .tooLarge(
-                    store: store, object: object?.description ?? "", byteCount: UInt64(limitBytes) + 1,
-                    limitBytes: UInt64(limitBytes))
-            }
-            throw .unavailable(store: store, reason: error.summary)
-        } catch let error as any ActionableError {
-            throw .unavailable(store: store, reason: error.summary)
-        } catch {
-            throw .unavailable(store: store, reason: "the request was cancelled")
+        try await retry.run(store: store, object: object) {
+            attempts.begin()
+            let answer = try await http.send(request)
+            guard !Self.isPassing(answer.status) else { return try answer.requireSuccess(from: address) }
+            return answer
         }
     }
 

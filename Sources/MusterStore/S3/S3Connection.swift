@@ -54,28 +54,15 @@ final class S3Connection: Sendable {
     func ask(
         _ request: S3Request, about object: ObjectName? = nil, _ attempts: Attempts = Attempts()
     ) async throws(StoreError) -> HTTPResponse {
-        do {
-            return try await retry.policy.run(random: retry.random, clock: retry.clock) {
-                attempts.begin()
-                let answer = try await http.send(signed(request))
-                guard !answer.isPassing else {
-                    throw HTTPStatusError(
-                        server: address.server.authority, status: 503, retryAfter: answer.head.retryAfter,
-                        excerpt: answer.refusal)
-                }
-                return answer
+        try await retry.run(store: store, object: object) {
+            attempts.begin()
+            let answer = try await http.send(signed(request))
+            guard !answer.isPassing else {
+                throw HTTPStatusError(
+                    server: address.server.authority, status: 503, retryAfter: answer.head.retryAfter,
+                    excerpt: answer.refusal)
             }
-        } catch let error as TransferError {
-            if case .tooLarge(_, let limitBytes) = error {
-                throw .tooLarge(
-                    store: store, object: object?.description ?? "", byteCount: UInt64(limitBytes) + 1,
-                    limitBytes: UInt64(limitBytes))
-            }
-            throw .unavailable(store: store, reason: error.summary)
-        } catch let error as any ActionableError {
-            throw .unavailable(store: store, reason: error.summary)
-        } catch {
-            throw .unavailable(store: store, reason: "the request was cancelled")
+            return answer
         }
     }
 

@@ -28,8 +28,10 @@ struct StoreOrigin: SnapshotOrigin {
         store = try await Self.open(text, s3)
         listing = try await StoreSource(store)
         var receipts: [SnapshotID: [ObjectName]] = [:]
-        try await Self.each(store, .receipts) { name, item in
-            if case .receipt(let place, _) = item { receipts[place.snapshot, default: []].append(name) }
+        try await store.eachPage(.receipts) { page in
+            for case (.receipt(let place, _), let object) in page {
+                receipts[place.snapshot, default: []].append(object.name)
+            }
         }
         self.receipts = receipts
         nodes = try await Self.nodes(in: store)
@@ -49,9 +51,10 @@ struct StoreOrigin: SnapshotOrigin {
 
     private static func nodes(in store: any Store) async throws -> [NodeID: Node] {
         var records: [NodeID: [Node]] = [:]
-        try await each(store, .nodes) { name, item in
-            guard case .nodeKeys(let node, let epoch, _) = item else { return }
-            records[node, default: []].append(Node(record: name, epoch: epoch))
+        try await store.eachPage(.nodes) { page in
+            for case (.nodeKeys(let node, let epoch, _), let object) in page {
+                records[node, default: []].append(Node(record: object.name, epoch: epoch))
+            }
         }
         var nodes: [NodeID: Node] = [:]
         for (id, copies) in records {
@@ -73,19 +76,6 @@ struct StoreOrigin: SnapshotOrigin {
         guard text.contains("://") else { return URL(filePath: text).standardizedFileURL.path(percentEncoded: false) }
         guard let url = URL(string: text), url.scheme == "file" else { throw StoreNotReadable(url: text) }
         return url.path(percentEncoded: false)
-    }
-
-    private static func each(
-        _ store: any Store, _ prefix: ObjectPrefix, _ body: (ObjectName, StoredItem) -> Void
-    ) async throws {
-        let cursor = try await store.list(prefix)
-        while true {
-            let page = try await cursor.nextPage()
-            if page.isEmpty { return }
-            for object in page {
-                if let item = StoredItem(object.name) { body(object.name, item) }
-            }
-        }
     }
 
     // MARK: - Finding
