@@ -73,29 +73,20 @@ extension Catalog {
         return foreign
     }
 
-    /// `slot_interval_milliseconds` is the longest interval ever reported. A shorter one counts for retention only
-    /// after it stood for a week: a node that floods must not make room for its flood by a word.
-    private static let slotInterval = """
-        interval_milliseconds = ?, slot_interval_milliseconds = max(slot_interval_milliseconds, ?),
-        interval_shortened_at =
-            CASE WHEN ? < slot_interval_milliseconds THEN coalesce(interval_shortened_at, ?) END
-        """
-
     /// An agent that was started anew knows no better than since then: what was said before stands until a receipt.
     private static func upsert(
         _ entry: Database, of node: NodeID, now: Timestamp, in database: GRDB.Database
     ) throws -> Bool {
         guard try claim(entry.id, named: entry.name, by: node, in: database) else { return false }
         try tellOfSchema(entry, of: node, now: now, in: database)
-        try tellOfSchedule(entry, of: node, now: now, in: database)
+        try takeSchedule(entry, of: node, now: now, in: database)
         let unprotectedSince = entry.unprotectedSince?.microseconds
         try database.run(
             """
             UPDATE database SET name = ?, path = ?, schedule = ?, state = ?, error_summary = ?, error_hint = ?,
                 attempted_at = ?, changed = ?, change_counter = ?, receipt_change_counter = ?,
                 unprotected_since = CASE WHEN unprotected_since < ? THEN unprotected_since ELSE ? END,
-                capture = ?, reported_at = ?, freshness_milliseconds = ?, writer_version = coalesce(nullif(?, 0), writer_version),
-                \(Self.slotInterval)
+                capture = ?, reported_at = ?, freshness_milliseconds = ?, writer_version = coalesce(nullif(?, 0), writer_version)
             WHERE id = ?
             """,
             [
@@ -103,8 +94,7 @@ extension Catalog {
                 entry.attemptedAt?.microseconds, entry.hasChanged, Int64(bitPattern: entry.changeCounter),
                 Int64(bitPattern: entry.receiptChangeCounter), unprotectedSince, unprotectedSince, entry.capture,
                 now.microseconds, entry.freshnessMilliseconds, Int64(entry.writerVersion),
-                entry.intervalMilliseconds, entry.intervalMilliseconds, entry.intervalMilliseconds,
-                now.microseconds, entry.id.blob,
+                entry.id.blob,
             ])
         return true
     }
@@ -112,35 +102,49 @@ extension Catalog {
     /// So much shorter, a schedule is worth a person's look before retention goes by it.
     private static let tellingFactor: Int64 = 4
 
-    /// Who has a node's keys may shorten its schedule and flood when it is believed: that is told a week before.
-    private static func tellOfSchedule(
+    /// `slot_interval_milliseconds` is the longest interval ever reported. A shorter one counts for retention only
+    /// after it stood for a week, and one that is shorter still begins a week of its own: a node that floods must not
+    /// make room for its flood by a word, and a person is told meanwhile.
+    private static func takeSchedule(
         _ entry: Database, of node: NodeID, now: Timestamp, in database: GRDB.Database
     ) throws {
         let row = try database.row(
             "SELECT interval_milliseconds, slot_interval_milliseconds FROM database WHERE id = ?", [entry.id.blob])
         guard let row else { return }
         let (known, longest): (Int64, Int64) = (row["interval_milliseconds"], row["slot_interval_milliseconds"])
+        try database.run(
+            """
+            UPDATE database SET interval_milliseconds = ?1,
+                slot_interval_milliseconds = max(slot_interval_milliseconds, ?1),
+                interval_shortened_at = CASE WHEN ?1 >= slot_interval_milliseconds THEN NULL
+                    WHEN ?1 < interval_milliseconds THEN ?2 ELSE coalesce(interval_shortened_at, ?2) END
+            WHERE id = ?3
+            """, [entry.intervalMilliseconds, now.microseconds, entry.id.blob])
         guard known != entry.intervalMilliseconds else { return }
-        guard entry.intervalMilliseconds < longest / tellingFactor else {
+        if entry.intervalMilliseconds >= longest || entry.intervalMilliseconds < longest / tellingFactor {
+            // Each change is news anew, and a schedule that is as it was is none.
             try database.run(
                 "UPDATE alarm SET cleared_at = ? WHERE database = ? AND kind = ? AND cleared_at IS NULL",
                 [now.microseconds, entry.id.blob, AlarmKind.schedule.rawValue])
-            return
         }
-        let before = Duration.milliseconds(longest).text
-        let after = Duration.milliseconds(entry.intervalMilliseconds).text
+        guard entry.intervalMilliseconds < longest / tellingFactor else { return }
+        try raise(scheduleAlarm(entry, of: node, longest: .milliseconds(longest), now: now), in: database)
+    }
+
+    private static func scheduleAlarm(
+        _ entry: Database, of node: NodeID, longest: Duration, now: Timestamp
+    ) -> Alarm {
         let isScheduled = entry.intervalMilliseconds > 0
-        try raise(
-            Alarm(
-                kind: .schedule, node: node, database: entry.id,
-                summary: "database '\(entry.name)' was scheduled each \(before), and its node says "
-                    + (isScheduled ? "each \(after) now" : "that it has no schedule now"),
-                hint: "If somebody changed it, 'muster alarm clear schedule' lets retention go by it at once. Else "
-                    + (isScheduled
-                        ? "it does so a week after the change: who has the node's keys can then push snapshots out."
-                        : "retention goes on by the one before."),
-                since: now),
-            in: database)
+        let interval = Duration.milliseconds(entry.intervalMilliseconds).text
+        return Alarm(
+            kind: .schedule, node: node, database: entry.id,
+            summary: "database '\(entry.name)' was scheduled each \(longest.text), and its node says "
+                + (isScheduled ? "each \(interval) now" : "that it has no schedule now"),
+            hint: "If somebody changed it, 'muster alarm clear schedule' lets retention go by it at once. Else "
+                + (isScheduled
+                    ? "it does so a week after the change: who has the node's keys can then push snapshots out."
+                    : "retention goes on by the one before."),
+            since: now)
     }
 
     /// A mark tells nothing but whether it is the one from before; one that is not known changes nothing.

@@ -43,6 +43,8 @@ struct ScheduleTrustTests {
         try await history.report(every: .seconds(1))
         try await history.report(every: .seconds(1))
         #expect(try await standing() == [.schedule])
+        try await history.report(every: .seconds(1800))
+        #expect(try await standing() == [.schedule], "a node does not clear what is told of it")
         try await history.report(every: .seconds(3600))
         #expect(try await standing() == [], "it is as it was")
         try await history.report(every: .seconds(1))
@@ -54,5 +56,21 @@ struct ScheduleTrustTests {
         #expect(try await history.apply() > 0, "a person has said that it is scheduled each second")
         fixture.clock.advance(by: .seconds(86_400))
         #expect(try await standing() == [])
+    }
+
+    /// A week of trust for half the interval is none for a second: that begins a week of its own, and is told anew.
+    @Test mutating func eachShorterScheduleWaitsForItself() async throws {
+        try await history.report(every: .seconds(3600))
+        try await grow(10, every: .seconds(3600))
+        try await history.setPolicy(.fleet, ["keep-last": "5"])
+        try await history.report(every: .seconds(600))
+        fixture.clock.advance(by: .seconds(30 * 86_400))
+        #expect(try await fixture.catalog.alarms(now: fixture.clock.now()).isEmpty, "it was told, and is old")
+        try await history.report(every: .seconds(1))
+        #expect(try await fixture.catalog.alarms(now: fixture.clock.now()).map(\.kind) == [.schedule])
+        try await grow(15, every: .seconds(1))
+        #expect(try await history.apply() == 6, "one slot for the fifteen, and four for those before")
+        fixture.clock.advance(by: .seconds(8 * 86_400))
+        #expect(try await history.apply() > 0)
     }
 }
