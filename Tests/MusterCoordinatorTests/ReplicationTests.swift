@@ -19,8 +19,9 @@ struct ReplicationTests {
     /// - Parameter absent: stores that are away, whose copies cannot be.
     static func settle(_ server: Server, absent: Set<String> = []) async throws {
         for _ in 0..<20_000 {
-            let list: Muster_V1_StoreList = try await server.asAdmin.get(.admin, "/v1/stores")
+            // In this order: what a walk that has ended wants is in the queue.
             let walk = try await server.service.coordinator.catalog.setting(Coordinator.placementWalk) ?? []
+            let list: Muster_V1_StoreList = try await server.asAdmin.get(.admin, "/v1/stores")
             let open = list.stores.filter { $0.wantedCopies + $0.badReplicas > 0 && !absent.contains($0.name) }
             if open.isEmpty, walk.isEmpty { return }
             // What was tried in vain is due later by the catalog's clock.

@@ -31,9 +31,9 @@ final class CopyPace: Sendable {
     /// - Returns: how long to wait before so many bytes may be moved; those who ask after that wait for them too.
     func reserve(_ byteCount: Int) -> Duration {
         guard bytesPerSecond > 0 else { return .zero }
-        let now = clock.now()
         let cost = Duration.seconds(Double(byteCount) / Double(bytesPerSecond))
         return state.withLock { state in
+            let now = clock.now()
             // A clock that was set back takes what is reserved with it: it must not stop the copies.
             if now < state.latest { state.nextFree = state.nextFree - (state.latest - now) }
             let begin = max(state.nextFree, now)

@@ -97,34 +97,40 @@ struct ReplicationService: Service {
     private func attempt(_ kind: Catalog.Replication.Kind, on store: OpenStore) async throws -> Bool {
         let tasks = try await coordinator.catalog.dueReplications(
             to: store.number, kind, now: coordinator.clock.now(), limit: Self.batch)
-        var rows = (kind == .snapshot ? try await lineages(of: tasks) : tasks.map { [$0] })[...]
-        return try await withThrowingTaskGroup(of: Bool.self) { group in
-            for row in rows.prefix(Self.lanes) { group.addTask { try await attempt(row, on: store) } }
-            rows = rows.dropFirst(Self.lanes)
+        var queues = (kind == .snapshot ? try await byNode(tasks) : tasks.map { [$0] })[...]
+        return await withTaskGroup(of: Bool.self) { group in
+            for queue in queues.prefix(Self.lanes) { group.addTask { await drain(queue, to: store) } }
+            queues = queues.dropFirst(Self.lanes)
             var didWork = false
-            while let worked = try await group.next() {
+            while let worked = await group.next() {
                 didWork = didWork || worked
-                if let row = rows.popFirst() { group.addTask { try await attempt(row, on: store) } }
+                if let queue = queues.popFirst() { group.addTask { await drain(queue, to: store) } }
             }
             return didWork
         }
     }
 
-    /// Each lineage's by itself: a snapshot waits for the one that it is based on.
-    private func lineages(of tasks: [Catalog.Replication]) async throws -> [[Catalog.Replication]] {
-        var rows: [LineageID: [Catalog.Replication]] = [:]
-        var unknown: [Catalog.Replication] = []
+    /// Snapshots of one node share packs and are based on each other: those go one after the other.
+    private func byNode(_ tasks: [Catalog.Replication]) async throws -> [[Catalog.Replication]] {
+        var queues: [NodeID?: [Catalog.Replication]] = [:]
         for task in tasks {
-            if let snapshot = try await coordinator.catalog.snapshot(numbered: task.subject) {
-                rows[snapshot.lineage, default: []].append(task)
-            } else {
-                unknown.append(task)
-            }
+            let snapshot = try await coordinator.catalog.snapshot(numbered: task.subject)
+            queues[snapshot?.node, default: []].append(task)
         }
-        return Array(rows.values) + [unknown]
+        return Array(queues.values)
     }
 
-    /// One after the other.
+    /// - Returns: whether anything was done. What breaks this lane off is no reason to break off the others.
+    private func drain(_ tasks: [Catalog.Replication], to store: OpenStore) async -> Bool {
+        do {
+            return try await attempt(tasks, on: store)
+        } catch {
+            coordinator.logger.warning(
+                "replication postponed", metadata: ["store": "\(store.name)", "reason": "\(error)"])
+            return false
+        }
+    }
+
     private func attempt(_ tasks: [Catalog.Replication], on store: OpenStore) async throws -> Bool {
         var didWork = false
         for task in tasks {
