@@ -152,7 +152,8 @@ extension Catalog {
         // Replicas may have been given up since the stores were chosen.
         for place in commit.places {
             let standing = try standing(of: commit, incoming: [], in: place.store, database)
-            guard standing.hasBase, standing.hasKeys, standing.lacking.isEmpty else {
+            guard try isTaking(place.store, database), standing.hasBase, standing.hasKeys, standing.lacking.isEmpty
+            else {
                 return .storeLacks(store: place.store)
             }
         }

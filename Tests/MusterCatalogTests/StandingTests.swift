@@ -86,6 +86,13 @@ struct StandingTests {
         #expect(try await catalog.standing(of: last, in: second, limit: 10).lacking == [])
     }
 
+    /// Its replicas may all stand in the catalog still: they are forgotten later, and nothing counts in it.
+    @Test func aStoreThatWasGivenUpMeanwhileAcknowledgesNothing() async throws {
+        try await catalog.set(.lost, ofStore: main)
+        #expect(try await catalog.commit(try next(in: main)) == .storeLacks(store: main))
+        #expect(try await catalog.commit(try next(in: second)) == .committed)
+    }
+
     @Test func whatDiedBeforeIsNotLacking() async throws {
         try await mark(packs[1], as: .damaged)
         #expect(try await catalog.standing(of: try await snapshot(0), in: main, limit: 10).lacking == [])

@@ -5,6 +5,7 @@ import MusterStore
 
 /// Which stores can acknowledge a commit: each holds all that the snapshot needs but what comes with the commit.
 extension Coordinator {
+    /// So many packs are copied while a node waits for its receipt.
     private static let copiedAtOnce = 64
 
     /// What may be done to make a store ready.
@@ -56,7 +57,8 @@ extension Coordinator {
         return !snapshot.replicas.contains { $0.manifestState == .present && stores[$0.store] != nil }
     }
 
-    /// - Returns: false where the store has not the snapshots before, so that it must get those first.
+    /// - Returns: false where the store has not the snapshots before, so that it must get those first, or lacks more than a
+    ///   node can wait for.
     private func makeReady(
         _ store: OpenStore, for commit: Catalog.Commit, _ incoming: Set<PackID>, _ effort: Effort
     ) async throws -> Bool {
@@ -72,11 +74,12 @@ extension Coordinator {
         guard isFit, standing.hasBase else { return false }
         if !standing.hasKeys, let node = try await catalog.node(commit.node) { try await copyKeys(of: node, to: store) }
         var unreachable: [PackID] = []
-        for number in standing.lacking {
+        for number in standing.lacking.prefix(Self.copiedAtOnce) {
             guard let pack = try await catalog.copies(ofPack: number) else { continue }
             do { try await copy(pack, to: store, pace: nil) } catch is NoGoodCopy { unreachable.append(pack.id) }
         }
         guard unreachable.isEmpty else { throw Refusal.packsMissing(unreachable) }
-        return true
+        // The node asks again, and the queue of repairs goes on meanwhile.
+        return standing.lacking.count <= Self.copiedAtOnce
     }
 }
