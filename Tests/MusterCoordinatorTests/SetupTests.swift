@@ -24,6 +24,24 @@ struct SetupTests {
         #expect(try FileManager.default.contentsOfDirectory(atPath: directory.path) == ["a"])
     }
 
+    /// Nothing of ours is in a store before all of them will do: the next attempt draws other keys.
+    @Test func aStoreThatIsGivenTwiceIsRefusedAndFreeForTheNextAttempt() async throws {
+        let directory = try TemporaryDirectory()
+        let link = directory.file("link")
+        try FileManager.default.createDirectory(atPath: directory.file("store"), withIntermediateDirectories: false)
+        try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: directory.file("store"))
+        func initialise(_ name: String, _ stores: [String]) async throws {
+            _ = try await Initialisation(
+                directory: CoordinatorDirectory(path: directory.file(name)), settings: CoordinatorSettings(),
+                stores: stores, clock: ManualClock(), random: .system
+            ).run()
+        }
+        await #expect(throws: CoordinatorSetupError.storeGivenTwice(url: link)) {
+            try await initialise("first", [directory.file("store"), link])
+        }
+        try await initialise("second", [directory.file("store")])
+    }
+
     @Test func everyFileIsForItsOwnerAlone() async throws {
         let rig = try await Rig()
         for name in try FileManager.default.contentsOfDirectory(atPath: rig.place.path) where name != "store" {

@@ -66,6 +66,7 @@ extension Coordinator {
             let made = try await founding.make(at: url, name: name, access, admit: admit) { store in
                 try await proving.measureForReplicas(opening.wrap(store), named: name)
             }
+            try await founding.keepSecrets(in: made)
             let entry = try await catalog.add(
                 store: name, url: made.url, site: request.site, node: node, identity: made.identity,
                 at: clock.now(), audit: row(call, "store add", "\(name) \(kept)"))

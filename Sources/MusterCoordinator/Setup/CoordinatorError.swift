@@ -13,6 +13,7 @@ package enum CoordinatorSetupError: ActionableError, Equatable {
     case noStore
     case weakSecret(path: String)
     case adminExists(name: String)
+    case storeGivenTwice(url: String)
 
     package var summary: String {
         switch self {
@@ -26,6 +27,7 @@ package enum CoordinatorSetupError: ActionableError, Equatable {
         case .noCredentials(let url): "the store \(url) needs credentials"
         case .noStore: "the catalog names no store"
         case .weakSecret(let path): "the first line of '\(path)' is no secret: it has fewer than 16 bytes"
+        case .storeGivenTwice(let url): "'\(url)' is a store that was given before it, under another address"
         case .adminExists(let name): "'\(name)' has a certificate that is good"
         }
     }
@@ -44,6 +46,7 @@ package enum CoordinatorSetupError: ActionableError, Equatable {
             "Give a folder's absolute path, a file:// URL, or s3://BUCKET/PREFIX?endpoint=https://HOST:PORT&region=REGION."
         case .noCredentials: "Give --credentials FILE, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
         case .weakSecret: "Write a long one with 'openssl rand -hex 32', and give it to the receiver too."
+        case .storeGivenTwice: "Give each place once: two copies on one disk are lost with it."
         case .adminExists: "Use that person's context, or choose another name with --name."
         case .noStore: "Restore the catalog from its backup, or make a new coordinator."
         }

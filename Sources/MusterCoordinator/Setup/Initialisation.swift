@@ -64,11 +64,14 @@ package struct Initialisation: Sendable {
         var made: [(name: String, founded: StoreFounding.Founded)] = []
         for (index, text) in (stores.isEmpty ? [directory.store] : stores).enumerated() {
             let name = Self.storeName(index)
-            let founded = try await founding.make(at: text, name: name, storeAccess) { store in
-                try await proving.measureForReplicas(store, named: name)
-            }
+            let known = made.map(\.founded.identity)
+            let founded = try await founding.make(
+                at: text, name: name, storeAccess,
+                admit: { if known.contains($0) { throw CoordinatorSetupError.storeGivenTwice(url: text) } },
+                prove: { try await proving.measureForReplicas($0, named: name) })
             made.append((name, founded))
         }
+        for store in made { try await founding.keepSecrets(in: store.founded) }
         // SQLite gives -wal and -shm the mode of the file it finds, and an empty file is an empty database.
         try PrivateFile.write([], to: directory.catalog)
         let catalog = try Catalog(path: directory.catalog, names: .stored) { Coordinator.hash($0) }

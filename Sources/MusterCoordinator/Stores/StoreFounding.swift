@@ -14,10 +14,11 @@ struct StoreFounding: Sendable {
         /// How it is to be written.
         let url: String
         let capabilities: StoreCapabilities
+        fileprivate let leftovers: Leftovers
     }
 
     /// What an earlier attempt left in the store.
-    private struct Leftovers {
+    fileprivate struct Leftovers {
         var records: Set<CoordinatorRecord> = []
         var hasEpoch = false
     }
@@ -30,6 +31,8 @@ struct StoreFounding: Sendable {
     let random: RandomSource
     let reach: StoreReach
 
+    /// Makes the store and looks at it; nothing of ours is in it before `keepSecrets`.
+    ///
     /// - Parameter access: for a store at an S3 server.
     /// - Parameter admit: told which store it is before anything is done with it, and throws where it is known.
     /// - Parameter prove: measures what the store promises before anything is kept in it, and throws where that will not do.
@@ -42,11 +45,13 @@ struct StoreFounding: Sendable {
         try await admit(identity)
         let leftovers = isNew ? Leftovers() : try await leftovers(in: store, at: place.url)
         let capabilities = try await prove(store)
-        try await keepSecrets(in: store, beside: leftovers)
-        return Founded(store: store, identity: identity, url: place.url, capabilities: capabilities)
+        return Founded(
+            store: store, identity: identity, url: place.url, capabilities: capabilities, leftovers: leftovers)
     }
 
-    private func keepSecrets(in store: any Store, beside leftovers: Leftovers) async throws {
+    /// What makes it a store of this coordinator. Until then another one may take it up.
+    func keepSecrets(in founded: Founded) async throws {
+        let (store, leftovers) = (founded.store, founded.leftovers)
         // The authority's certificate is public, but a rebuild needs the very same one: nodes pin it.
         let records: [(CoordinatorRecord, [UInt8])] = [
             (.authorityKey, try authority.sealedBytes), (.receiptKey, receiptKey.privateBytes),
