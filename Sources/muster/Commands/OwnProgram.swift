@@ -53,11 +53,17 @@ enum OwnProgram {
 
     /// Puts a new life of this program in the place of this one, in the same process.
     static func startAnew(_ arguments: [String]) throws {
-        // What we ignored or blocked would stay so in the next life.
-        for number in [SIGTERM, SIGINT, SIGHUP] { signal(number, SIG_DFL) }
+        // What we ignored or blocked would stay so in the next life. SIGHUP is to stay ignored until that heeds it: by
+        // default it ends a process.
+        for number in [SIGTERM, SIGINT] { signal(number, SIG_DFL) }
+        signal(SIGHUP, SIG_IGN)
         var none = sigset_t()
         sigemptyset(&none)
         pthread_sigmask(SIG_SETMASK, &none, nil)
+        // What a library opened, such as a listening socket, may lack this mark.
+        for name in try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd") {
+            if let descriptor = Int32(name), descriptor > 2 { _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC) }
+        }
         let words = arguments.map { strdup($0) }
         defer { words.forEach { free($0) } }
         execv("/proc/self/exe", words + [nil])

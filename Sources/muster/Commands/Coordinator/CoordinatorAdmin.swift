@@ -24,6 +24,10 @@ struct CoordinatorAdmin: AsyncParsableCommand {
             directory: CoordinatorDirectory(path: dir), clock: Surroundings.clock, random: Surroundings.random
         ).makeAdmin(name: name)
         try reserved.write(context)
-        Console.note("'\(name)' is an admin; the context is \(out)")
+        Console.note(
+            """
+            '\(name)' is an admin; the context is \(out)
+            next: start the coordinator, and end what was lost with 'muster person revoke OLD --confirm'
+            """)
     }
 }

@@ -10,8 +10,8 @@ struct CoordinatorRun: AsyncParsableCommand {
         discussion: """
             SIGTERM or SIGINT: requests under way are finished within 30 seconds, no new one is taken. SIGHUP: the same,
             and then it starts anew in the same process, with coordinator.yaml and the server's certificate as they are
-            then; a file that is wrong is told in the log and changes nothing. It may be killed at any point; what was
-            acknowledged is durable. MUSTER_LOG_LEVEL sets the log's level.
+            then; a file that cannot be read as settings is told in the log and changes nothing. It may be killed at any
+            point; what was acknowledged is durable. MUSTER_LOG_LEVEL sets the log's level.
             """)
 
     @Option(help: "The coordinator's directory.")
@@ -27,36 +27,48 @@ struct CoordinatorRun: AsyncParsableCommand {
     private func serve() async throws -> Bool {
         let directory = CoordinatorDirectory(path: dir)
         let logger = Surroundings.logger("muster.coordinator")
-        let hangups = await UnixSignalsSequence(trapping: .sighup)
+        // All three in one place: who is told to end while it is about to start anew ends.
+        let signals = await UnixSignalsSequence(trapping: .sigterm, .sigint, .sighup)
         let coordinator = try await CoordinatorService(
             directory: directory, clock: Surroundings.clock, random: Surroundings.random, logger: logger)
-        var group = ServiceGroupConfiguration(
-            services: [coordinator], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
-        group.maximumGracefulShutdownDuration = .seconds(30)
-        let services = ServiceGroup(configuration: group)
-        return try await withThrowingTaskGroup(of: Bool.self) { group in
-            group.addTask {
-                try await services.run()
-                return false
-            }
-            group.addTask {
-                for await _ in hangups {
-                    do {
-                        try CoordinatorService.checkSettings(in: directory)
-                    } catch let error as CoordinatorSetupError {
-                        logger.error("configuration not reloaded", metadata: ["reason": "\(error.summary)"])
-                        continue
-                    }
-                    logger.notice("starting anew")
-                    await services.triggerGracefulShutdown()
-                    return true
-                }
-                return false
-            }
-            let first = try await group.next() ?? false
-            if !first { group.cancelAll() }
-            while try await group.next() != nil {}
-            return first
+        var settings = ServiceGroupConfiguration(services: [coordinator], logger: logger)
+        settings.maximumGracefulShutdownDuration = .seconds(30)
+        let services = ServiceGroup(configuration: settings)
+        let heeding = Task { await heed(signals, services, directory, logger) }
+        do {
+            try await services.run()
+        } catch {
+            heeding.cancel()
+            guard await heeding.value else { throw error }
+            logger.warning("broken off to start anew", metadata: ["reason": "\(error)"])
+            return true
         }
+        heeding.cancel()
+        return await heeding.value
+    }
+
+    /// Until it is cancelled.
+    ///
+    /// - Returns: whether to start anew: it was asked for, and nobody asked for the end.
+    private func heed(
+        _ signals: UnixSignalsSequence, _ services: ServiceGroup, _ directory: CoordinatorDirectory, _ logger: Logger
+    ) async -> Bool {
+        var (startsAnew, ends) = (false, false)
+        for await signal in signals {
+            if signal == .sighup {
+                do {
+                    try CoordinatorService.checkSettings(in: directory)
+                } catch {
+                    logger.error("configuration not reloaded", metadata: ["reason": "\(error.summary)"])
+                    continue
+                }
+                if !startsAnew { logger.notice("starting anew") }
+                startsAnew = true
+            } else {
+                ends = true
+            }
+            await services.triggerGracefulShutdown()
+        }
+        return startsAnew && !ends
     }
 }
