@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Which packs of a folder store a snapshot needs, as the coordinator says. Python's standard library only.
+"""Which pack of a folder store a snapshot needs, as the coordinator says. Python's standard library only.
 
-needed.py CONTEXT STORE SNAPSHOT    prints their files, the largest first
+needed.py CONTEXT STORE SNAPSHOT    prints the file of the largest, and nothing where there is none
 """
 import http.client
 import json
@@ -45,8 +45,8 @@ def main(arguments):
             if snapshot in users(connection, name.split(".")[0]):
                 path = os.path.join(folder, name)
                 needed.append((os.path.getsize(path), path))
-    for _, path in sorted(needed, reverse=True):
-        print(path)
+    if needed:
+        print(max(needed)[1])
 
 
 main(sys.argv[1:])
