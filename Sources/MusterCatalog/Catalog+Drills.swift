@@ -44,6 +44,13 @@ extension Catalog {
         package var measure: DrillMeasure
     }
 
+    /// How long the slowest restore took that the last drill of a database measured; nil where none was drilled.
+    package func longestRestoreSeconds() async throws(CatalogError) -> Double? {
+        try await read { database in
+            try database.value("SELECT max(restore_seconds) FROM database WHERE state <> ?", [Self.removedState])
+        }
+    }
+
     /// The newest drills of a database, the newest first.
     package func drills(of id: DatabaseID, limit: Int) async throws(CatalogError) -> [Drill] {
         try await read { database in

@@ -145,7 +145,7 @@ extension Coordinator {
             VerificationLevel(rawValue: level.level).map { ($0, Double(level.within)) }
         }
         let total = Double(max(1, coverage.databases))
-        let longest = scene.databases.filter { $0.state != Catalog.removedState }.compactMap(\.restoreSeconds).max()
+        let longest = try await catalog.longestRestoreSeconds()
         return [
             MetricFamily(FleetFigures.runs, Double(counts.open)),
             MetricFamily(FleetFigures.inspections, by: "state", states),

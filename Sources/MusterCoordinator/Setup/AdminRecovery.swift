@@ -43,7 +43,8 @@ package struct AdminRecovery: Sendable {
         }
         guard !isTaken else { throw CoordinatorSetupError.adminExists(name: name) }
         let context = try await issue.make(catalog, name: name, now: now)
-        try await catalog.audit(actor: "coordinator admin", action: "person-add", subject: "\(name) as admin", now: now)
+        try await catalog.audit(
+            Catalog.AuditRow(actor: "coordinator admin", action: "person-add", subject: "\(name) as admin", at: now))
         return context
     }
 }

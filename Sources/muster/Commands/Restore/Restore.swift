@@ -174,8 +174,8 @@ struct Restore: AsyncParsableCommand {
 
     /// What the restore itself would refuse at its end, before anything is read; also for a dry run.
     private func refuseTarget(_ path: String) throws(RestoreError) {
-        var status = stat()
-        guard lstat(path, &status) != 0 else { throw .targetExists(path: path) }
+        // Of a link it asks the link itself; what has no attributes is not there.
+        guard (try? FileManager.default.attributesOfItem(atPath: path)) == nil else { throw .targetExists(path: path) }
         let folder = URL(filePath: path).deletingLastPathComponent().path(percentEncoded: false)
         guard access(folder, W_OK | X_OK) == 0 else {
             throw .targetRefused(path: path, reason: String(cString: strerror(errno)))
