@@ -92,6 +92,7 @@ package struct Catalog: Sendable {
         }
         migrator.registerMigration("old-work") { database in
             try database.execute(sql: Schema.oldWork)
+        }
         migrator.registerMigration("undeletable objects") { database in
             try database.execute(sql: Schema.undeletable)
         }
