@@ -14,6 +14,7 @@ import MusterModel
 /// | `agent.search` | what keeps the search for the patterns' files from being complete |
 /// | `agent.lock` | held, with the process id inside, while an agent runs |
 /// | `packs/` | packs that were pushed, as sealed; see `PackCache` |
+/// | `restore.unfinished` | the order and path of the restore at work; see `UnfinishedRestore` |
 /// | `scratch/` | databases being verified; emptied at start |
 package struct AgentDirectory: Sendable {
     package let path: String
@@ -35,6 +36,8 @@ package struct AgentDirectory: Sendable {
     var scopeKeyFile: String { file("scope.key") }
     var receiptKeyFile: String { file("receipt.pub") }
     var recoveryKeysFile: String { file("recovery.pub") }
+    /// There only while an ordered restore is under way.
+    var unfinishedRestoreFile: String { file("restore.unfinished") }
     /// There only while a join is under way.
     var joinRequestFile: String { file("join.request") }
 

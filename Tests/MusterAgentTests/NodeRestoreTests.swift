@@ -1,6 +1,7 @@
 import Foundation
 import Logging
 import MusterAPI
+import MusterEngine
 import MusterFormat
 import MusterModel
 import MusterTestSupport
@@ -62,8 +63,10 @@ struct NodeRestoreTests {
         let coordinator = CoordinatorClient(
             http: http, url: "https://localhost:1",
             retry: .init(policy: RetryPolicy(maximumAttempts: 1), random: .system, clock: ContinuousClock()))
+        // A pause outlasts the order, so that nobody waits for a coordinator that never comes.
+        let clock = clock
         let environment = AgentEnvironment(
-            clock: clock, monotonic: { .zero }, sleep: { try await Task.sleep(for: $0) }, random: .system,
+            clock: clock, monotonic: { .zero }, sleep: { _ in clock.advance(by: .seconds(3600)) }, random: .system,
             logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }, cores: 2, version: "test")
         let restoration = NodeRestore(
             coordinator: coordinator, directory: directory, identity: identity, lanes: 2, environment: environment)
@@ -114,6 +117,28 @@ struct NodeRestoreTests {
     @Test func anOwnOrderIsForTheNodesOwnScope() async throws {
         let strange = terms { ($0.sourceNode, $0.scope) = (identity.node, source.scope) }
         #expect(try await run(try RestoreGrant(strange)).summary.contains("no secret"))
+    }
+
+    /// With a key of its own the coordinator could have made a whole history up.
+    @Test func anOwnOrderTakesTheNodesOwnSigningKey() async throws {
+        let strange = terms { ($0.sourceNode, $0.scope) = (identity.node, identity.scope) }
+        #expect(try await run(try RestoreGrant(strange)).summary.contains("another signing key"))
+    }
+
+    @Test func whatAKilledRestoreLeftIsRemovedInTheNextLife() throws {
+        let (terms, unfinished) = (terms(), UnfinishedRestore(directory))
+        let partial = SnapshotRestore.partialFile(
+            for: terms.targetPath, random: UnfinishedRestore.mark(of: terms.id))
+        try unfinished.remove()
+        try unfinished.note(terms)
+        for path in [partial, terms.targetPath] { try Data([1]).write(to: URL(filePath: path)) }
+        try unfinished.remove()
+        #expect(Set(try FileManager.default.contentsOfDirectory(atPath: folder.path)) == ["agent", "shop.db"])
+        #expect(!FileManager.default.fileExists(atPath: directory.unfinishedRestoreFile))
+        // In a folder that is gone, or that the owner took back, there is nothing to do.
+        try unfinished.note(self.terms { $0.targetPath = folder.file("gone/shop.db") })
+        #expect(throws: RestoreNotAllowed.self) { try unfinished.remove() }
+        #expect(!FileManager.default.fileExists(atPath: folder.file("gone")))
     }
 
     @Test func theOwnersWordCountsAsItStandsNow() async throws {

@@ -135,6 +135,45 @@ struct ChainTests {
         #expect(plan.packs == writer.written[7].live)
     }
 
+    /// Who looks at a plan before it is carried out must not be told something else the second time.
+    @Test func whatWasPlannedIsRestored() async throws {
+        let folder = try TemporaryDirectory()
+        let fleet = StoreFleet(store: MemoryStore(name: "memory", capacityBytes: 1 << 28), seed: 1)
+        var writer = ChainWriter(fleet, seed: 1)
+        let edits = Edits(pages: 300, pageSize: 512, seed: 1)
+        let written = try await writer.snapshot(edits.image)
+        let restore = SnapshotRestore(
+            source: OneAnswer(try await StoreSource(fleet.store)), keys: [fleet.keys],
+            verifyingKey: fleet.signingKey.verifyingKey, lanes: 2, random: fleet.random)
+        let plan = try await restore.plan(written.place.snapshot)
+        let path = folder.file("planned.db")
+        try await restore.run(plan, to: path, checkIntegrity: false)
+        #expect(try [UInt8](Data(contentsOf: URL(filePath: path))) == Array(written.image.joined()))
+    }
+
+    /// Gives a manifest once.
+    private final class OneAnswer: SnapshotSource {
+        private let source: StoreSource
+        private let given = Mutex(false)
+
+        init(_ source: StoreSource) { self.source = source }
+
+        var name: String { source.name }
+
+        func manifest(of snapshot: SnapshotID, after refused: Set<String>) async throws -> ReplicaBytes {
+            let isFirst = given.withLock { given in
+                defer { given = true }
+                return !given
+            }
+            guard isFirst else { throw ObjectUnavailable(reason: "it was given before") }
+            return try await source.manifest(of: snapshot, after: refused)
+        }
+
+        func read(_ pack: PackID, _ range: Range<UInt64>, after refused: Set<String>) async throws -> ReplicaBytes {
+            try await source.read(pack, range, after: refused)
+        }
+    }
+
     @Test func chunksThatManyGroupsNeedAreReadInFewReads() async throws {
         let folder = try TemporaryDirectory()
         let memory = MemoryStore(name: "memory", capacityBytes: 1 << 28)

@@ -37,6 +37,7 @@ struct JobLoop: Sendable {
         request.waitSeconds = Self.waitSeconds
         request.bootID = Hex.encode(environment.random.bytes(16))
         (request.agentVersion, request.machine) = (environment.version, machine)
+        restoration.removeUnfinished()
         try await withThrowingTaskGroup(of: Void.self) { group in
             var atWork = 0
             while !Task.isCancelled, !Task.isShuttingDownGracefully {

@@ -80,6 +80,10 @@ struct NodeRestore: Sendable {
             guard terms.sourceNode == identity.node, terms.scope == identity.scope else {
                 throw OrderRefused(reason: "it holds no secret for another node's snapshot")
             }
+            // Else the coordinator could name a key of its own, and have a history made up to be written.
+            guard terms.sourceKey == identity.signingKey.verifyingKey else {
+                throw OrderRefused(reason: "it takes another signing key for this node's")
+            }
             return identity.keys
         }
         let pinned = try PrivateFile.text(at: directory.recoveryKeysFile).split(separator: "\n")
@@ -102,28 +106,27 @@ struct NodeRestore: Sendable {
         let folder = try RestoreFolder(for: terms.targetPath, allowed: configuration.restoreInto)
         defer { folder.leave() }
         let target = folder.target
-        // The name of the unfinished file follows from the order, so that the agent's next life finds it.
-        let mark = RandomSource { Array(terms.id.bytes.prefix($0)) }
+        let mark = UnfinishedRestore.mark(of: terms.id)
+        let source = PatientSource(
+            CoordinatorSource(coordinator: coordinator, grant: terms.id), until: terms.expiresAt,
+            environment: environment)
         let restore = SnapshotRestore(
-            source: CoordinatorSource(coordinator: coordinator, grant: terms.id), keys: [keys],
-            verifyingKey: terms.sourceKey, lanes: lanes, random: mark)
+            source: source, keys: [keys], verifyingKey: terms.sourceKey, lanes: lanes, random: mark)
         do {
             let plan = try await restore.plan(terms.snapshot)
             guard plan.publicPart.node == terms.sourceNode, plan.publicPart.contentRoot == terms.contentRoot else {
                 throw OrderRefused(reason: "its snapshot is not the one that was announced")
             }
-            if isAgain {
-                let check = ContentCheck(plan)
-                // The life before had finished, and could not say so any more.
-                if try await files.run({ check.isContent(ofFile: target) }) { return 0 }
-                unlink(SnapshotRestore.partialFile(for: target, random: mark))
-            }
+            if isAgain, try await isThere(plan, in: folder, mark) { return 0 }
             var limits = InspectionLimits()
             limits.reserveBytes = configuration.inspection.reserveBytes
             try ScratchSpace(folder: folder.path, limits: limits).check(plan.publicPart.geometry.sizeBytes)
             // A new file may get the number of the one that stood there, and pass for it.
             try directory.beginLineage(ofDatabaseAt: terms.targetPath)
-            try await run(restore, terms, to: target)
+            let unfinished = UnfinishedRestore(directory)
+            try unfinished.note(terms)
+            defer { unfinished.forget() }
+            try await run(restore, plan, terms.id, to: target)
             environment.reach(.restoreNamed)
             return plan.publicPart.storedBytes
         } catch let error as RestoreError {
@@ -131,18 +134,42 @@ struct NodeRestore: Sendable {
         }
     }
 
-    private func run(_ restore: SnapshotRestore, _ terms: RestoreGrant.Terms, to target: String) async throws {
+    /// Whether the life before had finished, and could not say so any more. What it left unfinished goes.
+    private func isThere(_ plan: RestorePlan, in folder: RestoreFolder, _ mark: RandomSource) async throws -> Bool {
+        try await files.run {
+            // It may also be a second name of the finished file.
+            unlink(SnapshotRestore.partialFile(for: folder.target, random: mark))
+            guard ContentCheck(plan).isContent(ofFile: folder.target) else { return false }
+            try folder.sync()
+            return true
+        }
+    }
+
+    /// Removes what an earlier life of the agent left behind; to be called before the first order.
+    func removeUnfinished() {
+        do {
+            try UnfinishedRestore(directory).remove()
+        } catch {
+            environment.logger.warning(
+                "an unfinished restore was not removed",
+                metadata: ["reason": "\((error as? any ActionableError)?.summary ?? "\(error)")"])
+        }
+    }
+
+    private func run(
+        _ restore: SnapshotRestore, _ plan: RestorePlan, _ grant: GrantID, to target: String
+    ) async throws {
         let progress = RestoreMeter()
         try await withThrowingTaskGroup(of: Bool.self) { group in
             group.addTask {
-                _ = try await restore.run(terms.snapshot, to: target, checkIntegrity: true) { read, total in
+                try await restore.run(plan, to: target, checkIntegrity: true) { read, total in
                     progress.note(read, of: total)
                     environment.reach(.restoreUnderWay)
                 }
                 return true
             }
             group.addTask {
-                try await tell(of: terms.id, progress)
+                try await tell(of: grant, progress)
                 return false
             }
             defer { group.cancelAll() }
@@ -155,14 +182,15 @@ struct NodeRestore: Sendable {
         while true {
             try await environment.sleep(Self.wordInterval)
             let (read, total) = progress.figures
+            let isOpen: Bool
             do {
-                guard try await coordinator.progress(of: grant, readBytes: read, ofBytes: total) else {
-                    throw OrderRefused(reason: "it has ended meanwhile")
-                }
-            } catch let error as CoordinatorError where error.isTransient {
-                // It comes back, or the reads fail.
+                isOpen = try await coordinator.progress(of: grant, readBytes: read, ofBytes: total)
+            } catch {
+                // It comes back, or the reads fail: that nothing was told is no reason to stop.
                 environment.logger.warning("progress not told", metadata: ["reason": "\(error.summary)"])
+                continue
             }
+            guard isOpen else { throw OrderRefused(reason: "it has ended meanwhile") }
         }
     }
 }

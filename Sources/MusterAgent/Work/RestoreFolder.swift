@@ -14,10 +14,10 @@ struct RestoreFolder: Sendable {
     var target: String { "/proc/self/fd/\(descriptor)/\(name)" }
     var path: String { "/proc/self/fd/\(descriptor)" }
 
-    /// Makes the folders on the way.
-    ///
-    /// - Parameter allowed: absolute paths, as the owner wrote them; where one is a link, that is the owner's word.
-    init(for target: String, allowed: [String]) throws(RestoreNotAllowed) {
+    /// - Parameters:
+    ///   - allowed: absolute paths, as the owner wrote them; where one is a link, that is the owner's word.
+    ///   - makingFolders: on the way, each on disk before anything is in it.
+    init(for target: String, allowed: [String], makingFolders: Bool = true) throws(RestoreNotAllowed) {
         guard let segments = Self.segments(target), let name = segments.last else {
             throw RestoreNotAllowed(path: target, reason: "it is not a plain absolute path")
         }
@@ -33,7 +33,14 @@ struct RestoreFolder: Sendable {
             throw RestoreNotAllowed(path: target, reason: "this node's owner allows no restore there")
         }
         self.name = name
-        descriptor = try Self.walk(segments[prefix.count..<segments.count - 1], from: base, to: target)
+        descriptor = try Self.walk(segments[prefix.count..<segments.count - 1], from: base, to: target, makingFolders)
+    }
+
+    /// Makes sure that the names in the folder outlast a power cut.
+    func sync() throws(RestoreNotAllowed) {
+        guard fsync(descriptor) == 0 else {
+            throw RestoreNotAllowed(path: name, reason: "its folder: \(String(cString: strerror(errno)))")
+        }
     }
 
     /// To be called once, when nothing is to be written any more.
@@ -47,16 +54,16 @@ struct RestoreFolder: Sendable {
     }
 
     private static func walk(
-        _ segments: ArraySlice<String>, from base: String, to target: String
+        _ segments: ArraySlice<String>, from base: String, to target: String, _ makingFolders: Bool
     ) throws(RestoreNotAllowed) -> Int32 {
         var current = open(base, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard current >= 0 else {
             throw RestoreNotAllowed(path: target, reason: "folder '\(base)': \(String(cString: strerror(errno)))")
         }
         for segment in segments {
-            // One that is there already is as good.
-            _ = mkdirat(current, segment, 0o700)
-            let next = openat(current, segment, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+            // One that is there already is as good. A new one that cannot be kept is none.
+            let isKept = !makingFolders || mkdirat(current, segment, 0o700) != 0 || fsync(current) == 0
+            let next = isKept ? openat(current, segment, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1
             let code = errno
             close(current)
             guard next >= 0 else {

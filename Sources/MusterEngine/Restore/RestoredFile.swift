@@ -62,6 +62,8 @@ final class RestoredFile: @unchecked Sendable {
             for (from, to) in moved { rename(to, from) }
             throw error
         }
+        // Before the folder is synced, so that no crash from then on leaves the content under two names.
+        unlink(partial)
         do {
             try syncFolder()
         } catch {

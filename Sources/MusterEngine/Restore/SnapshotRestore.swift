@@ -44,6 +44,15 @@ package struct SnapshotRestore: Sendable {
         onProgress: @escaping @Sendable (_ readBytes: UInt64, _ ofBytes: UInt64) -> Void = { _, _ in }
     ) async throws -> RestorePlan {
         let plan = try await plan(snapshot)
+        try await run(plan, to: target, checkIntegrity: checkIntegrity, onProgress: onProgress)
+        return plan
+    }
+
+    /// Restores what was planned: no manifest is read again, so it is what the caller has looked at.
+    package func run(
+        _ plan: RestorePlan, to target: String, checkIntegrity: Bool,
+        onProgress: @escaping @Sendable (_ readBytes: UInt64, _ ofBytes: UInt64) -> Void = { _, _ in }
+    ) async throws {
         let file = try RestoredFile(target: target, random: random)
         let pool = BlockingPool(label: "muster-restore", width: lanes)
         do {
@@ -55,7 +64,6 @@ package struct SnapshotRestore: Sendable {
             file.discard()
             throw error
         }
-        return plan
     }
 
     /// Where `run` builds the file with the same random source.
