@@ -8,8 +8,10 @@ package import MusterModel
 /// be retired later, which frees its name; there is no way back.
 extension Catalog {
     package enum EndOutcome: Sendable {
-        /// - Parameter lostStores: numbers of stores on the node that were given up.
-        case ended(closedJobs: Int, lostStores: [Int64])
+        /// - Parameters:
+        ///   - lostStores: numbers of stores on the node that were given up.
+        ///   - restores: that it was ordered to do, and that ended with it.
+        case ended(closedJobs: Int, lostStores: [Int64], restores: [Restore])
         /// It keeps stores that were not given up, with these names.
         case keepsStores([String])
         case notActive
@@ -27,8 +29,8 @@ extension Catalog {
             guard state != .retired else { return .notActive }
             let stores = try Self.stores(on: node, in: database)
             guard stores.isEmpty else { return .keepsStores(stores.map(\.name)) }
-            return .ended(
-                closedJobs: try Self.end(node, as: .retired, at: now, in: database), lostStores: [])
+            let (closedJobs, restores) = try Self.end(node, as: .retired, at: now, in: database)
+            return .ended(closedJobs: closedJobs, lostStores: [], restores: restores)
         }
     }
 
@@ -46,8 +48,8 @@ extension Catalog {
             for store in stores {
                 try database.run("UPDATE store SET state = 'lost' WHERE number = ?", [store])
             }
-            return .ended(
-                closedJobs: try Self.end(node, as: .revoked, at: now, in: database), lostStores: stores)
+            let (closedJobs, restores) = try Self.end(node, as: .revoked, at: now, in: database)
+            return .ended(closedJobs: closedJobs, lostStores: stores, restores: restores)
         }
     }
 
@@ -80,10 +82,10 @@ extension Catalog {
         ).map { ($0["number"], $0["name"]) }
     }
 
-    /// - Returns: how many jobs were closed.
+    /// - Returns: how many jobs were closed, and which restores onto it.
     private static func end(
         _ node: NodeID, as state: Node.State, at now: Timestamp, in database: GRDB.Database
-    ) throws -> Int {
+    ) throws -> (closedJobs: Int, restores: [Restore]) {
         try database.run(
             "UPDATE node SET state = ?, ended_at = coalesce(ended_at, ?) WHERE id = ?",
             [state.rawValue, now.microseconds, node.blob])
@@ -92,7 +94,7 @@ extension Catalog {
             [now.microseconds, node.blob])
         // Nobody protects them any more: no freshness is expected of them.
         try database.run("UPDATE database SET state = ? WHERE node = ?", [removedState, node.blob])
-        try endRestores(onto: node, "the node was \(state.rawValue)", now: now, in: database)
+        let restores = try endRestores(onto: node, "the node was \(state.rawValue)", now: now, in: database)
         let jobs = try database.rows(
             jobQuery + " WHERE j.node = ? AND j.state IN ('queued', 'running')", [node.blob]
         ).map(job)
@@ -104,6 +106,6 @@ extension Catalog {
                 [now.microseconds, job.errorSummary, job.errorHint, job.id.blob])
             try conclude(job, [], now: now, in: database)
         }
-        return jobs.count
+        return (jobs.count, restores)
     }
 }

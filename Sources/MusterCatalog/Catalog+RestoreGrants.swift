@@ -116,13 +116,26 @@ extension Catalog {
     /// Hands out what waits for a node, or what an earlier life of its agent was given: one at a time, so that they
     /// keep no other job waiting there.
     ///
-    /// - Parameter isNewest: as in `takeJobs`.
+    /// - Parameters:
+    ///   - isNewest: as in `takeJobs`.
+    ///   - isSilent: whether so long nothing was heard of an order that this life was given that the answer with it
+    ///     may have been lost; then it is handed out again.
     package func takeRestore(
-        of target: NodeID, boot: String, now: Timestamp, isNewest: @escaping @Sendable () -> Bool
+        of target: NodeID, boot: String, now: Timestamp, isNewest: @escaping @Sendable () -> Bool,
+        isSilent: @escaping @Sendable (GrantID) -> Bool
     ) async throws(CatalogError) -> Restore? {
         let arguments: StatementArguments = [target.blob, boot, now.microseconds]
         // Most polls find nothing: they must not cost a durable write.
-        guard try await read({ try $0.row(Self.waitingRestores, arguments) != nil }) else { return nil }
+        let (isWaiting, atWork) = try await read { database in
+            (
+                try database.row(Self.waitingRestores, arguments) != nil,
+                try database.row(Self.restoreAtWork, arguments).map(Self.restore)
+            )
+        }
+        guard isWaiting else {
+            guard let atWork, isNewest(), isSilent(atWork.grant) else { return nil }
+            return atWork
+        }
         return try await write { database in
             guard isNewest(), let row = try database.row(Self.waitingRestores, arguments) else { return nil }
             let restore = try Self.restore(row)
@@ -177,13 +190,17 @@ extension Catalog {
     }
 
     /// Nothing more is restored onto a node that has ended.
-    static func endRestores(onto target: NodeID, _ reason: String, now: Timestamp, in database: GRDB.Database) throws {
-        for row in try database.rows(
-            "SELECT id FROM restore_grant WHERE target = ? AND state IN ('queued', 'running')", [target.blob])
-        {
+    ///
+    /// - Returns: what ended by this.
+    static func endRestores(
+        onto target: NodeID, _ reason: String, now: Timestamp, in database: GRDB.Database
+    ) throws -> [Restore] {
+        try database.rows(openOntoQuery, [target.blob]).map(restore).map { restore in
+            var restore = restore
+            (restore.state, restore.errorSummary, restore.bytes) = (.failed, reason, [])
             try end(
-                try row.identifier("id"), reason, "Restore onto another node, or with '--to PATH' here.", now: now,
-                in: database)
+                restore.grant, reason, "Restore onto another node, or with '--to PATH' here.", now: now, in: database)
+            return restore
         }
     }
 
@@ -254,6 +271,12 @@ extension Catalog {
                     AND r.state = 'running' AND r.boot = ?2 AND r.expires_at > ?3)
             ORDER BY g.number LIMIT 1
             """
+    static let restoreAtWork =
+        restoreQuery + """
+             WHERE g.target = ?1 AND g.state IN ('queued', 'running') AND g.state = 'running' AND g.boot = ?2
+            AND g.expires_at > ?3 ORDER BY g.number LIMIT 1
+            """
+    static let openOntoQuery = restoreQuery + " WHERE g.target = ? AND g.state IN ('queued', 'running')"
     static let runRestores = restoreQuery + " WHERE g.run = ? ORDER BY g.number"
     static let oldRestores = "SELECT 1 FROM restore_grant WHERE finished_at <= ? LIMIT 1"
     static let expiredRestores =

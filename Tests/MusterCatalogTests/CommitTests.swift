@@ -72,7 +72,9 @@ struct CommitTests {
         let outcome =
             isRetired
             ? try await fixture.catalog.retire(node.id, at: now) : try await fixture.catalog.revoke(node.id, at: now)
-        guard case .ended(closedJobs: 0, lostStores: [])? = outcome else { throw Unexpected("\(outcome as Any)") }
+        guard case .ended(closedJobs: 0, lostStores: [], restores: [])? = outcome else {
+            throw Unexpected("\(outcome as Any)")
+        }
         #expect(try await fixture.catalog.commit(try fixture.commit(node, after: first)) == .nodeEnded)
         // What was promised before stays promised.
         guard case .repeated = try await fixture.catalog.commit(first) else { throw Unexpected("no receipt") }

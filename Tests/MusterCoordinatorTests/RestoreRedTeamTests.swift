@@ -1,5 +1,6 @@
 import Foundation
 import MusterAPI
+import MusterCatalog
 import MusterFormat
 import MusterModel
 import MusterTestSupport
@@ -48,12 +49,27 @@ struct RestoreRedTeamTests {
     @Test func aPackOfTheReadersOwnIsNotReadUnderAnothersOrder() async throws {
         try await Rig.serve { server in
             let scene = try await RestoreScene.make(server)
-            let own = try scene.target.makeSnapshot(seed: 9)
-            #expect(try await server.peer(scene.target).commit(own.manifest, packs: [own.pack.bytes]).status == 200)
-            let grant = try scene.grant(scene.snapshots[0])
+            let (wanted, unwanted) = (scene.snapshots[0], scene.snapshots[1])
+            // Both packs of the other node, under the same names, are the reader's too.
+            let packs = [wanted.pack, unwanted.pack]
+            let own = try scene.target.makeSnapshot(seed: 9) { part in
+                part.packs = PackChanges(added: part.packs.added.union(packs.map(\.id)))
+                part.packsSinceParent = part.packs
+                part.sealedBytesAdded += packs.reduce(0) { $0 + UInt64($1.bytes.count) }
+                part.storedBytes = part.sealedBytesAdded
+            }
+            let answer = try await server.peer(scene.target).commit(
+                own.manifest, packs: [own.pack.bytes] + packs.map(\.bytes))
+            #expect(answer.status == 200, "\(answer.error)")
+            let branch = try scene.source.makeSnapshot(seed: 8)
+            let branched = try await server.peer(scene.source).commit(branch.manifest, packs: [branch.pack.bytes])
+            #expect(branched.status == 200, "\(branched.error)")
+            let grant = try scene.grant(wanted)
             _ = try await scene.begin(grant)
-            #expect(try await scene.read(scene.pack(own), as: scene.target, grant).status == 404)
-            #expect(try await scene.read(scene.pack(own), as: scene.target, nil).status == 200)
+            #expect(try await scene.read(scene.pack(wanted), as: scene.target, grant).status == 200)
+            #expect(try await scene.read(scene.pack(unwanted), as: scene.target, grant).status == 404)
+            #expect(try await scene.read(scene.pack(unwanted), as: scene.target, nil).status == 200, "its own")
+            #expect(try await scene.read(scene.pack(branch), as: scene.target, grant).status == 404)
         }
     }
 
@@ -62,7 +78,7 @@ struct RestoreRedTeamTests {
         try await Rig.serve { server in
             let scene = try await RestoreScene.make(server)
             let grant = try scene.grant(scene.snapshots[0])
-            _ = try await scene.begin(grant)
+            let run = try await scene.begin(grant)
             #expect(try await scene.read(scene.pack(scene.snapshots[0]), as: scene.target, grant).status == 200)
             switch how {
             case "finished": #expect(try await scene.finish(grant, as: scene.target).status == 200)
@@ -75,7 +91,16 @@ struct RestoreRedTeamTests {
             for path in [scene.manifest(scene.snapshots[0]), scene.pack(scene.snapshots[0])] {
                 let answer = try await scene.read(path, as: scene.target, grant)
                 #expect(answer.status == (how == "ended" ? 401 : 403), "\(path)")
+                #expect(how == "ended" || answer.code == "not_granted", "\(path)")
             }
+            // A node that has ended does not get as far as its order; that is closed all the same.
+            let catalog = server.service.coordinator.catalog
+            let open = try await catalog.openRestore(
+                grant.terms.id, of: scene.target.id, now: server.rig.clock.now())
+            #expect(open == nil)
+            guard how == "ended" else { return }
+            let kept = try await catalog.restores(in: try #require(RunID(run.run)))
+            #expect(kept.map(\.state) == [.failed] && kept.allSatisfy(\.bytes.isEmpty), "nothing sealed is kept")
         }
     }
 

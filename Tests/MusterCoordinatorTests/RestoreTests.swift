@@ -61,6 +61,39 @@ struct RestoreTests {
         }
     }
 
+    /// The order would be lost until its end, and keep all others of the node waiting.
+    @Test func anOrderOfWhichNothingIsHeardIsHandedOutAgain() async throws {
+        let rig = try await Rig()
+        let target = try await rig.serve { server in
+            let scene = try await RestoreScene.make(server)
+            let grant = try scene.grant(scene.snapshots[0])
+            _ = try await scene.begin(grant)
+            #expect(try await scene.work(scene.target).map(\.again) == [false])
+            rig.clock.advance(by: .seconds(59))
+            #expect(try await scene.work(scene.target).isEmpty)
+            let _: Muster_V1_RestoreProgressAccepted = try await server.peer(scene.target).post(
+                .agent, "/v1/jobs/\(grant.terms.id)/progress", Muster_V1_RestoreProgress())
+            rig.clock.advance(by: .seconds(59))
+            #expect(try await scene.work(scene.target).isEmpty, "a word of it came meanwhile")
+            rig.clock.advance(by: .seconds(1))
+            #expect(try await scene.work(scene.stranger).isEmpty)
+            let jobs = try await scene.work(scene.target)
+            #expect(jobs.map(\.id) == [grant.terms.id.description] && jobs.map(\.again) == [true])
+            #expect(try await scene.work(scene.target).isEmpty, "not at each question")
+            return scene.target
+        }
+        // The coordinator's next process has heard nothing yet, and listens for as long.
+        try await rig.serve { server in
+            var request = Muster_V1_WorkRequest()
+            request.bootID = "one"
+            for (seconds, count) in [(0, 0), (59, 0), (1, 1)] as [(Int64, Int)] {
+                rig.clock.advance(by: .seconds(seconds))
+                let answer: Muster_V1_WorkResponse = try await server.peer(target).post(.agent, "/v1/work", request)
+                #expect(answer.jobs.count == count, "\(seconds)")
+            }
+        }
+    }
+
     /// What waits behind it keeps no snapshot waiting on the node.
     @Test func aNodeGetsOneOrderAfterTheOther() async throws {
         try await Rig.serve { server in
@@ -111,6 +144,9 @@ struct RestoreTests {
             let _: Muster_V1_NodeEnded = try await server.asAdmin.post(
                 .admin, "/v1/nodes/target/revoke", Muster_V1_NodeEndRequest())
             #expect(try await scene.show(run).state == "finished")
+            let audit: Muster_V1_AuditList = try await server.asAdmin.get(.admin, "/v1/audit")
+            let end = try #require(audit.entries.first { $0.action == "restore-end" })
+            #expect(end.subject.contains(run.run) && end.subject.contains("failed: the node was revoked"))
             let answer = try await scene.order([try scene.grant(scene.snapshots[0])])
             #expect(answer.status == 409 && answer.code == "node_ended")
         }

@@ -15,9 +15,10 @@ extension Coordinator {
             state == .retired
             ? try await catalog.retire(node.id, at: now, audit: row)
             : try await catalog.revoke(node.id, at: now, audit: row)
-        var answer = Muster_V1_NodeEnded()
+        var (answer, endedRestores) = (Muster_V1_NodeEnded(), [Catalog.Restore]())
         switch outcome {
-        case .ended(let closedJobs, let lostStores)?:
+        case .ended(let closedJobs, let lostStores, let restores)?:
+            endedRestores = restores
             answer.closedJobs = UInt32(clamping: closedJobs)
             answer.lostStores = stores.giveUp(Set(lostStores))
         case .keepsStores(let names)?: throw Self.keepsStores(node, names)
@@ -27,6 +28,7 @@ extension Coordinator {
                 hint: "Its certificates have ended; look at it with 'muster node show \(node.id)'.")
         }
         await endConnections(of: node.id)
+        for restore in endedRestores { try await noteEnd(of: restore, actor: call.caller.name) }
         logger.notice("node ended", metadata: ["node": "\(node.name)", "state": "\(state.rawValue)"])
         if !answer.lostStores.isEmpty { try await beginPlacementWalk() }
         try await keepChange()

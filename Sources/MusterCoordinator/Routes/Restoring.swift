@@ -160,10 +160,13 @@ extension Coordinator {
     // MARK: - The node at work
 
     func takeRestores(of node: NodeID, boot: String, _ poll: PollBook.Poll) async throws -> [Muster_V1_Job] {
-        let polls = polls
-        return try await catalog.takeRestore(of: node, boot: boot, now: clock.now()) {
-            polls.isNewest(poll)
-        }.map { [Muster_V1_Job($0)] } ?? []
+        let (polls, restorations, now) = (polls, restorations, clock.now())
+        let restore = try await catalog.takeRestore(
+            of: node, boot: boot, now: now, isNewest: { polls.isNewest(poll) },
+            isSilent: { restorations.isSilent($0, now: now) })
+        guard let restore else { return [] }
+        restorations.hear(of: restore.grant, now: now)
+        return [Muster_V1_Job(restore)]
     }
 
     func noteProgress(_ call: Call) async throws -> Response {
@@ -174,7 +177,7 @@ extension Coordinator {
         let progress: Muster_V1_RestoreProgress = try await call.message()
         var answer = Muster_V1_RestoreProgressAccepted()
         answer.open = try await catalog.openRestore(grant, of: node, now: clock.now()) != nil
-        if answer.open { restorations.note(progress, of: grant) }
+        if answer.open { restorations.note(progress, of: grant, now: clock.now()) }
         return try call.answer(answer)
     }
 
@@ -193,8 +196,7 @@ extension Coordinator {
             errorSummary: outcome.errorSummary.cut(Self.maximumTextBytes),
             errorHint: outcome.errorHint.cut(Self.maximumTextBytes), now: clock.now())
         guard let ended else { return nil }
-        restorations.forget(grant)
-        if ended.isNew { try await auditEnd(of: ended.restore, actor: "node \(ended.restore.targetName)") }
+        if ended.isNew { try await noteEnd(of: ended.restore, actor: "node \(ended.restore.targetName)") }
         // The next one may be waiting.
         await work.ring(node)
         return grant
@@ -203,13 +205,13 @@ extension Coordinator {
     /// Ends orders that are out of time.
     func expireRestores() async throws {
         for restore in try await catalog.expireRestores(now: clock.now()) {
-            restorations.forget(restore.grant)
-            try await auditEnd(of: restore, actor: "coordinator")
+            try await noteEnd(of: restore, actor: "coordinator")
             await work.ring(restore.target)
         }
     }
 
-    private func auditEnd(of restore: Catalog.Restore, actor: String) async throws {
+    func noteEnd(of restore: Catalog.Restore, actor: String) async throws {
+        restorations.forget(restore.grant)
         let how = restore.state == .done ? "done" : "failed: \(restore.errorSummary.cut(255))"
         try await catalog.audit(
             Catalog.AuditRow(
@@ -227,13 +229,41 @@ extension Coordinator {
     }
 }
 
-/// How far open restores are. Not worth writing down: the next word of it comes soon.
+/// How far open restores are, and when that was heard. Not worth writing down: the next word of it comes soon.
 final class RestorationBook: Sendable {
-    private let progress = Mutex<[GrantID: Muster_V1_RestoreProgress]>([:])
+    /// An agent at work tells every few seconds how far it is.
+    private static let longestSilence = Duration.seconds(60)
 
-    subscript(grant: GrantID) -> Muster_V1_RestoreProgress? { progress.withLock { $0[grant] } }
-    func note(_ message: Muster_V1_RestoreProgress, of grant: GrantID) { progress.withLock { $0[grant] = message } }
-    func forget(_ grant: GrantID) { progress.withLock { _ = $0.removeValue(forKey: grant) } }
+    private struct Entry {
+        var progress: Muster_V1_RestoreProgress?
+        var heardAt: Timestamp
+    }
+
+    private let entries = Mutex<[GrantID: Entry]>([:])
+
+    subscript(grant: GrantID) -> Muster_V1_RestoreProgress? { entries.withLock { $0[grant]?.progress } }
+
+    func note(_ message: Muster_V1_RestoreProgress, of grant: GrantID, now: Timestamp) {
+        entries.withLock { $0[grant] = Entry(progress: message, heardAt: now) }
+    }
+
+    func hear(of grant: GrantID, now: Timestamp) {
+        entries.withLock { $0[grant, default: Entry(heardAt: now)].heardAt = now }
+    }
+
+    /// Whether nothing was heard for so long that its agent may not know of it. One that was handed out by an earlier
+    /// process of the coordinator is listened for from the first question on.
+    func isSilent(_ grant: GrantID, now: Timestamp) -> Bool {
+        entries.withLock { entries in
+            guard let entry = entries[grant] else {
+                entries[grant] = Entry(heardAt: now)
+                return false
+            }
+            return now - entry.heardAt >= Self.longestSilence
+        }
+    }
+
+    func forget(_ grant: GrantID) { entries.withLock { _ = $0.removeValue(forKey: grant) } }
 }
 
 extension Muster_V1_Job {
