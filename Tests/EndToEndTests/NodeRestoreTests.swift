@@ -32,6 +32,13 @@ extension EndToEnd {
                 try await fleet.run(["restore", id, "--format", "json"] + arguments)
             }
 
+            /// As a coordinator that lies would.
+            func changeCatalog(_ change: String) async throws {
+                try await fleet.runningCoordinator().kill()
+                try SampleDatabase.change(fleet.coordinatorDirectory + "/catalog.db", change)
+                try await fleet.startCoordinator()
+            }
+
             /// As one who has compared it.
             func fingerprint() async throws -> String {
                 try await fleet.json("agent", "show", "--dir", hamburg.directory)["fingerprint"].text
@@ -63,12 +70,20 @@ extension EndToEnd {
 
             let done = try await fleet.run(["restore", scene.id, "--format", "json"] + onto + key + known)
             #expect(done.status == 0, "\(done.errors)")
+            #expect(done.errors.contains("nobody has compared the signing key of node 'berlin'"), "\(done.errors)")
+            #expect(try done.errors.contains("run \(done.json["run"].text) has begun"), "\(done.errors)")
             #expect(try done.json["passed"].number == 1 && done.json["total"].number == 1)
             #expect(try done.json["failed"].list.isEmpty)
             #expect(FileManager.default.contentsEqual(atPath: target, andPath: scene.source))
             // What was compared once is known from then on; what stands there stays.
             let again = try await fleet.run(["restore", scene.id, "--format", "json"] + onto + key)
             #expect(again.status == 1 && again.errors.contains("exists"), "\(again.errors)")
+            #expect(!again.errors.contains("warning"), "\(again.errors)")
+            // What is given counts, whatever is remembered.
+            let still = try await fleet.run(
+                ["restore", scene.id, "--on", "hamburg", "--to", scene.folder + "/x.db", "--fingerprint", wrong] + key)
+            #expect(still.status == 1 && still.errors.contains("not \(wrong)"), "\(still.errors)")
+            #expect(!FileManager.default.fileExists(atPath: scene.folder + "/x.db"))
             #expect(try again.json["failed"].list.first?["node"].text == "berlin")
             let shown = try await fleet.run("restore", "show", try done.json["run"].text, "--format", "json")
             #expect(try shown.status == 0 && shown.json["items"].list.first?["on"].text == "hamburg")
@@ -100,13 +115,98 @@ extension EndToEnd {
             let done = try await scene.restore("--on", "berlin", "--to", target)
             #expect(done.status == 0, "\(done.errors)")
             #expect(FileManager.default.contentsEqual(atPath: target, andPath: scene.source))
-            for path in [scene.fleet.path("elsewhere.db"), scene.folder + "/../elsewhere.db", scene.folder] {
+            for path in [scene.fleet.path("elsewhere.db"), scene.folder] {
                 let outside = try await scene.restore("--on", "berlin", "--to", path)
                 #expect(outside.status == 1 && outside.errors.contains("restore_into"), "\(path): \(outside.errors)")
             }
             #expect(!FileManager.default.fileExists(atPath: scene.fleet.path("elsewhere.db")))
             #expect(try await scene.restore("--on", "nobody", "--to", target).status == 3)
-            #expect(try await scene.restore("--on", "berlin", "--to", "relative.db").status == 64)
+            for path in ["relative.db", "/srv/../x.db", target + "/", "/srv//x.db", "/srv/./x.db", "/"] {
+                #expect(try await scene.restore("--on", "berlin", "--to", path).status == 64, "\(path)")
+            }
+            let key = String(repeating: "a", count: 64)
+            for flags in [
+                ["--on", "berlin", "--no-integrity-check"], ["--on", "berlin", "--fingerprint", "munich=\(key)"],
+                ["--on", "berlin", "--fingerprint", key, "--fingerprint", key], ["--on", "berlin", "--within", "1s"],
+                ["--recovery-key", scene.fleet.recoveryKey, "--fingerprint", key],
+                ["--recovery-key", scene.fleet.recoveryKey, "--no-wait"],
+                ["--recovery-key", scene.fleet.recoveryKey, "--within", "2h"],
+            ] {
+                let outcome = try await scene.fleet.run(["restore", scene.id, "--to", target] + flags)
+                #expect(outcome.status == 64, "\(flags): \(outcome.errors)")
+            }
+            // The node signed another name than the catalog says.
+            try await scene.changeCatalog("UPDATE database SET name = 'other'")
+            let other = try await scene.fleet.run(
+                "restore", "--node", "berlin", "--database", "other", "--on", "berlin", "--to", scene.folder + "/o.db")
+            #expect(other.status == 1 && other.errors.contains("its database is 'shop'"), "\(other.errors)")
+        }
+
+        /// A coordinator that lies answers for one node with another one, which is known too.
+        @Test func anotherKnownNodeIsNotTakenForTheOneThatWasMeant() async throws {
+            let scene = try await Scene()
+            let fleet = scene.fleet
+            let munich = try await Node(fleet, "munich")
+            try munich.start()
+            try await munich.awaitGrantKey()
+            var fingerprints: [String: String] = [:]
+            for node in [scene.hamburg, munich] {
+                let fingerprint = try await fleet.json("agent", "show", "--dir", node.directory)["fingerprint"].text
+                fingerprints[node.name] = fingerprint
+                let known = try await scene.restore(
+                    "--on", node.name, "--to", scene.folder + "/known.db", "--recovery-key", fleet.recoveryKey,
+                    "--fingerprint", fingerprint, "--no-wait")
+                #expect(known.status == 0, "\(known.errors)")
+            }
+            try await scene.changeCatalog(
+                """
+                UPDATE node SET name = 'between' WHERE name = 'hamburg';
+                UPDATE node SET name = 'hamburg' WHERE name = 'munich';
+                UPDATE node SET name = 'munich' WHERE name = 'between'
+                """)
+            let onto = ["restore", scene.id, "--on", "hamburg", "--to", scene.folder + "/new.db"]
+            let key = ["--recovery-key", fleet.recoveryKey]
+            let remembered = try await fleet.run(onto + key)
+            #expect(remembered.status == 1 && remembered.errors.contains("nobody has compared"), "\(remembered.errors)")
+            let right = try #require(fingerprints["hamburg"])
+            let given = try await fleet.run(onto + key + ["--fingerprint", right])
+            #expect(given.status == 1 && given.errors.contains("not \(right)"), "\(given.errors)")
+            #expect(try await fleet.run(onto + key + ["--fingerprint", "hamburg=\(right)"]).status == 1)
+            #expect(!FileManager.default.fileExists(atPath: scene.folder + "/new.db"))
+        }
+
+        /// The record of a node's keys is signed by the key that it names, and proves nothing.
+        @Test func anotherSigningKeyOfTheSourceIsNoticed() async throws {
+            let scene = try await Scene()
+            let fleet = scene.fleet
+            let key = ["--recovery-key", fleet.recoveryKey, "--fingerprint", try await scene.fingerprint()]
+            let source = try await fleet.json("agent", "show", "--dir", scene.berlin.directory)["fingerprint"].text
+            let wrong = String(repeating: "0", count: 64)
+            func restore(_ name: String, _ more: [String]) async throws -> Outcome {
+                try await fleet.run(
+                    ["restore", scene.id, "--on", "hamburg", "--to", "\(scene.folder)/\(name).db"] + key + more)
+            }
+            let refused = try await restore("a", ["--source-fingerprint", wrong])
+            #expect(refused.status == 1 && refused.errors.contains("not \(wrong)"), "\(refused.errors)")
+            let seen = try await restore("b", [])
+            #expect(seen.status == 0 && seen.errors.contains("warning"), "\(seen.errors)")
+            // What was only seen is no node to seal for.
+            let back = try await fleet.run(
+                "restore", scene.id, "--on", "hamburg", "--to", scene.folder + "/c.db", "--recovery-key",
+                fleet.recoveryKey, "--dry-run", "--fingerprint", source)
+            #expect(back.status == 1 && back.output.contains("not \(source)"), "\(back.output)")
+            let file = fleet.path("context.json.known-nodes")
+            let known = try String(contentsOfFile: file, encoding: .utf8)
+            #expect(known.contains(source))
+            try known.replacing(source, with: wrong).write(toFile: file, atomically: true, encoding: .utf8)
+            let changed = try await restore("d", [])
+            #expect(changed.status == 1 && changed.errors.contains("another signing key"), "\(changed.errors)")
+            let compared = try await restore("e", ["--source-fingerprint", source])
+            #expect(compared.status == 0 && !compared.errors.contains("warning"), "\(compared.errors)")
+            #expect(FileManager.default.fileExists(atPath: scene.folder + "/b.db"))
+            for name in ["a", "c", "d"] {
+                #expect(!FileManager.default.fileExists(atPath: "\(scene.folder)/\(name).db"), "\(name)")
+            }
         }
 
         @Test(arguments: ["restore-under-way", "restore-named"])
@@ -142,7 +242,8 @@ extension EndToEnd {
             _ = try await fleet.awaitSnapshots(2)
             try await fleet.succeed("snapshot", "create", "--fleet", "--name", "r14", "--wait")
             let arguments = [
-                "restore", "--fleet-snapshot", "r14", "--map", "berlin=hamburg,hamburg=hamburg", "--to", scene.folder,
+                "restore", "--fleet-snapshot", "r14", "--map", "berlin=hamburg,hamburg=hamburg", "--to",
+                scene.folder + "/",
                 "--recovery-key", fleet.recoveryKey, "--fingerprint", try await scene.fingerprint(), "--format", "json",
             ]
             let plan = try await fleet.run(arguments + ["--dry-run"])
@@ -161,6 +262,20 @@ extension EndToEnd {
             try FileManager.default.removeItem(atPath: scene.folder + "/hamburg/orders.db")
             let partly = try await fleet.run(arguments)
             #expect(try partly.status == 2 && partly.json["passed"].number == 1, "\(partly.errors)")
+            // One cannot be ordered at all: the other one is.
+            _ = try await Node(fleet, "munich")
+            try await fleet.succeed("node", "revoke", "munich", "--confirm")
+            let mixed = [
+                "restore", "--fleet-snapshot", "r14", "--map", "berlin=hamburg,hamburg=munich", "--to",
+                scene.folder + "/mixed", "--recovery-key", fleet.recoveryKey, "--format", "json",
+            ]
+            #expect(try await fleet.run(mixed + ["--dry-run"]).status == 2)
+            let some = try await fleet.run(mixed)
+            #expect(try some.status == 2 && some.json["passed"].number == 1, "\(some.errors)")
+            #expect(some.errors.contains("node 'munich' is revoked"), "\(some.errors)")
+            #expect(FileManager.default.fileExists(atPath: scene.folder + "/mixed/berlin/shop.db"))
+            let hex = String(repeating: "a", count: 64)
+            #expect(try await fleet.run(mixed + ["--fingerprint", hex]).status == 64, "of which of the two?")
             #expect(
                 try await fleet.run(
                     "restore", "--fleet-snapshot", "r14", "--map", "munich=hamburg", "--to", scene.folder

@@ -2,90 +2,159 @@ import Foundation
 import MusterFormat
 import MusterModel
 
+/// A node and its signing key, as the coordinator names them, beside what was asked for.
+struct ToldNode {
+    let id: NodeID
+    let name: String
+    let key: VerifyingKey
+    /// As it was typed: a name or an id; nil where nobody named it.
+    let asked: String?
+    /// What the person gave for it on the command line: it counts above all else.
+    let fingerprint: String?
+
+    /// What a person meant; nil where they gave its id, or nothing.
+    var askedName: String? { asked == id.description ? nil : asked }
+    var shownName: String { askedName ?? name }
+}
+
 /// Which signing key a node has, as the holder of the recovery key once found out by other means than the coordinator.
 ///
 /// The coordinator says which key a node has; one that lies could have the secrets of the whole fleet sealed to a key
-/// of its own. So nothing is sealed to a node whose fingerprint nobody compared with what the node itself prints. What
-/// was compared once stands in a file beside the admin context.
+/// of its own, or to another known node. So nothing is sealed to a node whose fingerprint nobody compared with what the
+/// node itself prints. What was compared once stands, by id and name, in a file beside the admin context; so does what
+/// was only seen, of nodes whose snapshots were restored elsewhere: that counts for nothing but to notice a change.
 struct KnownNodes {
-    private static let shortestFingerprint = 32
+    /// What is known of a key.
+    enum Standing { case compared, seen, new }
+
+    private struct Entry: Codable, Equatable {
+        var name, fingerprint: String
+        /// A person compared it with what the node prints.
+        var isCompared: Bool
+    }
+
     private let path: String
-    private let given: [String]
 
-    /// - Parameters:
-    ///   - context: the file of the admin context.
-    ///   - fingerprints: that were given on the command line.
-    init(besideContext context: String, fingerprints: [String]) throws {
-        path = context + ".known-nodes"
-        given = fingerprints
+    /// - Parameter context: the file of the admin context.
+    init(besideContext context: String) { path = context + ".known-nodes" }
+
+    /// - Throws: where it is another key than the one that was given, or than the one that is remembered.
+    func standing(of node: ToldNode) throws -> Standing {
+        let fingerprint = node.key.id.description
+        if let given = node.fingerprint {
+            guard fingerprint.hasPrefix(given) else { throw FingerprintDiffers(node: node, given: given) }
+            return .compared
+        }
+        guard let entry = try known()[node.id.description] else { return .new }
+        guard entry.fingerprint == fingerprint else {
+            throw FingerprintDiffers(node: node, remembered: entry.fingerprint)
+        }
+        // Another known node under the name that was typed is not what the person meant.
+        if let asked = node.askedName, entry.name != asked { return .new }
+        return entry.isCompared ? .compared : .seen
     }
 
-    /// The beginning of one is enough where it is long enough.
-    static func isFingerprint(_ text: String) -> Bool {
-        (shortestFingerprint...64).contains(text.utf8.count) && text.allSatisfy { $0.isHexDigit && !$0.isUppercase }
-    }
-
-    func isKnown(_ node: NodeID, _ key: VerifyingKey) throws -> Bool {
-        let fingerprint = key.id.description
-        return try given.contains { fingerprint.hasPrefix($0) } || known()[node.description] == fingerprint
-    }
-
-    /// Asks the person at the terminal where it is not known yet, and remembers what was compared.
-    func require(_ node: NodeID, named name: String, _ key: VerifyingKey) throws {
-        let fingerprint = key.id.description
-        var known = try known()
-        let remembered = known[node.description]
-        if remembered == fingerprint { return }
-        if !given.contains(where: { fingerprint.hasPrefix($0) }) {
-            guard remembered == nil, given.isEmpty, isatty(STDIN_FILENO) == 1, Console.errorIsTerminal else {
-                throw NodeNotKnown(name: name, fingerprint: fingerprint, remembered: remembered)
-            }
+    /// Of a node that gets another one's secret: asks the person at the terminal where nobody compared it yet.
+    func require(target node: ToldNode) throws {
+        if try standing(of: node) != .compared {
+            let fingerprint = node.key.id.description
+            guard isatty(STDIN_FILENO) == 1, Console.errorIsTerminal else { throw NodeNotKnown(node: node) }
             Console.note(
                 """
-                Node '\(name)' is to get the secret of another node. The coordinator says that its fingerprint is
+                Node '\(node.shownName)' is to get the secret of another node. The coordinator says that its \
+                fingerprint is
                   \(fingerprint)
                 Compare it with what 'muster agent show --dir DIR' prints on that node.
                 """)
             Console.redraw("Is it the same? Type yes: ")
-            guard readLine() == "yes" else {
-                throw NodeNotKnown(name: name, fingerprint: fingerprint, remembered: nil)
-            }
+            guard readLine() == "yes" else { throw NodeNotKnown(node: node) }
         }
-        known[node.description] = fingerprint
-        try write(known)
+        try remember(node, isCompared: true)
     }
 
-    private func known() throws -> [String: String] {
-        guard let json = FileManager.default.contents(atPath: path) else { return [:] }
-        do {
-            return try JSONDecoder().decode([String: String].self, from: json)
-        } catch {
-            throw KnownNodesDamaged(path: path)
+    /// Of a node whose snapshot goes elsewhere. It may be gone, and nobody can ask it then: the first key is taken, said
+    /// loudly, and held to from then on; under a name that another node had, it has to be given.
+    func accept(source node: ToldNode) throws {
+        switch try standing(of: node) {
+        case .compared: try remember(node, isCompared: true)
+        case .seen: break
+        case .new:
+            guard try !known().contains(where: { $0.key == node.id.description || $0.value.name == node.shownName })
+            else { throw SourceNameTaken(node: node) }
+            Console.note(
+                """
+                warning: nobody has compared the signing key of node '\(node.shownName)', whose snapshot this is. The \
+                coordinator says that its fingerprint is
+                  \(node.key.id)
+                It is taken for now, and held to from now on. A coordinator that lies could have made the content up: \
+                compare it with a note of your own, or with 'muster agent show --dir DIR' there, and give it with \
+                --source-fingerprint.
+                """)
+            try remember(node, isCompared: false)
         }
     }
 
-    private func write(_ known: [String: String]) throws {
+    // MARK: - The file
+
+    private func remember(_ node: ToldNode, isCompared: Bool) throws {
+        var known = try known()
+        let old = known[node.id.description]
+        // A name that only the coordinator says must not come to stand beside a key that a person compared.
+        let told = isCompared ? old.flatMap { $0.isCompared ? $0.name : nil } ?? "" : node.name
+        let entry = Entry(
+            name: node.askedName ?? told, fingerprint: node.key.id.description, isCompared: isCompared)
+        guard entry != old else { return }
+        known[node.id.description] = entry
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
         // No secret: it is not to be changed by others, which the folder's owner sees to.
         try encoder.encode(known).write(to: URL(filePath: path), options: .atomic)
     }
+
+    private func known() throws -> [String: Entry] {
+        guard let json = FileManager.default.contents(atPath: path) else { return [:] }
+        do {
+            return try JSONDecoder().decode([String: Entry].self, from: json)
+        } catch {
+            throw KnownNodesDamaged(path: path)
+        }
+    }
 }
 
 private struct NodeNotKnown: ActionableError {
-    let name, fingerprint: String
-    let remembered: String?
+    let node: ToldNode
+    var summary: String { "nobody has compared the fingerprint of node '\(node.shownName)' yet" }
+    var hint: String {
+        "Run 'muster agent show --dir DIR' on that node and give what it prints with --fingerprint. "
+            + "The coordinator says \(node.key.id)."
+    }
+    var isTransient: Bool { false }
+}
+
+private struct FingerprintDiffers: ActionableError {
+    let node: ToldNode
+    var given: String?
+    var remembered: String?
     var summary: String {
-        guard let remembered else { return "nobody has compared the fingerprint of node '\(name)' yet" }
-        return "node '\(name)' has another signing key than before: \(fingerprint), not \(remembered)"
+        if let given {
+            return "node '\(node.shownName)' has fingerprint \(node.key.id), as the coordinator says, not \(given)"
+        }
+        return "node '\(node.shownName)' has another signing key than before: fingerprint \(node.key.id), not "
+            + (remembered ?? "")
     }
     var hint: String {
-        guard remembered == nil else {
-            return "Find out on the node, with 'muster agent show --dir DIR', which one is right; give that with "
-                + "--fingerprint. If the node has the old one, the coordinator is not to be trusted."
-        }
-        return "Run 'muster agent show --dir DIR' on that node and give what it prints with --fingerprint. "
-            + "The coordinator says \(fingerprint)."
+        "Find out on the node, with 'muster agent show --dir DIR', which one is right. If it is not the coordinator's, "
+            + "the coordinator is not to be trusted."
+    }
+    var isTransient: Bool { false }
+}
+
+private struct SourceNameTaken: ActionableError {
+    let node: ToldNode
+    var summary: String { "node \(node.id) as '\(node.shownName)' does not fit what was known of the two before" }
+    var hint: String {
+        "If a node was renamed or joined anew, give its fingerprint with --source-fingerprint; the coordinator says "
+            + "\(node.key.id)."
     }
     var isTransient: Bool { false }
 }

@@ -110,9 +110,7 @@ extension Restore {
             do {
                 let (_, id, restore, _) = try await prepared(step, origin)
                 row.sourcePath = try await restore.plan(id).sealedPart.sourcePath
-                // Of a link it asks the link itself; what has no attributes is not there.
-                let standing = try? FileManager.default.attributesOfItem(atPath: step.target)
-                if standing != nil { row.conflict = "'\(step.target)' exists" }
+                if Self.isTaken(step.target) { row.conflict = "'\(step.target)' exists" }
             } catch {
                 row.conflict = Self.failure(of: step.item, error).reason
             }

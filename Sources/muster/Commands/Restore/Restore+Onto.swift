@@ -16,6 +16,14 @@ extension Restore {
         var failed: [InspectionReport.Failed] = []
     }
 
+    private typealias Made = (order: RestoreOrder, grant: RestoreGrant)
+
+    /// What the coordinator took, and what is not restored.
+    private struct Begun {
+        var runs: [Muster_V1_RestoreRun] = []
+        var failed: [InspectionReport.Failed]
+    }
+
     /// Sources and targets, as they were written.
     private var pairs: [[String]] {
         (map ?? "").split(separator: ",").map {
@@ -24,25 +32,49 @@ extension Restore {
     }
 
     func validateOnto() throws {
-        guard let path = target, !inPlace else {
+        guard let target, !inPlace else {
             throw ValidationError("--on and --map go with --to PATH: a path on that node")
         }
-        guard path.hasPrefix("/") else { throw ValidationError("--to wants an absolute path on that node") }
+        guard Self.plain(target, isFolder: map != nil) != nil else {
+            throw ValidationError("--to wants a plain absolute path on that node, without '//', '.' and '..'")
+        }
         guard stores.store == nil, key.agentDir == nil else {
             throw ValidationError("--on and --map ask the coordinator: neither --store nor --agent-dir goes with them")
         }
         guard map == nil || fleetSnapshot != nil && !pairs.isEmpty, on == nil || fleetSnapshot == nil else {
             throw ValidationError("--map goes with --fleet-snapshot, and --on with a single snapshot")
         }
-        guard fingerprint.allSatisfy(KnownNodes.isFingerprint) else {
-            throw ValidationError("--fingerprint wants 32 to 64 lowercase hex digits")
-        }
-        guard let life = Duration(text: within), (.seconds(10)...RestoreGrant.longestLife).contains(life) else {
+        guard integrityCheck else { throw ValidationError("--no-integrity-check does not go with --on and --map") }
+        guard let life, (.seconds(10)...RestoreGrant.longestLife).contains(life) else {
             throw ValidationError("--within wants a span from 10s to 24h, such as 2h")
         }
         for pair in pairs where pair.count != 2 || pair.contains("") {
             throw ValidationError("--map wants SOURCE=TARGET, and '\(pair.joined(separator: "="))' is not")
         }
+        _ = (try targetFingerprints(), try sourceFingerprints())
+    }
+
+    private var life: Duration? { within.map { Duration(text: $0) } ?? RestoreGrant.longestLife }
+
+    private func targetFingerprints() throws -> GivenFingerprints {
+        try GivenFingerprints(
+            fingerprint, flag: "--fingerprint", names: Set(on.map { [$0] } ?? pairs.map { $0[1] }))
+    }
+
+    private func sourceFingerprints() throws -> GivenFingerprints {
+        try GivenFingerprints(
+            sourceFingerprint, flag: "--source-fingerprint",
+            names: Set(on == nil ? pairs.map { $0[0] } : [node ?? ""]))
+    }
+
+    /// - Parameter isFolder: a slash at its end says the same then.
+    /// - Returns: nil where it could mean more than one place.
+    private static func plain(_ path: String, isFolder: Bool) -> String? {
+        guard path.hasPrefix("/") else { return nil }
+        var segments = path.dropFirst().split(separator: "/", omittingEmptySubsequences: false)
+        if isFolder, segments.last == "" { segments.removeLast() }
+        guard !segments.isEmpty, segments.allSatisfy({ !["", ".", ".."].contains($0) }) else { return nil }
+        return "/" + segments.joined(separator: "/")
     }
 
     /// One snapshot onto one node.
@@ -50,7 +82,9 @@ extension Restore {
         let coordinator = try admin.coordinator()
         let snapshot = try await chosen(CoordinatorOrigin(coordinator: coordinator))
         let order = RestoreOrder(
-            snapshot: snapshot, target: try await coordinator.node(node), path: target ?? "", asked: check)
+            snapshot: snapshot, target: try await Self.target(node, coordinator), path: target ?? "", asked: check,
+            askedTarget: node, askedSource: self.node, targetFingerprint: try targetFingerprints()[node],
+            sourceFingerprint: try sourceFingerprints()[self.node ?? ""])
         try await carryOut(Mapped(orders: [order]), coordinator)
     }
 
@@ -61,10 +95,21 @@ extension Restore {
         try await carryOut(try await mapped(fleet, coordinator), coordinator)
     }
 
+    /// - Parameter asked: a name or an id; the answer is held to it.
+    private static func target(_ asked: String, _ coordinator: CoordinatorClient) async throws -> Muster_V1_Node {
+        let answer = try await coordinator.node(asked)
+        guard answer.name == asked || answer.id == asked else {
+            throw CoordinatorError.unreadable(
+                path: "/v1/nodes", reason: "asked for node '\(asked)', it tells of '\(answer.name)' \(answer.id)")
+        }
+        return answer
+    }
+
     private func mapped(
         _ fleet: Muster_V1_FleetSnapshot, _ coordinator: CoordinatorClient
     ) async throws -> Mapped {
-        var targets: [String: Muster_V1_Node] = [:]
+        let (fingerprints, sources) = (try targetFingerprints(), try sourceFingerprints())
+        var targets: [String: (names: [String], node: Muster_V1_Node)] = [:]
         for names in pairs {
             let members = Set(fleet.items.filter { [$0.node, $0.nodeID].contains(names[0]) }.map(\.nodeID))
             guard members.count == 1, let member = members.first else {
@@ -74,11 +119,11 @@ extension Restore {
                     hint: "See 'muster fleet-snapshot show \(fleet.name)'; where two share a name, give the id.")
             }
             guard targets[member] == nil else { throw ValidationError("--map names node '\(names[0])' twice") }
-            targets[member] = try await coordinator.node(names[1])
+            targets[member] = (names, try await Self.target(names[1], coordinator))
         }
         var mapped = Mapped()
-        for step in Self.steps(fleet, in: target ?? "") {
-            guard let node = targets[step.item.nodeID] else { continue }
+        for step in Self.steps(fleet, in: target.flatMap { Self.plain($0, isFolder: true) } ?? "") {
+            guard let (names, node) = targets[step.item.nodeID] else { continue }
             do {
                 guard step.item.state == "done" else { throw NotInFleetSnapshot(reason: step.item.reason) }
                 mapped.orders.append(
@@ -86,7 +131,9 @@ extension Restore {
                         snapshot: try await coordinator.snapshot(step.item.snapshotID), target: node,
                         path: step.target,
                         asked: AnswerCheck(
-                            id: step.item.snapshotID, node: step.item.nodeID, database: step.item.databaseID)))
+                            id: step.item.snapshotID, node: step.item.nodeID, database: step.item.databaseID),
+                        askedTarget: names[1], askedSource: names[0], targetFingerprint: fingerprints[names[1]],
+                        sourceFingerprint: sources[names[0]]))
             } catch {
                 mapped.failed.append(Self.failure(of: step.item, error))
             }
@@ -101,44 +148,62 @@ extension Restore {
     private func carryOut(_ mapped: Mapped, _ coordinator: CoordinatorClient) async throws {
         let orders = RestoreOrders(
             coordinator, recoveryKey: try key.recoveryKey.map(KeyOptions.recoveryKey(in:)),
-            known: try KnownNodes(besideContext: admin.contextPath, fingerprints: fingerprint),
-            life: Duration(text: within) ?? RestoreGrant.longestLife)
+            known: KnownNodes(besideContext: admin.contextPath), life: life ?? RestoreGrant.longestLife)
         guard !dryRun else { return try showPlan(mapped, orders) }
-        var failed = mapped.failed
-        var grants: [(grant: RestoreGrant, isForeign: Bool)] = []
+        var begun = Begun(failed: mapped.failed)
+        var made: [Made] = []
         for order in mapped.orders {
             do {
-                grants.append((try await orders.grant(order), !order.isOwn))
+                made.append((order, try await orders.grant(order)))
             } catch {
                 // Of a single one the error itself is the answer.
                 guard fleetSnapshot != nil else { throw error }
-                failed.append(Self.failure(of: order, error))
+                begun.failed.append(Self.failure(of: order, error))
             }
         }
-        try await send(grants, failed, coordinator)
+        for part in stride(from: 0, to: made.count, by: Self.mostOrders) {
+            try await begin(made[part..<min(part + Self.mostOrders, made.count)], &begun, coordinator)
+        }
+        try await finish(begun, coordinator, total: mapped.orders.count + mapped.failed.count)
     }
 
-    private func send(
-        _ grants: [(grant: RestoreGrant, isForeign: Bool)], _ refused: [InspectionReport.Failed],
-        _ coordinator: CoordinatorClient
+    /// The coordinator takes all orders of a run or none: where it refuses one, the others go by themselves.
+    private func begin(
+        _ some: ArraySlice<Made>, _ begun: inout Begun, _ coordinator: CoordinatorClient
     ) async throws {
-        var runs: [Muster_V1_RestoreRun] = []
-        for part in stride(from: 0, to: grants.count, by: Self.mostOrders) {
-            let some = grants[part..<min(part + Self.mostOrders, grants.count)]
-            runs.append(
-                try await coordinator.restore(some.map(\.grant.bytes), isForeign: some.contains(where: \.isForeign)))
+        do {
+            let run = try await coordinator.restore(
+                some.map(\.grant.bytes), isForeign: some.contains { !$0.order.isOwn })
+            // At once: whoever interrupts the wait, or loses this machine, finds it again by its id.
+            Console.note("run \(run.run) has begun: 'muster restore show \(run.run)' tells how far it is")
+            begun.runs.append(run)
+        } catch {
+            guard fleetSnapshot != nil, case .refused(let status, _, _) = error, [400, 404, 409].contains(status),
+                !error.isTransient
+            else { throw error }
+            guard some.count > 1 else {
+                begun.failed += some.map { Self.failure(of: $0.order, error) }
+                return
+            }
+            let middle = some.startIndex + some.count / 2
+            try await begin(some[..<middle], &begun, coordinator)
+            try await begin(some[middle...], &begun, coordinator)
         }
-        for failed in refused { Console.note("\(failed.reason)") }
+    }
+
+    private func finish(_ begun: Begun, _ coordinator: CoordinatorClient, total: Int) async throws {
+        var runs = begun.runs
+        for failed in begun.failed { Console.note("\(failed.reason)") }
         guard wait else {
             for run in runs { try RestoreRunOutput.show(run, admin.format) }
-            if !refused.isEmpty { throw runs.isEmpty ? Outcome.failed : Outcome.partly }
+            if !begun.failed.isEmpty { throw runs.isEmpty ? Outcome.failed : Outcome.partly }
             return
         }
         for index in runs.indices { runs[index] = try await RestoreRunOutput.finished(runs[index], coordinator) }
         runs.forEach(RestoreRunOutput.explain)
         let report = InspectionReport(
             run: runs.map(\.run).joined(separator: " "), passed: runs.reduce(0) { $0 + Int($1.passed) },
-            total: grants.count + refused.count, failed: refused + runs.flatMap(RestoreRunOutput.failures))
+            total: total, failed: begun.failed + runs.flatMap(RestoreRunOutput.failures))
         let places = runs.flatMap(\.items).filter { $0.state == "done" }
             .map { ("on \($0.targetNode)", "\($0.node)/\($0.database) is '\($0.targetPath)'") }
         try admin.format.show(

@@ -35,7 +35,9 @@ struct Restore: AsyncParsableCommand {
             --on NODE lets that node restore it, into a folder that its owner allowed with 'restore_into' in agent.yaml;
             so does --map SOURCE=TARGET,... with a fleet snapshot, to FOLDER/SOURCE/DATABASE.db on each TARGET. A node
             restores its own snapshots with its own key. What opens another node's is sealed to it, for this one
-            restore, with the recovery key; its fingerprint is compared first ('muster agent show' prints it there).
+            restore, with the recovery key; its fingerprint is compared first ('muster agent show' prints it there), and
+            given with --fingerprint. The key of the node whose snapshot it is is held to --source-fingerprint, or to
+            what was seen before.
             Interrupted, the command leaves the nodes at work: 'muster restore show RUN' tells how far they are.
             """)
 
@@ -60,11 +62,14 @@ struct Restore: AsyncParsableCommand {
     @Option(help: "With --fleet-snapshot: which node restores whose members, as in berlin=hamburg,munich=munich.")
     var map: String?
 
-    @Option(help: "Of a node that gets another one's secret, as 'muster agent show' prints it there.")
+    @Option(help: "Of a node that restores, as 'muster agent show' prints it there: HEX, of several TARGET=HEX.")
     var fingerprint: [String] = []
 
-    @Option(help: "With --on and --map: how long the nodes may take for it, 10s to 24h.")
-    var within = "24h"
+    @Option(help: "With --on and --map: of a node whose snapshot it is: HEX, of several SOURCE=HEX.")
+    var sourceFingerprint: [String] = []
+
+    @Option(help: "With --on and --map: how long the nodes may take for it, 10s to 24h; 24h if not given.")
+    var within: String?
 
     @Flag(inversion: .prefixedNo, help: "With --on and --map: wait for the end.")
     var wait = true
@@ -94,7 +99,11 @@ struct Restore: AsyncParsableCommand {
     @OptionGroup var admin: AdminOptions
 
     func validate() throws {
-        if on != nil || map != nil { try validateOnto() }
+        if on != nil || map != nil {
+            try validateOnto()
+        } else if !fingerprint.isEmpty || !sourceFingerprint.isEmpty || within != nil || !wait {
+            throw ValidationError("--fingerprint, --source-fingerprint, --within and --no-wait go with --on and --map")
+        }
         guard (target != nil) != inPlace else { throw ValidationError("give --to PATH or --in-place") }
         // A path that another machine's node wrote is not for this machine.
         if inPlace, key.agentDir == nil { throw ValidationError("--in-place is for the node itself: give --agent-dir") }
@@ -174,12 +183,17 @@ struct Restore: AsyncParsableCommand {
 
     /// What the restore itself would refuse at its end, before anything is read; also for a dry run.
     private func refuseTarget(_ path: String) throws(RestoreError) {
-        // Of a link it asks the link itself; what has no attributes is not there.
-        guard (try? FileManager.default.attributesOfItem(atPath: path)) == nil else { throw .targetExists(path: path) }
+        guard !Self.isTaken(path) else { throw .targetExists(path: path) }
         let folder = URL(filePath: path).deletingLastPathComponent().path(percentEncoded: false)
         guard access(folder, W_OK | X_OK) == 0 else {
             throw .targetRefused(path: path, reason: String(cString: strerror(errno)))
         }
+    }
+
+    /// Also by a link that leads nowhere.
+    static func isTaken(_ path: String) -> Bool {
+        // What cannot be looked at is refused where it is written.
+        (try? FileManager.default.attributesOfItem(atPath: path)) != nil
     }
 
     func chosen(_ origin: any SnapshotOrigin) async throws -> Muster_V1_Snapshot {

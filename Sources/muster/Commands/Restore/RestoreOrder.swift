@@ -12,6 +12,12 @@ struct RestoreOrder {
     let path: String
     /// What was asked for; the manifest that the node signed is held to it.
     let asked: AnswerCheck
+    /// As they were typed: names or ids; nil where nobody named the source.
+    let askedTarget: String
+    let askedSource: String?
+    /// As they were given for these two; nil where they were not.
+    let targetFingerprint: String?
+    let sourceFingerprint: String?
 
     /// The node has the key itself.
     var isOwn: Bool { snapshot.nodeID == target.id }
@@ -34,34 +40,71 @@ struct RestoreOrders {
     /// What is in the way of an order, without asking anybody; nil where nothing is.
     func obstacle(_ order: RestoreOrder) -> String? {
         do {
-            let key = try Self.signingKey(of: order.target)
-            guard order.target.state == "active" else { return "node '\(order.target.name)' is \(order.target.state)" }
-            guard !order.isOwn else { return nil }
-            guard recoveryKey != nil else { return RecoveryKeyWanted(order: order).summary }
-            _ = try Self.grantKey(of: order.target, key)
-            let isKnown = try known.isKnown(try Self.id(of: order.target), key)
-            return isKnown ? nil : "its fingerprint is to be compared: \(key.id)"
+            let target = try possibleTarget(order)
+            let isCompared = try known.standing(of: target) == .compared
+            return order.isOwn || isCompared ? nil : "its fingerprint is to be compared: \(target.key.id)"
         } catch {
             return (error as? any ActionableError)?.summary ?? "\(error)"
         }
     }
 
     func grant(_ order: RestoreOrder) async throws -> RestoreGrant {
-        let targetKey = try Self.signingKey(of: order.target)
-        guard order.isOwn else { return try await foreignGrant(order, targetKey) }
-        guard let scope = ScopeID(order.target.scopeID) else { throw Self.unreadable("scope_id", order.target.scopeID) }
-        return try RestoreGrant(try terms(order, sourceKey: targetKey, scope: scope, keyEpoch: 0))
+        let target = try possibleTarget(order)
+        return order.isOwn ? try await ownGrant(order, target) : try await foreignGrant(order, target)
     }
 
-    private func foreignGrant(_ order: RestoreOrder, _ targetKey: VerifyingKey) async throws -> RestoreGrant {
+    /// - Throws: what no comparing of fingerprints settles.
+    private func possibleTarget(_ order: RestoreOrder) throws -> ToldNode {
+        let key = try Self.signingKey(of: order.target)
+        guard order.target.state == "active" else { throw TargetEnded(order: order) }
+        if !order.isOwn {
+            guard recoveryKey != nil else { throw RecoveryKeyWanted(order: order) }
+            _ = try Self.grantKey(of: order.target, key)
+        }
+        return ToldNode(
+            id: try Self.id(of: order.target), name: order.target.name, key: key, asked: order.askedTarget,
+            fingerprint: order.targetFingerprint)
+    }
+
+    /// Nothing is sealed, so nobody has to compare; what was given or is remembered counts all the same.
+    private func ownGrant(_ order: RestoreOrder, _ target: ToldNode) async throws -> RestoreGrant {
+        _ = try known.standing(of: target)
+        guard let scope = ScopeID(order.target.scopeID) else { throw Self.unreadable("scope_id", order.target.scopeID) }
+        let terms = try terms(order, sourceKey: target.key, scope: scope, keyEpoch: 0)
+        let part = try await publicPart(of: terms.snapshot, signedBy: target.key)
+        try order.asked.check(order.snapshot, part, nodeName: order.target.name)
+        return try RestoreGrant(terms)
+    }
+
+    /// What a node signed of its snapshot; no key opens the rest here.
+    private func publicPart(of snapshot: SnapshotID, signedBy key: VerifyingKey) async throws -> ManifestPublicPart {
+        do {
+            let manifest = try Manifest.parse(try await origin.source.manifest(of: snapshot)).verified(by: key)
+            guard manifest.publicPart.snapshot == snapshot else {
+                throw Self.unreadable("manifest", manifest.publicPart.snapshot.description)
+            }
+            return manifest.publicPart
+        } catch let error as ObjectUnavailable {
+            throw RestoreError.damaged(
+                snapshot: snapshot, store: origin.source.name, object: "manifest of snapshot \(snapshot)",
+                reason: error.reason)
+        }
+    }
+
+    private func foreignGrant(_ order: RestoreOrder, _ target: ToldNode) async throws -> RestoreGrant {
         guard let recoveryKey else { throw RecoveryKeyWanted(order: order) }
-        let recipient = try Self.grantKey(of: order.target, targetKey)
-        try known.require(try Self.id(of: order.target), named: order.target.name, targetKey)
+        let recipient = try Self.grantKey(of: order.target, target.key)
+        try known.require(target: target)
         guard let source = NodeID(order.snapshot.nodeID) else {
             throw Self.unreadable("node_id", order.snapshot.nodeID)
         }
+        // The record is signed by the key that it names: it proves nothing of whose key that is.
         let record = try KeyRecord.verified(try await origin.keyRecord(of: source))
         guard record.node == source else { throw Self.unreadable("key record", "\(record.node)") }
+        try known.accept(
+            source: ToldNode(
+                id: source, name: record.nodeName, key: record.signingKey, asked: order.askedSource,
+                fingerprint: order.sourceFingerprint))
         let secret = try record.openSecret(with: recoveryKey)
         let terms = try terms(order, sourceKey: record.signingKey, scope: record.scope, keyEpoch: record.keyEpoch)
         let keys = ScopeKeys(secret: secret, scope: record.scope, epoch: record.keyEpoch)
@@ -121,6 +164,13 @@ private struct RecoveryKeyWanted: ActionableError {
         "node '\(order.target.name)' has no key for a snapshot of node '\(order.snapshot.node)'"
     }
     var hint: String { "Give the fleet's --recovery-key FILE: what opens this one snapshot is sealed to the node." }
+    var isTransient: Bool { false }
+}
+
+private struct TargetEnded: ActionableError {
+    let order: RestoreOrder
+    var summary: String { "node '\(order.target.name)' is \(order.target.state)" }
+    var hint: String { "Restore onto a node that is active; 'muster node list' shows them." }
     var isTransient: Bool { false }
 }
 
