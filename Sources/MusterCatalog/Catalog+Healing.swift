@@ -82,7 +82,7 @@ extension Catalog {
         SELECT r.state, r.receipt_state FROM snapshot s JOIN manifest_replica r ON r.snapshot = s.number WHERE s.id = ?
         """
     /// The newest failure of each snapshot as deep as the one that stands. The pattern names the index of the few
-    /// that failed.
+    /// that failed. A check that failed is repeated by a scrub, so that is what may wait already.
     static let standingFailureQuery = """
         SELECT s.number, s.id, s.database, s.node, v.run, v.level, b.started_at
         FROM snapshot s INDEXED BY snapshot_damaged
@@ -92,7 +92,7 @@ extension Catalog {
         CROSS JOIN node n ON n.id = s.node AND (n.state = 'active' OR v.level IN ('check', 'scrub'))
         WHERE s.verdict LIKE 'failed%' AND s.number > ?1 AND s.forgotten_at IS NULL AND b.started_at <= ?2
             AND NOT EXISTS (SELECT 1 FROM verification_item i CROSS JOIN verification r ON r.run = i.run
-                WHERE i.snapshot = s.number AND i.run <> v.run AND r.level = v.level
+                WHERE i.snapshot = s.number AND i.run <> v.run AND r.level = CASE v.level WHEN 'check' THEN 'scrub' ELSE v.level END
                     AND (i.state = 'waiting' OR r.started_at >= ?2))
         ORDER BY s.number LIMIT ?3
         """

@@ -184,7 +184,8 @@ package struct CoordinatorService: Service {
 
     /// - Throws: what a start would throw for the settings as they stand now.
     package static func checkSettings(in directory: CoordinatorDirectory) throws(CoordinatorSetupError) {
-        _ = try CoordinatorSettings(yaml: try settingsText(directory))
+        let settings = try CoordinatorSettings(yaml: try settingsText(directory))
+        for webhook in settings.webhooks { _ = try webhook.secret() }
     }
 
     static func settingsText(_ directory: CoordinatorDirectory) throws(CoordinatorSetupError) -> String {

@@ -51,9 +51,10 @@ final class SourceSessions: Sendable {
         sessions.withLock { Array($0.values) }.contains { $0.isStalled(for: Self.longestSilence) }
     }
 
-    /// The most that a WAL has grown because of us, of all that are followed; it waits for followers that are busy.
+    /// The most that a WAL has grown because of us, of all that are followed; one that stands still is not waited for.
     var heldWALBytes: UInt64 {
-        sessions.withLock { Array($0.values) }.compactMap(\.status).map(\.heldWALBytes).max() ?? 0
+        let moving = sessions.withLock { Array($0.values) }.filter { !$0.isStalled(for: .seconds(1)) }
+        return moving.compactMap(\.status).map(\.heldWALBytes).max() ?? 0
     }
 
     // MARK: - Rest

@@ -193,6 +193,8 @@ extension Coordinator {
         case .repeated(let receipt, let isStored):
             if !isStored, let snapshot = try await catalog.snapshot(commit.snapshot) {
                 _ = try await complete(snapshot, receipt)
+                // Named only now, it must have come before anybody took over, as the first answer would have.
+                try await requireStanding(in: snapshot.replicas.compactMap { stores[$0.store] })
             }
             return receipt
         case .stale(let head): throw Refusal.forked(head)

@@ -134,7 +134,9 @@ struct ReplicationService: Service {
     private func attempt(_ tasks: [Catalog.Replication], on store: OpenStore) async throws -> Bool {
         var didWork = false
         for task in tasks {
-            guard !Task.isShuttingDownGracefully, !Task.isCancelled, !store.isAway else { break }
+            guard !Task.isShuttingDownGracefully, !Task.isCancelled, !store.isAway,
+                coordinator.succession.successor == nil
+            else { break }
             do {
                 try await perform(task, on: store)
                 didWork = true

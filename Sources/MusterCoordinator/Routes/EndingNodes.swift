@@ -28,9 +28,9 @@ extension Coordinator {
                 hint: "Its certificates have ended; look at it with 'muster node show \(node.id)'.")
         }
         await endConnections(of: node.id)
-        for restore in endedRestores { try await noteEnd(of: restore, actor: call.caller.name) }
         logger.notice("node ended", metadata: ["node": "\(node.name)", "state": "\(state.rawValue)"])
         if !answer.lostStores.isEmpty { try await beginPlacementWalk() }
+        for restore in endedRestores { try await noteEnd(of: restore, actor: call.caller.name) }
         try await keepChange()
         guard let ended = try await catalog.node(node.id) else { throw Refusal.notFound("node '\(node.id)'") }
         answer.node = Muster_V1_Node(ended)

@@ -109,7 +109,11 @@ extension Coordinator {
             answer.outcomes.append(outcome)
         }
         answer.count = UInt64(answer.outcomes.count { $0.done })
-        if answer.count > 0 { try await keepChange() }
+        if answer.count > 0 {
+            try await keepChange()
+        } else {
+            try await audit(call, action, "nothing changed of \(ids.count) snapshots")
+        }
         return try call.answer(answer)
     }
 

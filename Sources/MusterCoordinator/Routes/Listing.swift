@@ -73,7 +73,7 @@ extension Coordinator {
     ) async throws -> (databases: [Muster_V1_Database], nodes: [Muster_V1_Node]) {
         let limit = try Self.rowLimit(call) ?? Self.usualRows
         let page = try await databasePage(of: nil, after: nil, limit: limit)
-        let nodes = try await withInvited(Array(scene.nodes.prefix(limit)))
+        let nodes = try await withInvited(Array(scene.nodes.prefix(min(limit, Self.usualRows))))
         return (messages(of: page.databases, in: scene), nodes)
     }
 

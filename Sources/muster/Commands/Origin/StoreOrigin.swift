@@ -96,12 +96,15 @@ struct StoreOrigin: SnapshotOrigin {
     func newest(node: String, database: String, until: Timestamp?) async throws -> Muster_V1_Snapshot? {
         var (before, after): (Candidate?, Candidate?)
         var failure: (any Error)?
+        // The names of objects tell of the database, whatever is in them.
+        var unreadable: Set<DatabaseID> = []
         let named = listing.snapshots.filter { $0.database.description == database }
         for lineage in Dictionary(grouping: named.isEmpty ? listing.snapshots : named, by: \.lineage).values {
             do {
                 guard try await belongs(lineage, to: node, database) else { continue }
             } catch {
                 failure = failure ?? error
+                unreadable.formUnion(lineage.map(\.database))
                 continue
             }
             var later: Candidate?
@@ -116,6 +119,8 @@ struct StoreOrigin: SnapshotOrigin {
             }
             if let later, after.map({ later.receivedAt < $0.receivedAt }) ?? true { after = later }
         }
+        // What cannot be read may be newer: an older snapshot in its place would be the wrong one.
+        if let failure, let before, unreadable.contains(before.place.database) { throw failure }
         // Of those received later, the first may have been captured before; the next ones were not, as their moments
         // are not before its receipt. The first one of a database counts from its receipt.
         if let until, let after, before?.place.database == after.place.database {

@@ -103,8 +103,13 @@ struct KnownNodes {
         let told = isCompared ? old.flatMap { $0.isCompared ? $0.name : nil } ?? "" : node.name
         let entry = Entry(
             name: node.askedName ?? told, fingerprint: node.key.id.description, isCompared: isCompared)
-        guard entry != old else { return }
+        let before = known
         known[node.id.description] = entry
+        // The name is that of this one from now on: another one that had it is asked about again.
+        if isCompared, let asked = node.askedName {
+            for (id, other) in known where id != node.id.description && other.name == asked { known[id]?.name = "" }
+        }
+        guard known != before else { return }
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
         // No secret: it is not to be changed by others, which the folder's owner sees to.
@@ -112,7 +117,9 @@ struct KnownNodes {
     }
 
     private func known() throws -> [String: Entry] {
-        guard let json = FileManager.default.contents(atPath: path) else { return [:] }
+        guard FileManager.default.fileExists(atPath: path) else { return [:] }
+        // One that cannot be read must not count as empty.
+        guard let json = FileManager.default.contents(atPath: path) else { throw KnownNodesDamaged(path: path) }
         do {
             return try JSONDecoder().decode([String: Entry].self, from: json)
         } catch {
