@@ -23,8 +23,8 @@ extension Catalog {
         }
     }
 
-    package func add(_ certificate: Certificate) async throws(CatalogError) {
-        try await write { try Self.insert(certificate, into: $0) }
+    package func add(_ certificate: Certificate, audit row: AuditRow? = nil) async throws(CatalogError) {
+        try await write(auditing: row) { try Self.insert(certificate, into: $0) }
     }
 
     package func certificate(_ fingerprint: CertificateFingerprint) async throws(CatalogError) -> Certificate? {

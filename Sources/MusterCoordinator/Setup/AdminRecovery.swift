@@ -42,9 +42,9 @@ package struct AdminRecovery: Sendable {
             certificate.subject == name && revokedAt == nil && certificate.notAfter > now
         }
         guard !isTaken else { throw CoordinatorSetupError.adminExists(name: name) }
-        let context = try await issue.make(catalog, name: name, now: now)
-        try await catalog.audit(
-            Catalog.AuditRow(actor: "coordinator admin", action: "person-add", subject: "\(name) as admin", at: now))
-        return context
+        return try await issue.make(
+            catalog, name: name, now: now,
+            audit: Catalog.AuditRow(
+                actor: "coordinator admin", action: "person-add", subject: "\(name) as admin", at: now))
     }
 }

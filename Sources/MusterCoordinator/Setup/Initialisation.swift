@@ -110,7 +110,9 @@ struct AdminIssue: Sendable {
     let settings: CoordinatorSettings
     let random: RandomSource
 
-    func make(_ catalog: Catalog, name: String = "admin", now: Timestamp) async throws -> AdminContext {
+    func make(
+        _ catalog: Catalog, name: String = "admin", now: Timestamp, audit row: Catalog.AuditRow? = nil
+    ) async throws -> AdminContext {
         let key = try Authority.drawKey(random)
         let issued = try authority.issueClient(
             publicKey: Certificate.PublicKey(key.publicKey), commonName: name, lifetime: Authority.adminLifetime,
@@ -118,7 +120,7 @@ struct AdminIssue: Sendable {
         try await catalog.add(
             Catalog.Certificate(
                 fingerprint: issued.fingerprint, role: .admin, node: nil, subject: name, issuedAt: now,
-                notAfter: issued.notAfter))
+                notAfter: issued.notAfter), audit: row)
         return AdminContext(
             url: settings.url(port: settings.adminListen.port), authority: try authority.certificatePEM,
             certificate: issued.pem, privateKey: key.pemRepresentation)
