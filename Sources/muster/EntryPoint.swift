@@ -72,12 +72,15 @@ enum Outcome: Error {
     case failed
     case partly
     case notFound
+    /// Of a check that a monitor makes; the numbers are those of its plug-ins.
+    case monitored(MonitorState)
 
     var exitStatus: Int32 {
         switch self {
         case .failed: 1
         case .partly: 2
         case .notFound: 3
+        case .monitored(let state): state.rawValue
         }
     }
 }

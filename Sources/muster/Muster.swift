@@ -22,6 +22,7 @@ struct Muster: AsyncParsableCommand {
               muster snapshot list
 
             Exit status: 0 done, 1 failed, 2 partly (n of m), 3 a named thing does not exist, 64 usage.
+            'muster status --check' alone ends as plug-ins of monitors do: see its help.
             """,
         version: MusterVersion.text,
         subcommands: [

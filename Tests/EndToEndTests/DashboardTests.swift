@@ -100,7 +100,7 @@ extension EndToEnd {
             #expect(status["oldest_rpo_seconds"].number > 0)
             let table = try await fleet.run(["status", "--limit", "5"])
             #expect(table.output.contains("and 99995 more: see 'muster database list'"))
-            #expect(try await fleet.run(["status", "--check"]).output.hasPrefix("MUSTER CRITICAL: "))
+            #expect(try await fleet.run(["status", "--check"]).output.hasPrefix("MUSTER CRITICAL - "))
             #expect(try await fleet.json("node", "list").list.count == 10_000)
             #expect(try await fleet.json("database", "list", "--limit", "2500").list.count == 2500)
             #expect(try await fleet.json("database", "list", "--node", "node-04711").list.count == 10)

@@ -54,7 +54,9 @@ extension EndToEnd {
             #expect(lineages == [2])
             let alarms = try await replacements()
             #expect(alarms.map(\.["database"].text) == ["shop"])
-            #expect(try await fleet.run("status", "--check").status == 1)
+            // A warning, beside which something critical may stand while the agent finds its way.
+            let check = try await fleet.run("status", "--check")
+            #expect((1...2).contains(check.status), "\(check.output)")
             try await fleet.expectRestored(first["id"].text, equals: original)
         }
 

@@ -45,6 +45,7 @@ final class LoopbackSocket {
     deinit { close(descriptor) }
 
     func bind(_ port: Int) -> Bool { withAddress(port) { Glibc.bind(descriptor, $0, $1) } == 0 }
+    func listen() -> Bool { Glibc.listen(descriptor, 8) == 0 }
     func connect(_ port: Int) -> Bool { withAddress(port) { Glibc.connect(descriptor, $0, $1) } == 0 }
 
     /// Sends the text and reads until the other side closes, or is silent for five seconds.

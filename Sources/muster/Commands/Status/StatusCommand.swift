@@ -1,5 +1,6 @@
 import ArgumentParser
 import MusterAPI
+import MusterModel
 
 struct StatusCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -11,15 +12,19 @@ struct StatusCommand: AsyncParsableCommand {
             Figures are of the whole fleet. Of its databases the first are shown, and how many more there are: all of
             them are listed by 'muster database list'.
 
-            With --check it prints one line, as a monitor wants it, unless JSON is asked for: the state, what is wrong
-            first, and after '|' figures in the form that Nagios plugins use.
+            With --check it is a plug-in for Nagios, Icinga and monitors like them: it prints one line, unless JSON is
+            asked for, with the state, what is wrong first, and after '|' figures.
 
-            Exit status: 0; with --check 1 if an alarm stands that is critical or a warning. Monitors that tell the
-            two apart by 1 and 2 can go by the first word after MUSTER.
+            Exit status: 0 if the fleet could be asked, else as of any command. With --check it is the monitor's:
+            0 OK, 1 WARNING, 2 CRITICAL by the worst alarm that stands, 3 UNKNOWN where the coordinator did not answer
+            or did not let in who asked.
             """)
 
-    @Flag(help: "Exit with 1 if there is anything to look at.")
+    @Flag(help: "Answer as a monitor's plug-in does: one line, and the state as exit status.")
     var check = false
+
+    @Option(help: "With --check: how long to wait for the answer, such as 10s.")
+    var timeout = "30s"
 
     @Option(help: "Show at most this many databases.")
     var limit = 1000
@@ -41,19 +46,54 @@ struct StatusCommand: AsyncParsableCommand {
 
     func validate() throws {
         if limit < 1 { throw ValidationError("--limit wants a number from 1 up") }
+        guard let patience, patience > .zero else {
+            throw ValidationError("--timeout wants a span of time, such as 10s")
+        }
     }
 
+    private var patience: Duration? { Duration(text: timeout) }
+
     func run() async throws {
-        let status = try await admin.coordinator().status(limit: limit)
+        guard check else { return try show(try await admin.coordinator().status(limit: limit)) }
+        let status: Muster_V1_Status
+        do {
+            // The line needs none of the databases.
+            status = try await answer(limit: admin.format == .table ? 1 : limit)
+        } catch {
+            throw unknown(error)
+        }
+        let summary = StatusSummary(status)
+        if admin.format == .table { Console.result(summary.line) } else { try show(status) }
+        if summary.state != .ok { throw Outcome.monitored(summary.state) }
+    }
+
+    /// A monitor ends a plug-in that is late and takes that for an alarm of its own; we are done before.
+    private func answer(limit: Int) async throws -> Muster_V1_Status {
+        let (coordinator, patience) = (try admin.coordinator(), patience ?? .zero)
+        return try await withThrowingTaskGroup(of: Muster_V1_Status.self) { group in
+            defer { group.cancelAll() }
+            group.addTask { try await coordinator.status(limit: limit) }
+            group.addTask {
+                try await Surroundings.sleep(patience)
+                throw AnswerLate(patience: patience)
+            }
+            guard let first = try await group.next() else { throw AnswerLate(patience: patience) }
+            return first
+        }
+    }
+
+    /// The check came to no answer: that is said where a monitor looks, and the hint where a person does.
+    private func unknown(_ error: any Error) -> Outcome {
+        let reason = error as? any ActionableError ?? UnforeseenError(error)
+        if admin.format == .table { Console.result(MonitorState.unknown.line(reason.summary)) }
+        Console.error(reason)
+        return .monitored(.unknown)
+    }
+
+    private func show(_ status: Muster_V1_Status) throws {
         let alarms = status.alarms.map(AlarmRow.init)
         let stores = status.stores.map(StoreRow.init)
         let databases = status.databases.map(DatabaseRow.init)
-        let summary = StatusSummary(status)
-        if check, admin.format == .table {
-            Console.result(summary.line)
-            if summary.fails { throw Outcome.failed }
-            return
-        }
         try admin.format.show(
             Shown(
                 version: status.version, now: status.now, startedAt: status.startedAt, nodeCount: status.nodeCount,
@@ -68,10 +108,8 @@ struct StatusCommand: AsyncParsableCommand {
                 ("snapshots", "\(status.snapshotCount), \(Quantity.bytes(status.storedBytes)) stored"),
                 ("inspected", CoverageShown(status.coverage).text),
             ])
-        if admin.format == .table {
-            try showTables(databases: databases, more: status.moreDatabases, stores: stores, alarms: alarms)
-        }
-        if check, summary.fails { throw Outcome.failed }
+        guard admin.format == .table else { return }
+        try showTables(databases: databases, more: status.moreDatabases, stores: stores, alarms: alarms)
     }
 
     private func showTables(
@@ -86,6 +124,15 @@ struct StatusCommand: AsyncParsableCommand {
         Console.result("")
         try admin.format.show(alarms)
     }
+}
+
+/// The coordinator may be there, but it did not answer in time.
+private struct AnswerLate: ActionableError {
+    let patience: Duration
+
+    var summary: String { "the coordinator did not answer within \(patience.text)" }
+    var hint: String { "Look whether its machine is busy; with --timeout the check waits longer." }
+    var isTransient: Bool { true }
 }
 
 /// How much of the fleet was inspected within the policy.

@@ -14,16 +14,14 @@ struct StatusSummary {
         }
     }
 
-    var fails: Bool { count(.critical) + count(.warning) > 0 }
+    var state: MonitorState { MonitorState(worst: counts.filter { $0.value > 0 }.keys.max()) }
 
-    /// `MUSTER CRITICAL: 2 critical, 1 warning: stuck alpha/shop: ... | nodes=3 databases=7 ...`
-    var line: String {
-        let state = count(.critical) > 0 ? "CRITICAL" : fails ? "WARNING" : "OK"
-        return "MUSTER \(state): \(text) | \(figures)"
-    }
+    /// `MUSTER CRITICAL - 2 critical, 1 warning: stuck alpha/shop: ... | nodes=3 databases=7 ...`
+    var line: String { state.line(text, figures: figures) }
 
     private var text: String {
-        guard fails, let first = status.alarms.first(where: { $0.severity != AlarmSeverity.info.rawValue }) else {
+        guard state != .ok, let first = status.alarms.first(where: { $0.severity != AlarmSeverity.info.rawValue })
+        else {
             return "\(status.nodeCount) nodes, \(status.databaseCount) databases, no alarm"
                 + (count(.info) > 0 ? " but \(count(.info)) info" : "")
         }
@@ -31,13 +29,11 @@ struct StatusSummary {
             .map { "\(count($0)) \($0.rawValue)" }.joined(separator: ", ")
         let row = AlarmRow(first)
         let subject = row.subject.isEmpty ? "" : " \(row.subject)"
-        // Whatever is in it, it stays one line, and what follows the bar stays figures.
-        let words = "\(counted): \(row.kind)\(subject): \(row.summary)"
-        return words.split(whereSeparator: \.isNewline).joined(separator: " ").replacing("|", with: "/")
+        return "\(counted): \(row.kind)\(subject): \(row.summary)"
     }
 
-    /// Label=value[unit], as the Nagios plugin guidelines have it; a figure that is not known is left out.
-    private var figures: String {
+    /// Label=value[unit], as the guidelines have it; a figure that is not known is left out.
+    private var figures: [String] {
         var figures = [
             "nodes=\(status.nodeCount)", "databases=\(status.databaseCount)", "snapshots=\(status.snapshotCount)",
             "stored=\(status.storedBytes)B", "critical=\(count(.critical))", "warning=\(count(.warning))",
@@ -46,7 +42,7 @@ struct StatusSummary {
         if status.hasOldestRpoSeconds {
             figures.append("rpo_max=\(Int64(status.oldestRpoSeconds.rounded(.up)))s")
         }
-        return figures.joined(separator: " ")
+        return figures
     }
 
     private func count(_ severity: AlarmSeverity) -> UInt64 { counts[severity, default: 0] }
