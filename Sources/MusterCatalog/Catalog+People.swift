@@ -20,12 +20,21 @@ extension Catalog {
             try database.rows(
                 "SELECT * FROM certificate WHERE node IS NULL AND not_after > ? ORDER BY subject, issued_at",
                 [(now - .seconds(366 * 86_400)).microseconds]
-            ).map { row in
-                let certificate = Certificate(
-                    fingerprint: try row.digest("fingerprint"), role: try row.word("role"), node: nil,
-                    subject: row["subject"], issuedAt: row.time("issued_at"), notAfter: row.time("not_after"))
-                return (certificate, row.optionalTime("revoked_at"))
-            }
+            ).map { (try Self.person($0), $0.optionalTime("revoked_at")) }
+        }
+    }
+
+    /// Good certificates of people that end by then, the first to end first.
+    package func peopleRunningOut(
+        now: Timestamp, by limit: Timestamp, atMost count: Int = 1000
+    ) async throws(CatalogError) -> [Certificate] {
+        try await read { database in
+            try database.rows(
+                """
+                SELECT * FROM certificate WHERE node IS NULL AND \(Self.good) AND not_after <= ?
+                ORDER BY not_after, subject LIMIT ?
+                """, [now.microseconds, limit.microseconds, count]
+            ).map(Self.person)
         }
     }
 
@@ -62,6 +71,12 @@ extension Catalog {
                 [now.microseconds, name])
             return .done
         }
+    }
+
+    private static func person(_ row: Row) throws -> Certificate {
+        Certificate(
+            fingerprint: try row.digest("fingerprint"), role: try row.word("role"), node: nil, subject: row["subject"],
+            issuedAt: row.time("issued_at"), notAfter: row.time("not_after"))
     }
 
     private static let good = "revoked_at IS NULL AND not_after > ?"

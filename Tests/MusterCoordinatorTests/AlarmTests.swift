@@ -154,14 +154,43 @@ struct AlarmTests {
         }
     }
 
+    @Test func aPersonsCertificateThatRunsOutIsTold() async throws {
+        try await Rig.serve { server in
+            let (catalog, day) = (server.service.coordinator.catalog, Duration.seconds(86_400))
+            let begin = server.rig.clock.now()
+            for (name, role, days) in [("vera", Role.viewer, 31), ("otto", .operator, 33), ("old", .admin, 1)] {
+                let person = Catalog.Certificate(
+                    fingerprint: try #require(CertificateFingerprint(bytes: RandomSource.system.bytes(32))), role: role,
+                    node: nil, subject: name, issuedAt: begin, notAfter: begin + day * days)
+                #expect(try await catalog.add(person: person, now: begin) == .done)
+            }
+            func told(after span: Duration) async throws -> [String] {
+                server.rig.clock.advance(by: span)
+                return try await Self.alarms(server).filter { $0.kind == "certificate" }.map { alarm in
+                    #expect(alarm.node.isEmpty && alarm.store.isEmpty)
+                    return "\(alarm.severity) \(alarm.summary.split(separator: "'")[1])"
+                }.sorted()
+            }
+            #expect(try await told(after: .zero) == ["critical old"], "it was never far from its end")
+            #expect(try await told(after: day * 2) == ["warning vera"], "what has run out is no news")
+            #expect(try await told(after: day * 2) == ["warning otto", "warning vera"])
+            #expect(try await told(after: day * 21) == ["critical vera", "warning otto"])
+            #expect(try await catalog.revoke(person: "vera", at: server.rig.clock.now()) == .done)
+            #expect(try await told(after: .zero) == ["warning otto"])
+            #expect(try await told(after: day * 9).isEmpty)
+        }
+    }
+
     @Test func theCoordinatorsOwnCertificateIsToldInTime() async throws {
         try await Rig.serve { server in
             let coordinator = server.service.coordinator
             let now = server.rig.clock.now()
             #expect(coordinator.ownCertificateAlarms(now: now).isEmpty)
-            #expect(coordinator.ownCertificateAlarms(now: now + .seconds(310 * 86_400)).map(\.store) == ["server"])
+            let soon = coordinator.ownCertificateAlarms(now: now + .seconds(310 * 86_400))
+            #expect(soon.map(\.key) == ["certificate//server"])
             let late = coordinator.ownCertificateAlarms(now: now + .seconds(3400 * 86_400))
-            #expect(late.map(\.store) == ["server", "authority"] && late.map(\.severity) == [.critical, .warning])
+            #expect(late.map(\.key) == ["certificate//server", "certificate//authority"])
+            #expect(late.map(\.severity) == [.critical, .warning])
         }
     }
 

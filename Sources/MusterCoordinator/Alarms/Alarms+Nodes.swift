@@ -1,15 +1,11 @@
 import MusterCatalog
 import MusterModel
 
-/// What is wrong with nodes, and with certificates.
+/// What is wrong with nodes.
 extension Coordinator {
     private static let clockTolerance = Duration.seconds(300)
-    /// A node's certificate is renewed at half its life; a quarter later somebody should look why it was not.
-    private static let nodeCertificateMargin = Authority.nodeLifetime / 4
-    /// The server's is replaced at the next start.
-    private static let serverCertificateMargin = Duration.seconds(60 * 86_400)
-    private static let authorityMargin = Duration.seconds(365 * 86_400)
-    private static let lastDays = Duration.seconds(7 * 86_400)
+    /// A certificate is renewed at half its life; a quarter later somebody should look why it was not.
+    private static let certificateMargin = Authority.nodeLifetime / 4
 
     func alarms(of node: Catalog.Node, in scene: FleetScene) -> [FleetAlarm] {
         var alarms: [FleetAlarm] = []
@@ -18,11 +14,11 @@ extension Coordinator {
                 FleetAlarm(
                     .silent, "node '\(node.name)' has not reported since \(since)",
                     hint: "Check that its agent runs and reaches the coordinator.", since: since))
-        } else if let end = node.certificateExpiresAt, end - scene.now < Self.nodeCertificateMargin {
+        } else if let end = node.certificateExpiresAt, end - scene.now < Self.certificateMargin {
             // A silent node renews when it is back.
             alarms.append(
                 FleetAlarm(
-                    .certificate, severity: Self.severity(of: end, now: scene.now),
+                    .certificate, severity: Self.severity(ofCertificateUntil: end, now: scene.now),
                     "the certificate of node '\(node.name)' runs out at \(end) and was not renewed",
                     hint: "Look at the log of its agent: it renews by itself at half the certificate's life."))
         }
@@ -42,34 +38,8 @@ extension Coordinator {
         return alarms.map { $0.of(node) }
     }
 
-    /// Those of the coordinator itself.
-    func ownCertificateAlarms(now: Timestamp) -> [FleetAlarm] {
-        var alarms: [FleetAlarm] = []
-        if let end = serverCertificateEnd, end - now < Self.serverCertificateMargin {
-            alarms.append(
-                FleetAlarm(
-                    .certificate, severity: Self.severity(of: end, now: now),
-                    "the coordinator's certificate runs out at \(end)",
-                    hint: "Restart the coordinator: it makes a new one when it starts."
-                ).of(store: "server"))
-        }
-        let end = authority.notAfter
-        if end - now < Self.authorityMargin {
-            alarms.append(
-                FleetAlarm(
-                    .certificate, severity: Self.severity(of: end, now: now),
-                    "the fleet's certificate authority runs out at \(end)",
-                    hint: "Plan a rebuild of the coordinator with a new authority, and let the nodes join it."
-                ).of(store: "authority"))
-        }
-        return alarms
-    }
-
-    private static func severity(of end: Timestamp, now: Timestamp) -> AlarmSeverity {
-        end - now < lastDays ? .critical : .warning
-    }
-
-    /// One for each node, not one for each database: an old library is in all programs of a machine.
+    /// One for each node, not one for each database: an old library is in all programs of a machine. Only a database
+    /// in WAL mode can be hit (sqlite.org/wal.html#walresetbug); an agent that does not tell the mode may have any.
     static func writerAlarms(in scene: FleetScene) -> [FleetAlarm] {
         var hits: [Int64: (count: Int, release: SQLiteRelease)] = [:]
         for group in scene.groups where !group.facts.isRemoved {

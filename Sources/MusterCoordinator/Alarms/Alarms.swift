@@ -11,11 +11,12 @@ extension Coordinator {
     func alarms(in scene: FleetScene) async throws -> AlarmBoard {
         async let stores = storeAlarms(scene.stores, now: scene.now)
         async let ownAlarms = successionAlarms() + collectionAlarms() + webhookAlarms()
+        async let people = personCertificateAlarms(now: scene.now)
         async let damage = damageAlarms()
         async let overdue = overdueAlarms(in: scene)
         async let standing = standingAlarms(in: scene)
         let (stood, untold) = try await standing
-        var alarms = try await ownAlarms + stores + damage + overdue
+        var alarms = try await ownAlarms + stores + damage + overdue + people
         alarms += stood
         alarms += scene.troubled.flatMap { Self.alarms(of: $0, in: scene) }
         alarms += scene.nodes.filter { $0.state == .active }.flatMap { self.alarms(of: $0, in: scene) }

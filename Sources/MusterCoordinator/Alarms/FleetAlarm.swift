@@ -46,6 +46,13 @@ struct FleetAlarm: Hashable, Sendable {
         return alarm
     }
 
+    /// Of something that is no node, database or store, which the summary names.
+    func about(_ thing: String) -> Self {
+        var alarm = self
+        alarm.aspect = thing
+        return alarm
+    }
+
     /// What others of its kind come to, told as one.
     ///
     /// - Parameter isOfItsNode: whether all of them are of the node that the first one is of.

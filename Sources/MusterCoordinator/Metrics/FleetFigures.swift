@@ -44,6 +44,9 @@ struct FleetFigures: Sendable {
         "muster_certificate_left_seconds", .gauge, "Until the coordinator's own certificates run out.")
     static let nodeCertificate = MetricName(
         "muster_node_certificate_left_seconds", .gauge, "Until the first certificate of an active node runs out.")
+    static let personCertificate = MetricName(
+        "muster_person_certificate_left_seconds", .gauge, "Until the first certificate of a person or program runs out."
+    )
     static let disk = MetricName("muster_disk_free_bytes", .gauge, "Room beside the catalog.")
     static let catalog = MetricName("muster_catalog_bytes", .gauge, "The catalog with its WAL.")
     static let collected = MetricName("muster_gc_finished_seconds", .gauge, "When gc last ended, since 1970.")
@@ -104,6 +107,7 @@ extension Coordinator {
         ]
         families += try await verificationFigures(in: scene)
         families += storeFigures(scene.stores) + certificateFigures(in: scene)
+        families += try await personFigures(now: scene.now)
         if let free = await ownFreeBytes() { families.append(MetricFamily(FleetFigures.disk, Double(free))) }
         families.append(MetricFamily(FleetFigures.catalog, Double(await catalogBytes())))
         if let end = try await lastCollectionRun().flatMap({ Timestamp($0.finishedAt) }) {
@@ -175,6 +179,12 @@ extension Coordinator {
         let nodes = scene.nodes.filter { $0.state == .active }.compactMap(\.certificateExpiresAt).min()
         return [MetricFamily(FleetFigures.certificate, by: "certificate", ends)]
             + (nodes.map { [MetricFamily(FleetFigures.nodeCertificate, ($0 - scene.now).inSeconds)] } ?? [])
+    }
+
+    private func personFigures(now: Timestamp) async throws -> [MetricFamily] {
+        let end = Timestamp(microseconds: .max)
+        let first = try await catalog.peopleRunningOut(now: now, by: end, atMost: 1).first
+        return first.map { [MetricFamily(FleetFigures.personCertificate, ($0.notAfter - now).inSeconds)] } ?? []
     }
 
     private func catalogBytes() async -> UInt64 {
