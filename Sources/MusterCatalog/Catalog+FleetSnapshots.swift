@@ -13,7 +13,7 @@ extension Catalog {
     package struct FleetSnapshot: Hashable, Sendable {
         package var name: String
         package var createdAt: Timestamp
-        /// Until then the members' states had to be captured.
+        /// Until then the members had to be received.
         package var until: Timestamp
         package var labels: [String: String]
         package var actor: String
@@ -124,26 +124,53 @@ extension Catalog {
         }
     }
 
-    /// Ends what no agent took up within its window.
+    /// Ends what is open when its window is over, at most so many at a time: n of m is final then.
+    ///
+    /// What was received in time is a member, even if the agent has not told of it yet.
     ///
     /// - Returns: whether anything ended.
-    package func closeFleetWindows(now: Timestamp) async throws(CatalogError) -> Bool {
+    package func closeFleetWindows(now: Timestamp, atOnce limit: Int = 1000) async throws(CatalogError) -> Bool {
         let due = try await read { database in
-            try database.row(Self.overdueQuery + " LIMIT 1", [now.microseconds]) != nil
+            try database.row(Self.overdueQuery, [now.microseconds, 1]) != nil
         }
         guard due else { return false }
         return try await write { database in
-            let jobs = try database.rows(Self.overdueQuery, [now.microseconds]).map(Self.job)
-            for var job in jobs {
-                (job.state, job.errorSummary) = (.failed, "node '\(job.nodeName)' did not take it up within the window")
-                job.errorHint = "Check that the agent runs and reaches the coordinator; a longer --window may help."
-                try database.run(
-                    "UPDATE job SET state = 'failed', finished_at = ?, error_summary = ?, error_hint = ? WHERE id = ?",
-                    [now.microseconds, job.errorSummary, job.errorHint, job.id.blob])
-                try Self.conclude(job, [], now: now, in: database)
+            for row in try database.rows(Self.overdueQuery, [now.microseconds, limit]) {
+                try Self.close(try Self.job(row), ofFleet: row, now: now, in: database)
             }
-            return !jobs.isEmpty
+            return true
         }
+    }
+
+    private static func close(_ job: Job, ofFleet row: Row, now: Timestamp, in database: GRDB.Database) throws {
+        if let snapshot = try received(job, ofFleet: row, in: database) {
+            var done = job
+            (done.state, done.outcomeSnapshot) = (.done, snapshot)
+            try database.run(
+                "UPDATE job SET state = 'done', outcome_snapshot = ?, finished_at = ? WHERE id = ?",
+                [snapshot.blob, now.microseconds, job.id.blob])
+            return try conclude(done, now: now, in: database)
+        }
+        let failing = job.state == .queued ? "did not take it up" : "took it up and did not finish it"
+        try fail(
+            job, "node '\(job.nodeName)' \(failing) within the window",
+            hint: "Check that the agent runs and reaches the coordinator; a longer --window may help.", now: now,
+            in: database)
+    }
+
+    /// The first snapshot of the job's database that carries the fleet snapshot's label and came within its window.
+    private static func received(_ job: Job, ofFleet row: Row, in database: GRDB.Database) throws -> SnapshotID? {
+        try database.row(
+            """
+            SELECT s.id FROM snapshot s WHERE s.database = ? AND s.expired_at IS NULL AND s.received_at BETWEEN ? AND ?
+                AND EXISTS (SELECT 1 FROM label l WHERE l.key = ? AND l.value = ? AND l.snapshot = s.number)
+            ORDER BY s.received_at, s.number LIMIT 1
+            """,
+            [
+                job.database.blob, row["fleet_created_at"] as Int64, row["fleet_until"] as Int64, fleetLabel,
+                row["fleet_name"] as String,
+            ]
+        ).map { try $0.identifier("id") }
     }
 
     // MARK: - Inside a transaction
@@ -187,21 +214,15 @@ extension Catalog {
         guard
             let row = try database.row(
                 """
-                SELECT s.number, s.created_at, s.received_at, coalesce(n.clock_offset, 0) AS clock_offset,
+                SELECT s.received_at,
                     EXISTS (SELECT 1 FROM label l WHERE l.key = ? AND l.value = ? AND l.snapshot = s.number) AS labelled
-                FROM snapshot s JOIN node n ON n.id = s.node WHERE s.id = ? AND s.expired_at IS NULL
+                FROM snapshot s WHERE s.id = ? AND s.expired_at IS NULL
                 """, [fleetLabel, fleet["name"] as String, snapshot.blob])
         else { return "the snapshot that the node named was given up" }
-        guard row["labelled"], row.time("received_at") >= fleet.time("created_at") else {
-            return "the node named another snapshot"
-        }
-        // By our clock, as far as the node's is known; what was received in time was captured in time.
-        let captured = row.time("created_at") - .microseconds(row["clock_offset"] as Int64)
-        let until = fleet.time("until")
-        guard row.time("received_at") <= until || captured <= until else {
-            return "its state was captured \(Int((captured - until).inSeconds)) seconds after the window"
-        }
-        return nil
+        let received = row.time("received_at")
+        guard row["labelled"], received >= fleet.time("created_at") else { return "the node named another snapshot" }
+        let late = received - fleet.time("until")
+        return late > .zero ? "it came \(max(1, Int(late.inSeconds))) seconds after the window" : nil
     }
 
     private static let tooManyHolds = "its snapshot has as many holds as one may have, so it could not be held"
@@ -246,7 +267,7 @@ extension Catalog {
     // MARK: - After a rebuild
 
     /// Puts back a fleet snapshot whose members are found by the label that their nodes signed: of each database the
-    /// first that was received since it was asked for, where its state was captured within the window.
+    /// first that was received since it was asked for, where it came within the window.
     package func restore(_ fleet: FleetSnapshot, now: Timestamp) async throws(CatalogError) {
         try await write { database in
             var fleet = fleet
@@ -299,13 +320,15 @@ extension Catalog {
     private static let itemOrder = " ORDER BY n.name, d.name, d.id"
     private static let someItems = itemQuery + " AND (i.snapshot IS NOT NULL) = ?" + itemOrder + " LIMIT ?"
 
-    /// Jobs that nobody took up; one that an agent has goes on.
-    private static let overdueQuery =
-        jobQuery + """
-             JOIN fleet_snapshot_item i ON i.job = j.id AND i.snapshot IS NULL AND i.reason = ''
-            JOIN fleet_snapshot f ON f.number = i.fleet_snapshot AND NOT f.is_finished AND f.until < ?
-            WHERE j.state = 'queued'
-            """
+    private static let overdueQuery = """
+        SELECT j.*, n.name AS node_name, d.name AS database_name, f.name AS fleet_name,
+            f.created_at AS fleet_created_at, f.until AS fleet_until
+        FROM fleet_snapshot f JOIN fleet_snapshot_item i ON i.fleet_snapshot = f.number
+        JOIN job j ON j.id = i.job JOIN node n ON n.id = j.node JOIN database d ON d.id = j.database
+        WHERE NOT f.is_finished AND f.until < ? AND i.snapshot IS NULL AND i.reason = ''
+            AND j.state IN ('queued', 'running')
+        LIMIT ?
+        """
 
     private static func item(_ row: Row) throws -> FleetItem {
         FleetItem(

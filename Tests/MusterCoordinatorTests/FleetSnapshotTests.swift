@@ -175,7 +175,9 @@ struct FleetSnapshotTests {
         }
     }
 
-    @Test func aStateOfAfterTheWindowIsNone() async throws {
+    /// Whoever tells of it first, the agent or the end of the window.
+    @Test(arguments: [true, false])
+    func whatComesAfterTheWindowIsNone(isTold: Bool) async throws {
         try await Rig.serve { server in
             let node = try await server.makeNode()
             try await Self.report(node, server, [(node.database, "app", "")])
@@ -183,12 +185,56 @@ struct FleetSnapshotTests {
             #expect(made.name.hasPrefix("fleet-20"))
             let job = try #require(try await Self.work(node, server).first)
             server.rig.clock.advance(by: .seconds(307))
-            try await server.service.coordinator.closeFleetWindows()
-            #expect(try await Self.show(made.name, server).state == "taking", "the agent is at work on it")
             let late = try await Self.commit(node, server, labels: job.labels)
-            try await Self.finish(job, node, server, late.id)
+            if isTold { try await Self.finish(job, node, server, late.id) }
+            try await server.service.coordinator.closeFleetWindows()
+            if !isTold { try await Self.finish(job, node, server, late.id) }
             let ended = try await Self.show(made.name, server)
-            #expect(ended.items.map(\.reason) == ["its state was captured 7 seconds after the window"])
+            #expect(ended.state == "finished" && ended.taken == 0)
+            let reasons = [
+                true: "it came 7 seconds after the window",
+                false: "node 'alpha' took it up and did not finish it within the window",
+            ]
+            #expect(ended.items.map(\.reason) == [reasons[isTold]])
+        }
+    }
+
+    @Test func nOfMIsFinalWhenTheWindowEnds() async throws {
+        let rig = try await Rig()
+        try await rig.serve { server in
+            let nodes = try await [server.makeNode("alpha"), server.makeNode("beta"), server.makeNode("gamma")]
+            for node in nodes { try await Self.report(node, server, [(node.database, "app", "")]) }
+            _ = try await Self.create("r16", server)
+            var jobs: [Muster_V1_Job] = []
+            for node in nodes { jobs += try await Self.work(node, server) }
+            #expect(jobs.count == 3)
+            let member = try await Self.commit(nodes[0], server, labels: jobs[0].labels)
+            // Received at the last moment, and its agent was cut off before it told of it.
+            server.rig.clock.advance(by: .seconds(300))
+            let untold = try await Self.commit(nodes[1], server, labels: jobs[1].labels)
+            try await Self.finish(jobs[0], nodes[0], server, member.id)
+            try await server.service.coordinator.closeFleetWindows()
+            #expect(try await Self.show("r16", server).state == "taking", "the window is open still")
+
+            server.rig.clock.advance(by: .seconds(1))
+            try await server.service.coordinator.closeFleetWindows()
+            let ended = try await Self.show("r16", server)
+            #expect(ended.state == "finished" && ended.taken == 2 && ended.total == 3)
+            #expect(ended.items.map(\.snapshotID) == [member.id.description, untold.id.description, ""])
+            let shown: Muster_V1_Snapshot = try await server.asAdmin.get(.admin, "/v1/snapshots/\(untold.id)")
+            #expect(shown.holds.map(\.name) == ["fleet:r16"])
+            // What is told or comes afterwards changes nothing, though its snapshot is kept as any other.
+            try await Self.finish(jobs[1], nodes[1], server, untold.id)
+            let late = try await Self.commit(nodes[2], server, labels: jobs[2].labels)
+            try await Self.finish(jobs[2], nodes[2], server, late.id)
+            #expect(try await Self.show("r16", server) == ended)
+            for node in nodes { #expect(try await Self.work(node, server).isEmpty) }
+        }
+        // Nor does a rebuild make more of it.
+        let rebuilt = try await rig.rebuilt(from: [rig.place.store]).rig
+        try await rebuilt.serve { server in
+            let shown = try await Self.show("r16", server)
+            #expect(shown.taken == 2 && shown.total == 3 && shown.state == "finished")
         }
     }
 

@@ -1790,7 +1790,7 @@ package nonisolated struct Muster_V1_FleetSnapshot: Sendable {
 
   package var createdAt: String = String()
 
-  /// The end of the window in which the states are captured.
+  /// The end of the window: members were received by then, and the rest is missing.
   package var until: String = String()
 
   /// "taking" or "finished".

@@ -72,8 +72,11 @@ extension Coordinator {
         return try call.answer(answer)
     }
 
-    /// Ends what was not taken up in time.
-    func closeFleetWindows() async throws { _ = try await catalog.closeFleetWindows(now: clock.now()) }
+    /// Ends what did not come in time.
+    func closeFleetWindows() async throws {
+        let now = clock.now()
+        while try await catalog.closeFleetWindows(now: now) {}
+    }
 
     private func fleetMessage(_ name: String) async throws -> Muster_V1_FleetSnapshot {
         guard let fleet = try await catalog.fleetSnapshot(name) else {

@@ -24,7 +24,7 @@ struct SnapshotCreate: AsyncParsableCommand {
     @Option(help: "With --fleet: the fleet snapshot's name. Default: made of the time.")
     var name: String?
 
-    @Option(help: "With --fleet: states captured later than this after the call do not belong to it. Default: 5m.")
+    @Option(help: "With --fleet: what is received later than this after the call is no member. Default: 5m.")
     var window: String?
 
     @Option(help: "A label for the snapshots, key=value; may be given again.")
@@ -82,7 +82,7 @@ extension SnapshotCreate {
             defer { progress.finish() }
             for item in taken.items where item.state == "open" {
                 progress.update("\(taken.taken) of \(taken.total) taken")
-                // The coordinator ends what no agent takes up within the window, so this loop ends.
+                // The coordinator ends what does not come within the window, so this loop ends.
                 while !["done", "failed"].contains(try await coordinator.job(item.jobID, waitingSeconds: 30).state) {}
             }
             taken = try await coordinator.fleetSnapshot(taken.name)
