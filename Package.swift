@@ -208,7 +208,7 @@ let package = Package(
                 "MusterTestSupport", "MusterTransfer", "StressRig", "stress-workload",
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "X509", package: "swift-certificates"),
-            ], exclude: ["browser.py"], swiftSettings: house),
+            ], exclude: ["browser.py", "version_relay.py"], swiftSettings: house),
         .testTarget(
             name: "MusterCatalogTests",
             dependencies: [
