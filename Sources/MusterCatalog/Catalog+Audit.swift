@@ -61,10 +61,18 @@ extension Catalog {
         auditing row: AuditRow?, if isChange: @escaping @Sendable (Value) -> Bool = { _ in true },
         _ body: @escaping @Sendable (GRDB.Database) throws -> Value
     ) async throws(CatalogError) -> Value {
+        try await write(auditingEach: { value in row.map { isChange(value) ? [$0] : [] } ?? [] }, body)
+    }
+
+    /// The same with as many rows as the change itself turns out to want.
+    func write<Value: Sendable>(
+        auditingEach rows: @escaping @Sendable (Value) -> [AuditRow],
+        _ body: @escaping @Sendable (GRDB.Database) throws -> Value
+    ) async throws(CatalogError) -> Value {
         let sha256 = self.sha256
         return try await write { database in
             let value = try body(database)
-            if let row, isChange(value) { try Self.append(row, sha256, to: database) }
+            for row in rows(value) { try Self.append(row, sha256, to: database) }
             return value
         }
     }

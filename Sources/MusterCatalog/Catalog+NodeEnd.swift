@@ -24,7 +24,7 @@ extension Catalog {
     package func retire(
         _ node: NodeID, at now: Timestamp, audit row: AuditRow? = nil
     ) async throws(CatalogError) -> EndOutcome? {
-        try await write(auditing: row, if: Self.hasEnded) { database in
+        try await write(auditingEach: Self.rows(row)) { database -> EndOutcome? in
             guard let state = try Self.state(of: node, in: database) else { return nil }
             guard state != .retired else { return .notActive }
             let stores = try Self.stores(on: node, in: database)
@@ -41,7 +41,7 @@ extension Catalog {
     package func revoke(
         _ node: NodeID, at now: Timestamp, audit row: AuditRow? = nil
     ) async throws(CatalogError) -> EndOutcome? {
-        try await write(auditing: row, if: Self.hasEnded) { database in
+        try await write(auditingEach: Self.rows(row)) { database -> EndOutcome? in
             guard let state = try Self.state(of: node, in: database) else { return nil }
             guard state == .active else { return .notActive }
             let stores = try Self.stores(on: node, in: database).map(\.number)
@@ -53,8 +53,12 @@ extension Catalog {
         }
     }
 
-    @Sendable private static func hasEnded(_ outcome: EndOutcome?) -> Bool {
-        if case .ended = outcome { true } else { false }
+    /// The row of the end, and one for each restore that ended with the node.
+    private static func rows(_ row: AuditRow?) -> @Sendable (EndOutcome?) -> [AuditRow] {
+        { outcome in
+            guard let row, case .ended(_, _, let restores)? = outcome else { return [] }
+            return [row] + restores.map { endRow(of: $0, actor: row.actor, at: row.at) }
+        }
     }
 
     package func isActive(_ node: NodeID) async throws(CatalogError) -> Bool {

@@ -152,7 +152,12 @@ extension Catalog {
         restore grant: GrantID, of target: NodeID, isDone: Bool, failing: Failing?, errorSummary: String,
         errorHint: String, now: Timestamp
     ) async throws(CatalogError) -> (restore: Restore, isNew: Bool)? {
-        try await write { database in
+        typealias Ended = (restore: Restore, isNew: Bool)?
+        let rows: @Sendable (Ended) -> [AuditRow] = { ended in
+            guard let ended, ended.isNew else { return [] }
+            return [Self.endRow(of: ended.restore, actor: "node \(ended.restore.targetName)", at: now)]
+        }
+        return try await write(auditingEach: rows) { database -> Ended in
             try database.run(
                 Self.endRestore + " WHERE id = ?8 AND target = ?9 AND state IN ('queued', 'running')",
                 [
@@ -176,17 +181,27 @@ extension Catalog {
                 || database.row(Self.oldRestores, [kept]) != nil
         }
         guard isDue else { return [] }
-        return try await write { database in
+        let rows: @Sendable ([Restore]) -> [AuditRow] = { ended in
+            ended.map { Self.endRow(of: $0, actor: "coordinator", at: now) }
+        }
+        return try await write(auditingEach: rows) { database in
             let due = try database.rows(Self.expiredRestores + " LIMIT 1000", [now.microseconds]).map(Self.restore)
-            for restore in due {
-                try Self.end(
-                    restore.grant, "node '\(restore.targetName)' did not finish the restore in time",
+            let ended = try due.map { restore in
+                try Self.fail(
+                    restore, "node '\(restore.targetName)' did not finish the restore in time",
                     "Check that the agent runs and reaches the coordinator, then restore again.", now: now,
                     in: database)
             }
             try database.run("DELETE FROM restore_grant WHERE finished_at <= ?", [kept])
-            return due
+            return ended
         }
+    }
+
+    /// The audit's row of an order's end, which goes with it into one transaction.
+    static func endRow(of restore: Restore, actor: String, at now: Timestamp) -> AuditRow {
+        let how = restore.state == .done ? "done" : "failed: \(restore.errorSummary.prefix(255))"
+        return AuditRow(
+            actor: actor, action: "restore-end", subject: "run \(restore.run): grant \(restore.grant) \(how)", at: now)
     }
 
     /// Nothing more is restored onto a node that has ended.
@@ -196,19 +211,22 @@ extension Catalog {
         onto target: NodeID, _ reason: String, now: Timestamp, in database: GRDB.Database
     ) throws -> [Restore] {
         try database.rows(openOntoQuery, [target.blob]).map(restore).map { restore in
-            var restore = restore
-            (restore.state, restore.errorSummary, restore.bytes) = (.failed, reason, [])
-            try end(
-                restore.grant, reason, "Restore onto another node, or with '--to PATH' here.", now: now, in: database)
-            return restore
+            try fail(
+                restore, reason, "Restore onto another node, or with '--to PATH' here.", now: now, in: database)
         }
     }
 
-    private static func end(
-        _ grant: GrantID, _ summary: String, _ hint: String, now: Timestamp, in database: GRDB.Database
-    ) throws {
+    /// - Returns: the order as it now stands.
+    private static func fail(
+        _ restore: Restore, _ summary: String, _ hint: String, now: Timestamp, in database: GRDB.Database
+    ) throws -> Restore {
         try database.run(
-            endRestore + " WHERE id = ?8", ["failed", now.microseconds, summary, hint, "", "", "", grant.blob])
+            endRestore + " WHERE id = ?8",
+            ["failed", now.microseconds, summary, hint, "", "", "", restore.grant.blob])
+        var failed = restore
+        (failed.state, failed.errorSummary, failed.errorHint, failed.bytes) = (.failed, summary, hint, [])
+        failed.finishedAt = now
+        return failed
     }
 
     // MARK: - What an open order allows

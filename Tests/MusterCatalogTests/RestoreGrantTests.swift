@@ -1,3 +1,4 @@
+import GRDB
 import MusterModel
 import MusterTestSupport
 import Testing
@@ -93,6 +94,43 @@ struct RestoreGrantTests {
         #expect(try await fixture.catalog.restores(in: run).map(\.state) == [.failed, .done])
         #expect(
             try await fixture.catalog.openRestore(kept.grant, of: target.id, now: fixture.clock.now()) == nil)
+    }
+
+    /// The row goes with the end, into one transaction: who cannot write it has ended nothing.
+    @Test(arguments: ["finish", "expire", "retire", "revoke"])
+    func noOrderEndsWithoutItsRowInTheAudit(_ way: String) async throws {
+        let catalog = fixture.catalog
+        let begun = try await begin([restore(3)])
+        let open = try #require(try await catalog.restores(in: begun.run).first)
+        let row = Catalog.AuditRow(actor: "eve", action: way, subject: "target", at: fixture.clock.now())
+        fixture.clock.advance(by: .seconds(way == "expire" ? 3600 : 1))
+        func end() async throws {
+            let now = fixture.clock.now()
+            switch way {
+            case "finish":
+                _ = try await catalog.finish(
+                    restore: open.grant, of: open.target, isDone: true, failing: nil, errorSummary: "", errorHint: "",
+                    now: now)
+            case "expire": _ = try await catalog.expireRestores(now: now)
+            case "retire": try await catalog.retire(open.target, at: now, audit: row)
+            default: try await catalog.revoke(open.target, at: now, audit: row)
+            }
+        }
+        try await catalog.write { database in
+            try database.execute(
+                sql: """
+                    CREATE TRIGGER no_room BEFORE INSERT ON audit WHEN new.action = 'restore-end'
+                    BEGIN SELECT RAISE(ABORT, 'no room'); END
+                    """)
+        }
+        await #expect(throws: CatalogError.self) { try await end() }
+        #expect(try await catalog.restores(in: begun.run).map(\.state) == [open.state])
+        #expect(try await catalog.isActive(open.target))
+        try await catalog.write { try $0.execute(sql: "DROP TRIGGER no_room") }
+        try await end()
+        let ended = try #require(try await catalog.auditEntries(limit: 10).first { $0.action == "restore-end" })
+        #expect(ended.subject.contains("\(open.grant) \(way == "finish" ? "done" : "failed: ")"))
+        #expect(ended.actor == ["finish": "node target", "expire": "coordinator"][way, default: "eve"])
     }
 
     @Test func whatEndedIsForgottenAfterAMonth() async throws {

@@ -133,6 +133,9 @@ struct RestoreTests {
             let ended = try await scene.show(run)
             #expect(ended.state == "finished" && ended.passed == 0)
             #expect(ended.items.first?.errorSummary.contains("in time") == true)
+            let audit: Muster_V1_AuditList = try await server.asAdmin.get(.admin, "/v1/audit?actor=coordinator")
+            let end = try #require(audit.entries.first { $0.action == "restore-end" })
+            #expect(end.subject.hasSuffix("failed: node 'target' did not finish the restore in time"))
             #expect(try await scene.work(scene.target).isEmpty)
         }
     }

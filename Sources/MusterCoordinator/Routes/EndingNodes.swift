@@ -30,7 +30,7 @@ extension Coordinator {
         await endConnections(of: node.id)
         logger.notice("node ended", metadata: ["node": "\(node.name)", "state": "\(state.rawValue)"])
         if !answer.lostStores.isEmpty { try await beginPlacementWalk() }
-        for restore in endedRestores { try await noteEnd(of: restore, actor: call.caller.name) }
+        for restore in endedRestores { restorations.forget(restore.grant) }
         try await keepChange()
         guard let ended = try await catalog.node(node.id) else { throw Refusal.notFound("node '\(node.id)'") }
         answer.node = Muster_V1_Node(ended)

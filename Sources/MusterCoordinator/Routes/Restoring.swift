@@ -196,7 +196,7 @@ extension Coordinator {
             errorSummary: outcome.errorSummary.cut(Self.maximumTextBytes),
             errorHint: outcome.errorHint.cut(Self.maximumTextBytes), now: clock.now())
         guard let ended else { return nil }
-        if ended.isNew { try await noteEnd(of: ended.restore, actor: "node \(ended.restore.targetName)") }
+        if ended.isNew { restorations.forget(grant) }
         // The next one may be waiting.
         await work.ring(node)
         return grant
@@ -205,18 +205,9 @@ extension Coordinator {
     /// Ends orders that are out of time.
     func expireRestores() async throws {
         for restore in try await catalog.expireRestores(now: clock.now()) {
-            try await noteEnd(of: restore, actor: "coordinator")
+            restorations.forget(restore.grant)
             await work.ring(restore.target)
         }
-    }
-
-    func noteEnd(of restore: Catalog.Restore, actor: String) async throws {
-        restorations.forget(restore.grant)
-        let how = restore.state == .done ? "done" : "failed: \(restore.errorSummary.cut(255))"
-        try await catalog.audit(
-            Catalog.AuditRow(
-                actor: actor, action: "restore-end", subject: "run \(restore.run): grant \(restore.grant) \(how)",
-                at: clock.now()))
     }
 
     /// Keeps what grants for a node are sealed to, where the node's own key says so.
