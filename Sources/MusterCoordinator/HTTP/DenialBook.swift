@@ -7,25 +7,56 @@ import Synchronization
 /// Denied requests, summed up until they are written to the audit.
 ///
 /// Whoever sends a million of them must not grow the catalog by a million rows: each kind is one row with a count, each
-/// writing has a bounded number of rows, and while it goes on they are written at longer and longer intervals. What a
-/// crash takes is one interval's sums; the log and the metric have had each of them.
+/// writing has a bounded number of rows, and while it goes on they are written at longer and longer intervals. Strangers
+/// and callers that are known have places of their own, so that no crowd of the ones hides what the others try; what is
+/// beyond them is counted, by requests and by kinds. What a crash takes is one interval's sums; the log and the metric
+/// have had each of them.
 final class DenialBook: Sendable {
     struct Kind: Hashable {
         let actor: String
         let what: String
+        /// Nothing says who it is but an address.
+        var isStranger = false
     }
 
-    /// Kinds that are told apart in one writing; more are counted together.
+    /// Kinds of strangers, and as many of others, that are told apart in one writing; more are counted together.
     static let mostKinds = 20
+    /// Kinds beyond those that are counted apart; of more it is said that there are more.
+    private static let mostOthers = 1000
     static let shortestInterval = Duration.seconds(60)
     private static let longestInterval = Duration.seconds(3600)
     /// So many within `alarmWindow` are an alarm.
     private static let manyDenials = 100
     private static let alarmWindow = Duration.seconds(600)
 
-    private struct State {
+    /// Denials of strangers, or of others.
+    private struct Share {
         var counts: [Kind: Int] = [:]
+        /// What is counted together: so many requests, of kinds with these hashes.
         var others = 0
+        var otherKinds: Set<Int> = []
+
+        mutating func note(_ kind: Kind) {
+            if counts[kind] != nil || counts.count < DenialBook.mostKinds {
+                counts[kind, default: 0] += 1
+            } else {
+                others += 1
+                if otherKinds.count <= DenialBook.mostOthers { otherKinds.insert(kind.hashValue) }
+            }
+        }
+
+        func rows(_ whose: String) -> [(kind: Kind, count: Int)] {
+            var rows = counts.map { (kind: $0.key, count: $0.value) }
+            rows.sort { ($0.count, $0.kind.actor, $0.kind.what) > ($1.count, $1.kind.actor, $1.kind.what) }
+            guard others > 0 else { return rows }
+            let count =
+                otherKinds.count > DenialBook.mostOthers ? "more than \(DenialBook.mostOthers)" : "\(otherKinds.count)"
+            return rows + [(Kind(actor: "several \(whose)", what: "requests of other kinds: \(count)"), others)]
+        }
+    }
+
+    private struct State {
+        var (known, strangers) = (Share(), Share())
         var interval = DenialBook.shortestInterval
         var writtenAt: Timestamp?
         var windowBegan: Timestamp?
@@ -37,11 +68,7 @@ final class DenialBook: Sendable {
 
     func note(_ kind: Kind, at now: Timestamp) {
         state.withLock { state in
-            if state.counts[kind] != nil || state.counts.count < Self.mostKinds {
-                state.counts[kind, default: 0] += 1
-            } else {
-                state.others += 1
-            }
+            if kind.isStranger { state.strangers.note(kind) } else { state.known.note(kind) }
             Self.move(&state, to: now)
             state.inWindow += 1
         }
@@ -54,15 +81,13 @@ final class DenialBook: Sendable {
         state.withLock { state in
             if let written = state.writtenAt, written <= now, now - written < state.interval, !isLast { return [] }
             state.writtenAt = now
-            guard !state.counts.isEmpty else {
+            let rows = state.known.rows("known callers") + state.strangers.rows("strangers")
+            guard !rows.isEmpty else {
                 state.interval = Self.shortestInterval
                 return []
             }
             state.interval = min(state.interval * 2, Self.longestInterval)
-            var rows = state.counts.map { (kind: $0.key, count: $0.value) }
-            rows.sort { ($0.count, $0.kind.actor, $0.kind.what) > ($1.count, $1.kind.actor, $1.kind.what) }
-            if state.others > 0 { rows.append((Kind(actor: "several", what: "other requests"), state.others)) }
-            (state.counts, state.others) = ([:], 0)
+            (state.known, state.strangers) = (Share(), Share())
             return rows
         }
     }
@@ -90,9 +115,11 @@ extension Coordinator {
     /// - Parameter what: method and path as the table of routes has it: nothing of the caller's choice.
     func note(_ denial: DenialKind, by caller: Caller?, from address: String, what: String) {
         metrics.count(denial)
-        let actor = caller.flatMap { $0 == .anonymous ? nil : $0.name } ?? "anonymous"
+        let name = caller.flatMap { $0 == .anonymous ? nil : $0.name }
         denials.note(
-            .init(actor: "\(actor) at \(address)", what: "\(what): \(denial.rawValue)"), at: clock.now())
+            .init(
+                actor: "\(name ?? "anonymous") at \(address)", what: "\(what): \(denial.rawValue)",
+                isStranger: name == nil), at: clock.now())
     }
 
     func writeDenials(isLast: Bool = false) async throws {
