@@ -17,9 +17,15 @@ struct History {
         database = DatabaseID(from: fixture.random)
     }
 
+    /// Of a catalog and a node of its own.
+    init() async throws {
+        let fixture = try await Fixture()
+        self.init(fixture, try await fixture.makeNode())
+    }
+
     /// Commits `count` snapshots, each so long after the one before.
     mutating func grow(
-        by count: Int, every step: Duration, lineage: Int = 0, labels: [String: String] = [:]
+        by count: Int, every step: Duration = .seconds(86_400), lineage: Int = 0, labels: [String: String] = [:]
     ) async throws {
         for _ in 0..<count {
             fixture.clock.advance(by: step)

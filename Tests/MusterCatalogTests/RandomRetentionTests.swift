@@ -44,8 +44,8 @@ private struct RandomWorld {
     ]
 
     init(_ dice: inout SeededGenerator) async throws {
-        let fixture = try await Fixture()
-        history = History(fixture, try await fixture.makeNode())
+        history = try await History()
+        let fixture = history.fixture
         let lineages = [LineageID(from: fixture.random), LineageID(from: fixture.random)]
         for _ in 0..<6 + dice.below(14) {
             let lineage = dice.below(5) / 4

@@ -8,20 +8,13 @@ import Testing
 
 @Suite("Retention")
 struct RetentionTests {
-    private let fixture: Fixture
     private var history: History
+    private var fixture: Fixture { history.fixture }
 
-    init() async throws {
-        fixture = try await Fixture()
-        history = History(fixture, try await fixture.makeNode())
-    }
-
-    private mutating func grow(_ count: Int, every step: Duration = .seconds(86_400)) async throws {
-        try await history.grow(by: count, every: step)
-    }
+    init() async throws { history = try await History() }
 
     @Test mutating func whatAPolicyGivesUpIsInNoListAndIsFoundByItsId() async throws {
-        try await grow(6)
+        try await history.grow(by: 6)
         try await history.setPolicy(.fleet, ["keep-last": "2"])
         #expect(try await history.apply() == 4)
         #expect(try await history.live() == [4, 5])
@@ -40,7 +33,7 @@ struct RetentionTests {
     }
 
     @Test mutating func anUndoBringsBackAndNoPolicyMarksAgainSoon() async throws {
-        try await grow(5)
+        try await history.grow(by: 5)
         try await history.setPolicy(.fleet, ["keep-last": "1"])
         let run = RunID(from: fixture.random)
         #expect(try await history.apply(run: run) == 4)
@@ -58,7 +51,7 @@ struct RetentionTests {
     }
 
     @Test mutating func afterTheGraceNothingIsBroughtBack() async throws {
-        try await grow(3)
+        try await history.grow(by: 3)
         try await history.setPolicy(.fleet, ["keep-last": "1"])
         let run = RunID(from: fixture.random)
         try await history.apply(run: run)
@@ -70,7 +63,7 @@ struct RetentionTests {
     }
 
     @Test mutating func aHoldWinsBeforeDuringAndAfterARun() async throws {
-        try await grow(5)
+        try await history.grow(by: 5)
         try await history.setPolicy(.fleet, ["keep-last": "1"])
         #expect(try await history.hold(history.ids[0]) == .held)
         let verdict = try await history.verdict()
@@ -91,7 +84,7 @@ struct RetentionTests {
     }
 
     @Test mutating func headsAndTheNewestVerifiedOfEachLineageStay() async throws {
-        try await grow(3)
+        try await history.grow(by: 3)
         try await history.grow(by: 3, every: .seconds(86_400), lineage: 1)
         for index in [0, 1, 3] { try await history.verify(history.ids[index]) }
         try await history.grow(by: 2, every: .seconds(86_400), lineage: 1)
@@ -104,7 +97,7 @@ struct RetentionTests {
 
     /// What is verified, or is found wanting, between the decision and the mark counts too.
     @Test mutating func theMarkLooksAgainAtTheNewestVerified() async throws {
-        try await grow(4)
+        try await history.grow(by: 4)
         for index in [0, 1] { try await history.verify(history.ids[index]) }
         try await history.setPolicy(.fleet, ["keep-last": "1"])
         let verdict = try await history.verdict()
@@ -114,7 +107,7 @@ struct RetentionTests {
     }
 
     @Test mutating func theLastVerifiedOneComesBackWhenALaterOneFalls() async throws {
-        try await grow(4)
+        try await history.grow(by: 4)
         for index in [0, 1, 2] { try await history.verify(history.ids[index]) }
         try await history.setPolicy(.fleet, ["keep-last": "1"])
         try await history.apply()
@@ -125,7 +118,7 @@ struct RetentionTests {
     }
 
     @Test mutating func whatGcMayHaveForgottenDoesNotComeBack() async throws {
-        try await grow(4)
+        try await history.grow(by: 4)
         for index in [1, 2] { try await history.verify(history.ids[index]) }
         try await history.setPolicy(.fleet, ["keep-last": "1"])
         try await history.apply()
@@ -137,7 +130,7 @@ struct RetentionTests {
 
     @Test(arguments: AlarmKind.freezing)
     mutating func anAlarmFreezesItsDatabaseUntilItIsCleared(kind: AlarmKind) async throws {
-        try await grow(4)
+        try await history.grow(by: 4)
         try await history.setPolicy(.fleet, ["keep-last": "1"])
         let verdict = try await history.verdict()
         let (database, now) = (history.database, fixture.clock.now())
@@ -162,7 +155,7 @@ struct RetentionTests {
     }
 
     @Test mutating func aPersonMayGiveUpAllButTheFloor() async throws {
-        try await grow(5)
+        try await history.grow(by: 5)
         try await history.verify(history.ids[1])
         _ = try await history.hold(history.ids[2])
         #expect(try await forget(0) == .marked)
@@ -176,7 +169,7 @@ struct RetentionTests {
     }
 
     @Test mutating func marksHoldsAndPoliciesSurviveARestart() async throws {
-        try await grow(4)
+        try await history.grow(by: 4)
         try await history.setPolicy(.fleet, ["keep-last": "1"])
         _ = try await history.hold(history.ids[0])
         try await history.apply()
@@ -225,31 +218,31 @@ struct RetentionTests {
     /// The node says that it is scheduled each second, and floods: what it was scheduled for before still counts.
     @Test mutating func aFloodPushesNothingOut() async throws {
         try await history.report(every: .seconds(86_400))
-        try await grow(10)
+        try await history.grow(by: 10)
         try await history.setPolicy(.fleet, ["keep-last": "5"], minimumAge: "7d")
         try await history.report(every: .seconds(1))
-        try await grow(15, every: .seconds(1))
+        try await history.grow(by: 15, every: .seconds(1))
         try await history.apply()
         #expect(try await history.live().prefix(6).count { $0 < 10 } == 6, "four slots of days, and the minimum age")
         fixture.clock.advance(by: .seconds(6 * 86_400))
-        try await grow(15, every: .seconds(1))
+        try await history.grow(by: 15, every: .seconds(1))
         try await history.apply()
         let live = try await history.live()
         #expect(live.contains(9) && live.contains(8) && live.contains(7))
         // An interval that stood for a week is what the database is scheduled for.
         fixture.clock.advance(by: .seconds(9 * 86_400))
-        try await grow(20, every: .seconds(1))
+        try await history.grow(by: 20, every: .seconds(1))
         let verdict = try await history.verdict()
         #expect(verdict.decisions.contains { !$0.isKept })
     }
 
     @Test mutating func aFloodRaisesAnAlarmThatAPersonClears() async throws {
         try await history.report(every: .seconds(3600))
-        try await grow(10, every: .seconds(3600))
+        try await history.grow(by: 10, every: .seconds(3600))
         try await history.setPolicy(.fleet, ["keep-last": "5"])
-        try await grow(29, every: .seconds(1))
+        try await history.grow(by: 29, every: .seconds(1))
         #expect(try await history.verdict().flood == nil, "ten times as many as scheduled, and twenty more")
-        try await grow(1, every: .seconds(1))
+        try await history.grow(by: 1, every: .seconds(1))
         try await history.report(every: .seconds(1))
         let verdict = try await history.verdict()
         let flood = try #require(verdict.flood)
@@ -266,7 +259,7 @@ struct RetentionTests {
     /// The times that a node names are in no rule: order, periods and ages are those of the receipts.
     @Test mutating func aClockThatLiesTimesNothingAnew() async throws {
         let parent = try await liar(after: nil, created: Timestamp(microseconds: 0))
-        try await grow(3)
+        try await history.grow(by: 3)
         try await history.setPolicy(.fleet, ["keep-daily": "2"])
         let second = try await liar(after: parent, created: Timestamp(microseconds: .max / 2))
         let kept = try await history.verdict().decisions.filter(\.isKept).map(\.snapshot)
@@ -282,7 +275,7 @@ struct RetentionTests {
     }
 
     @Test mutating func aRecordBringsPoliciesAndHoldsIntoAnotherCatalog() async throws {
-        try await grow(2)
+        try await history.grow(by: 2)
         try await history.setPolicy(.node(history.node.id), ["keep-last": "3"], tags: ["a=b,c"])
         try await history.setPolicy(.label(key: "a", value: "x=y"), ["keep-within-daily": "1y5m"])
         _ = try await history.hold(history.ids[0])
@@ -311,7 +304,7 @@ struct RetentionTests {
     @Test mutating func manyAreMarkedInManySmallTransactions() async throws {
         let asked = ProcessInfo.processInfo.environment["MUSTER_RETENTION_SNAPSHOTS"].flatMap { Int($0) }
         let count = asked ?? 2 * Catalog.markedAtOnce + 100
-        try await grow(1)
+        try await history.grow(by: 1)
         let head = history.ids[0]
         try await fixture.catalog.write { connection in
             try connection.execute(

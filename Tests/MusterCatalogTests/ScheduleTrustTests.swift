@@ -7,26 +7,19 @@ import Testing
 /// What a node says of its schedule decides how many slots its snapshots use up, so it is not believed at once.
 @Suite("Schedules that nodes report")
 struct ScheduleTrustTests {
-    private let fixture: Fixture
     private var history: History
+    private var fixture: Fixture { history.fixture }
 
-    init() async throws {
-        fixture = try await Fixture()
-        history = History(fixture, try await fixture.makeNode())
-    }
-
-    private mutating func grow(_ count: Int, every step: Duration = .seconds(86_400)) async throws {
-        try await history.grow(by: count, every: step)
-    }
+    init() async throws { history = try await History() }
 
     /// Without a schedule each snapshot would be one that somebody asked for, and have a slot of its own.
     @Test mutating func aNodeThatHasNoScheduleAnyMoreIsNeverBelieved() async throws {
         try await history.report(every: .seconds(86_400))
-        try await grow(10)
+        try await history.grow(by: 10)
         try await history.setPolicy(.fleet, ["keep-last": "5", "keep-hourly": "5"], minimumAge: "7d")
         try await history.report(every: .zero)
         fixture.clock.advance(by: .seconds(30 * 86_400))
-        try await grow(15, every: .seconds(1))
+        try await history.grow(by: 15, every: .seconds(1))
         try await history.apply()
         let live = try await history.live()
         #expect(live.contains(9) && live.contains(8) && live.contains(7))
@@ -37,7 +30,7 @@ struct ScheduleTrustTests {
             try await fixture.catalog.alarms(now: fixture.clock.now()).map(\.kind)
         }
         try await history.report(every: .seconds(3600))
-        try await grow(10, every: .seconds(3600))
+        try await history.grow(by: 10, every: .seconds(3600))
         try await history.report(every: .seconds(1800))
         #expect(try await standing() == [])
         try await history.report(every: .seconds(1))
@@ -49,7 +42,7 @@ struct ScheduleTrustTests {
         #expect(try await standing() == [], "it is as it was")
         try await history.report(every: .seconds(1))
         try await history.setPolicy(.fleet, ["keep-last": "5"])
-        try await grow(15, every: .seconds(1))
+        try await history.grow(by: 15, every: .seconds(1))
         #expect(try await history.apply() == 5, "the fifteen use up one slot, and older ones the other four")
         #expect(
             try await fixture.catalog.clearAlarms(.schedule, of: history.database, now: fixture.clock.now()) == 1)
@@ -61,14 +54,14 @@ struct ScheduleTrustTests {
     /// A week of trust for half the interval is none for a second: that begins a week of its own, and is told anew.
     @Test mutating func eachShorterScheduleWaitsForItself() async throws {
         try await history.report(every: .seconds(3600))
-        try await grow(10, every: .seconds(3600))
+        try await history.grow(by: 10, every: .seconds(3600))
         try await history.setPolicy(.fleet, ["keep-last": "5"])
         try await history.report(every: .seconds(600))
         fixture.clock.advance(by: .seconds(30 * 86_400))
         #expect(try await fixture.catalog.alarms(now: fixture.clock.now()).isEmpty, "it was told, and is old")
         try await history.report(every: .seconds(1))
         #expect(try await fixture.catalog.alarms(now: fixture.clock.now()).map(\.kind) == [.schedule])
-        try await grow(15, every: .seconds(1))
+        try await history.grow(by: 15, every: .seconds(1))
         #expect(try await history.apply() == 6, "one slot for the fifteen, and four for those before")
         fixture.clock.advance(by: .seconds(8 * 86_400))
         #expect(try await history.apply() > 0)
