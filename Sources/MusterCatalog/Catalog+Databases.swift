@@ -27,6 +27,8 @@ extension Catalog {
         package var freshnessMilliseconds: Int64 = 0
         /// The release of SQLite that wrote the source last; 0 where it is not known.
         package var writerVersion: UInt32 = 0
+        /// As its header had it at the newest capture; "" where it is not known.
+        package var journalMode = ""
         /// Another one after each change of the schema, and says nothing else; empty where it is not known.
         package var schemaMark: [UInt8] = []
         package var reportedAt: Timestamp?
@@ -141,6 +143,7 @@ extension Catalog {
         database.intervalMilliseconds = row["interval_milliseconds"]
         database.freshnessMilliseconds = row["freshness_milliseconds"]
         database.writerVersion = UInt32(truncatingIfNeeded: row["writer_version"] as Int64)
+        database.journalMode = row["journal_mode"]
         database.reportedAt = row.optionalTime("reported_at")
         database.snapshotCount = row["snapshot_count"]
         database.expiredCount = row["expired_count"]

@@ -86,7 +86,9 @@ extension Catalog {
             UPDATE database SET name = ?, path = ?, schedule = ?, state = ?, error_summary = ?, error_hint = ?,
                 attempted_at = ?, changed = ?, change_counter = ?, receipt_change_counter = ?,
                 unprotected_since = CASE WHEN unprotected_since < ? THEN unprotected_since ELSE ? END,
-                capture = ?, reported_at = ?, freshness_milliseconds = ?, writer_version = coalesce(nullif(?, 0), writer_version)
+                capture = ?, reported_at = ?, freshness_milliseconds = ?,
+                writer_version = coalesce(nullif(?, 0), writer_version),
+                journal_mode = coalesce(nullif(?, ''), journal_mode)
             WHERE id = ?
             """,
             [
@@ -94,7 +96,7 @@ extension Catalog {
                 entry.attemptedAt?.microseconds, entry.hasChanged, Int64(bitPattern: entry.changeCounter),
                 Int64(bitPattern: entry.receiptChangeCounter), unprotectedSince, unprotectedSince, entry.capture,
                 now.microseconds, entry.freshnessMilliseconds, Int64(entry.writerVersion),
-                entry.id.blob,
+                entry.journalMode, entry.id.blob,
             ])
         return true
     }

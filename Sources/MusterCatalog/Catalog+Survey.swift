@@ -11,7 +11,7 @@ extension Catalog {
         package var node: Int64
         /// As far as rows tell: who is silent or stuck, the coordinator knows.
         package var facts: ProvenState.Facts
-        /// See `Database.writerVersion`.
+        /// See `Database.writerVersion`; 0 besides for what is known to keep no WAL.
         package var writerVersion: UInt32
         package var count: Int
     }
@@ -67,9 +67,10 @@ extension Catalog {
     static let surveyQuery = """
         SELECT n.number, (d.state = '\(removedState)') + 2 * (d.state IN ('failing', 'unsupported'))
             + 4 * (d.id IN (\(damagedIDs))) + 8 * (d.newest_snapshot IS NOT NULL)
-            + 16 * (coalesce(d.verified_at, \(Int64.min)) >= ?1) AS code, d.writer_version, count(*) AS count
+            + 16 * (coalesce(d.verified_at, \(Int64.min)) >= ?1) AS code,
+            iif(d.journal_mode IN ('', 'wal'), d.writer_version, 0) AS writer_version, count(*) AS count
         FROM database d JOIN node n ON n.id = d.node WHERE \(namedCondition("?2"))
-        GROUP BY n.number, code, d.writer_version
+        GROUP BY 1, 2, 3
         """
 
     static func namedCondition(_ words: String) -> String {

@@ -99,6 +99,7 @@ package struct Catalog: Sendable {
         migrator.registerMigration("own objects") { database in
             try database.execute(sql: Schema.ownObjects)
         }
+        migrator.registerMigration("journal mode") { try $0.execute(sql: Schema.journalMode) }
         return migrator
     }
 

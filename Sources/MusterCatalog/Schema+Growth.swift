@@ -12,4 +12,7 @@ extension Schema {
 
         CREATE INDEX database_unprotected ON database(unprotected_since) WHERE unprotected_since IS NOT NULL;
         """
+
+    /// Some things can only happen to databases in WAL mode.
+    static let journalMode = "ALTER TABLE database ADD COLUMN journal_mode TEXT NOT NULL DEFAULT ''"
 }

@@ -116,6 +116,29 @@ struct AlarmTests {
         }
     }
 
+    /// A rollback journal is never reset as a WAL is. What an older agent does not tell stays a reason to look.
+    @Test func onlyDatabasesInWALModeAreHitByTheBugOfTheWAL() async throws {
+        try await Rig.serve { server in
+            let node = try await server.makeNode()
+            func kinds(_ mode: String, writer: UInt32 = 3_045_001) async throws -> [String] {
+                try await Self.report(node, server) { ($0.writerVersion, $0.journalMode) = (writer, mode) }
+                return try await Self.kinds(server)
+            }
+            #expect(try await kinds("delete").isEmpty)
+            #expect(try await kinds("", writer: 0).isEmpty, "an agent that was started anew knows it no more")
+            #expect(try await kinds("wal") == ["wal_reset"])
+            #expect(try await kinds("", writer: 0) == ["wal_reset"])
+            #expect(try await kinds("delete").isEmpty, "the application was set to another mode")
+        }
+    }
+
+    @Test func aDatabaseWhoseModeIsNotToldMayBeHit() async throws {
+        try await Rig.serve { server in
+            try await Self.report(try await server.makeNode(), server) { $0.writerVersion = 3_045_001 }
+            #expect(try await Self.kinds(server) == ["wal_reset"])
+        }
+    }
+
     @Test(arguments: [
         (3_006_023 as UInt32, false), (3_007_000, true), (3_044_005, true), (3_044_006, false), (3_045_000, true),
         (3_050_006, true), (3_050_007, false), (3_051_002, true), (3_051_003, false), (0, false),

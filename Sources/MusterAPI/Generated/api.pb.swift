@@ -496,6 +496,12 @@ package nonisolated struct Muster_V1_DatabaseReport: @unchecked Sendable {
     set {_uniqueStorage()._freshnessMilliseconds = newValue}
   }
 
+  /// "wal" or "delete", by the source's header at the newest capture; "" where it is not known.
+  package var journalMode: String {
+    get {_storage._journalMode}
+    set {_uniqueStorage()._journalMode = newValue}
+  }
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -903,6 +909,9 @@ package nonisolated struct Muster_V1_SnapshotList: Sendable {
 /// GET /v1/snapshots/{id}/manifest gives the manifest's bytes,
 /// GET /v1/packs/{id} with an optional Range the pack's,
 /// GET /v1/nodes/{id}/keys the node's key record's.
+/// The header `muster-store` names the store that the bytes are from. Who finds that they are not those that were asked for
+/// asks again with `refused`, the names of such stores with commas between: they are asked last, and the coordinator reads
+/// their replicas again by itself. It takes nobody's word for what it finds there.
 package nonisolated struct Muster_V1_Snapshot: @unchecked Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -3946,7 +3955,7 @@ nonisolated extension Muster_V1_ReportRequest: SwiftProtobuf.Message, SwiftProto
 
 nonisolated extension Muster_V1_DatabaseReport: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".DatabaseReport"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}database_id\0\u{1}name\0\u{1}path\0\u{1}schedule\0\u{1}state\0\u{3}error_summary\0\u{3}error_hint\0\u{3}attempted_at\0\u{3}changed_since_receipt\0\u{3}change_counter\0\u{3}receipt_change_counter\0\u{3}unprotected_since\0\u{1}capture\0\u{3}interval_milliseconds\0\u{3}writer_version\0\u{3}schema_mark\0\u{3}freshness_milliseconds\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}database_id\0\u{1}name\0\u{1}path\0\u{1}schedule\0\u{1}state\0\u{3}error_summary\0\u{3}error_hint\0\u{3}attempted_at\0\u{3}changed_since_receipt\0\u{3}change_counter\0\u{3}receipt_change_counter\0\u{3}unprotected_since\0\u{1}capture\0\u{3}interval_milliseconds\0\u{3}writer_version\0\u{3}schema_mark\0\u{3}freshness_milliseconds\0\u{3}journal_mode\0")
 
   fileprivate class _StorageClass {
     var _databaseID: String = String()
@@ -3966,6 +3975,7 @@ nonisolated extension Muster_V1_DatabaseReport: SwiftProtobuf.Message, SwiftProt
     var _writerVersion: UInt32 = 0
     var _schemaMark: Data = Data()
     var _freshnessMilliseconds: UInt64 = 0
+    var _journalMode: String = String()
 
       // This property is used as the initial default value for new instances of the type.
       // The type itself is protecting the reference to its storage via CoW semantics.
@@ -3993,6 +4003,7 @@ nonisolated extension Muster_V1_DatabaseReport: SwiftProtobuf.Message, SwiftProt
       _writerVersion = source._writerVersion
       _schemaMark = source._schemaMark
       _freshnessMilliseconds = source._freshnessMilliseconds
+      _journalMode = source._journalMode
     }
   }
 
@@ -4028,6 +4039,7 @@ nonisolated extension Muster_V1_DatabaseReport: SwiftProtobuf.Message, SwiftProt
         case 15: try { try decoder.decodeSingularUInt32Field(value: &_storage._writerVersion) }()
         case 16: try { try decoder.decodeSingularBytesField(value: &_storage._schemaMark) }()
         case 17: try { try decoder.decodeSingularUInt64Field(value: &_storage._freshnessMilliseconds) }()
+        case 18: try { try decoder.decodeSingularStringField(value: &_storage._journalMode) }()
         default: break
         }
       }
@@ -4087,6 +4099,9 @@ nonisolated extension Muster_V1_DatabaseReport: SwiftProtobuf.Message, SwiftProt
       if _storage._freshnessMilliseconds != 0 {
         try visitor.visitSingularUInt64Field(value: _storage._freshnessMilliseconds, fieldNumber: 17)
       }
+      if !_storage._journalMode.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._journalMode, fieldNumber: 18)
+      }
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -4113,6 +4128,7 @@ nonisolated extension Muster_V1_DatabaseReport: SwiftProtobuf.Message, SwiftProt
         if _storage._writerVersion != rhs_storage._writerVersion {return false}
         if _storage._schemaMark != rhs_storage._schemaMark {return false}
         if _storage._freshnessMilliseconds != rhs_storage._freshnessMilliseconds {return false}
+        if _storage._journalMode != rhs_storage._journalMode {return false}
         return true
       }
       if !storagesAreEqual {return false}

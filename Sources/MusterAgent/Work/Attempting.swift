@@ -50,7 +50,8 @@ struct Attempting: Sendable {
         case .prepared(let prepared):
             tell(prepared.writerWait, taker.environment.logger)
             taker.marks.note(
-                writerVersion: prepared.writerVersion, schemaHash: prepared.schemaHash, of: database.id)
+                writerVersion: prepared.writerVersion, journalMode: prepared.journalMode,
+                schemaHash: prepared.schemaHash, of: database.id)
             let snapshot = try await commit(prepared, request, ledger, head, isFollowed: isFollowed, taker)
             taker.metrics.countSent(
                 imageBytes: prepared.geometry.sizeBytes, addedBytes: prepared.figures.addedBytes)

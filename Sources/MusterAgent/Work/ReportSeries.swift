@@ -76,7 +76,8 @@ struct DatabaseRow {
         report.intervalMilliseconds = UInt64(clamping: interval.microseconds / 1000)
         report.capture = capture
         report.changedSinceReceipt = !coverage.isCovered
-        (report.writerVersion, report.schemaMark) = (mark.writerVersion, .init(mark.schema))
+        (report.writerVersion, report.journalMode) = (mark.writerVersion, mark.journalMode)
+        report.schemaMark = .init(mark.schema)
         report.freshnessMilliseconds = UInt64(clamping: (database.freshness?.microseconds ?? 0) / 1000)
         if database.isActive {
             (report.changeCounter, report.receiptChangeCounter) = (coverage.counter, coverage.coveredCounter)

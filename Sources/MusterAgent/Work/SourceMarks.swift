@@ -7,6 +7,8 @@ final class SourceMarks: Sendable {
     struct Mark: Hashable {
         /// The release of SQLite that wrote the source last; 0 where its header does not say.
         var writerVersion: UInt32 = 0
+        /// "" where it is not known.
+        var journalMode = ""
         /// Another one after each change of the schema. It is made with a key that never leaves the node, so that
         /// equal schemas of two scopes do not show, and no schema can be guessed.
         var schema: [UInt8] = []
@@ -24,9 +26,10 @@ final class SourceMarks: Sendable {
 
     subscript(database: DatabaseID) -> Mark { marks.withLock { $0[database] ?? Mark() } }
 
-    func note(writerVersion: UInt32, schemaHash: [UInt8], of database: DatabaseID) {
+    func note(writerVersion: UInt32, journalMode: String, schemaHash: [UInt8], of database: DatabaseID) {
         let mark = KeyDerivation.hmac(key: key, message: database.bytes + schemaHash).prefix(Self.markBytes)
-        marks.withLock { $0[database] = Mark(writerVersion: writerVersion, schema: Array(mark)) }
+        let seen = Mark(writerVersion: writerVersion, journalMode: journalMode, schema: Array(mark))
+        marks.withLock { $0[database] = seen }
     }
 
     func forgetAllBut(_ databases: [ProtectedDatabase]) {

@@ -105,7 +105,7 @@ extension Coordinator {
         database.capture = report.capture
         database.intervalMilliseconds = Int64(clamping: report.intervalMilliseconds).clamped(to: 0...longestInterval)
         database.freshnessMilliseconds = Int64(clamping: report.freshnessMilliseconds).clamped(to: 0...longestObjective)
-        database.writerVersion = report.writerVersion
+        (database.writerVersion, database.journalMode) = (report.writerVersion, report.journalMode.cut(32))
         guard [0, schemaMarkBytes].contains(report.schemaMark.count) else {
             throw Refusal.malformed("a schema mark has \(schemaMarkBytes) bytes")
         }

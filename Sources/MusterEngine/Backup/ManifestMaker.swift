@@ -49,7 +49,8 @@ struct ManifestMaker {
             fingerprint: SourceIdentity.provingText(source.fingerprint, at: source.beganAt),
             capturedAt: assembled.endedAt,
             figures: figures, writerVersion: sealedPart.inventory.writerVersion,
-            schemaHash: sealedPart.inventory.schemaHash?.bytes ?? [], writerWait: source.writerWait,
+            journalMode: sealedPart.inventory.journalMode, schemaHash: sealedPart.inventory.schemaHash?.bytes ?? [],
+            writerWait: source.writerWait,
             ledger: draft.change(
                 base: base, isFull: map.base == nil, groups: assembled.groups, cursor: source.cursor?.bytes))
     }

@@ -87,7 +87,8 @@ package struct PreparedSnapshot: Sendable {
     package let figures: SnapshotFigures
     /// The release of SQLite that wrote the source last; 0 where its header does not say.
     package let writerVersion: UInt32
-    /// As in the manifest's sealed part.
+    /// As in the manifest's sealed part, both.
+    package let journalMode: String
     package let schemaHash: [UInt8]
     /// nil where writers went on while it was read.
     package let writerWait: WriterWait?
