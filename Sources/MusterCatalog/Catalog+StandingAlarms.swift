@@ -54,32 +54,59 @@ extension Catalog {
         return (condition, StatementArguments(values))
     }
 
-    package struct Uninspected: Hashable, Sendable {
+    /// A database that something is the matter with, and how many such there are.
+    package struct Concern: Hashable, Sendable {
         package let database: DatabaseID
         package let node: NodeID
-        package let passedAt: Timestamp?
-        /// How many of its node, and of the whole fleet, are uninspected.
+        /// When it was last as it should be, or since when it is not; nil where that is not known.
+        package let since: Timestamp?
+        /// How many of its node, and of the whole fleet.
         package let ofNode: Int
         package let ofFleet: Int
     }
 
-    /// Databases with snapshots none of which passed an inspection as deep since then, the longest uninspected first.
+    /// What may be the matter with a database.
+    package enum Matter: Hashable, Sendable {
+        /// It has snapshots, none of which passed an inspection as deep since then.
+        case uninspected(VerificationLevel, since: Timestamp)
+        /// No snapshot can be taken of it.
+        case failing
+        /// Its changes have been without a receipt for too long.
+        case stuck(Patience)
+
+        /// A query with `id`, `node`, `since` and what they are ordered by, and the first three arguments.
+        fileprivate var query: (sql: String, arguments: StatementArguments) {
+            switch self {
+            case .uninspected(let level, let since):
+                (Catalog.uninspectedQuery(level), [since.microseconds, nil, nil])
+            case .failing:
+                (Catalog.troubleQuery("attempted_at", "d.state IN ('failing', 'unsupported')"), [nil, nil, nil])
+            case .stuck(let patience):
+                // The first condition is the index's.
+                (
+                    Catalog.troubleQuery(
+                        "unprotected_since", "d.unprotected_since IS NOT NULL AND \(Catalog.stuckCondition)"),
+                    patience.arguments
+                )
+            }
+        }
+    }
+
+    /// Databases with which that is the matter, of each node those with which it was first; a bounded number of each.
     ///
     /// - Parameter limit: of those that are read; the counts are whole.
-    package func uninspected(
-        _ level: VerificationLevel, since: Timestamp, limit: Int
-    ) async throws(CatalogError) -> [Uninspected] {
+    package func concerns(_ matter: Matter, limit: Int) async throws(CatalogError) -> [Concern] {
+        let (query, first) = matter.query
         let sql = """
-            SELECT * FROM (SELECT u.*, row_number() OVER (PARTITION BY node ORDER BY waits_since, id) AS place,
-                    count(*) OVER (PARTITION BY node) AS of_node, count(*) OVER () AS of_fleet
-                FROM (\(Self.uninspectedQuery(level))) u)
-            WHERE place <= \(Self.alarmsOfANode) ORDER BY waits_since LIMIT ?2
+            SELECT * FROM (SELECT c.*, row_number() OVER (PARTITION BY node ORDER BY waits_since, id) AS place,
+                    count(*) OVER (PARTITION BY node) AS of_node, count(*) OVER () AS of_fleet FROM (\(query)) c)
+            WHERE place <= \(Self.alarmsOfANode) ORDER BY waits_since LIMIT ?4
             """
         return try await read { database in
-            try database.rows(sql, [since.microseconds, limit]).map { row in
-                Uninspected(
+            try database.rows(sql, first + [limit]).map { row in
+                Concern(
                     database: try row.identifier("id"), node: try row.identifier("node"),
-                    passedAt: row.optionalTime("passed_at"), ofNode: row["of_node"], ofFleet: row["of_fleet"])
+                    since: row.optionalTime("since"), ofNode: row["of_node"], ofFleet: row["of_fleet"])
             }
         }
     }
@@ -87,16 +114,15 @@ extension Catalog {
     /// Those of them that webhooks were told of.
     ///
     /// - Parameter kind: that of the alarms.
-    package func toldUninspected(
-        _ level: VerificationLevel, since: Timestamp, as kind: AlarmKind
-    ) async throws(CatalogError) -> [DatabaseID] {
-        let sql = "SELECT 1 FROM (\(Self.uninspectedQuery(level))) u WHERE u.id = ?2"
+    package func toldConcerns(_ matter: Matter, as kind: AlarmKind) async throws(CatalogError) -> [DatabaseID] {
+        let (query, first) = matter.query
+        let sql = "SELECT 1 FROM (\(query)) c WHERE c.id = ?4"
         return try await read { database in
             let keys = try database.rows("SELECT key FROM standing_alarm WHERE kind = ?", [kind.rawValue])
             return try keys.compactMap { row -> DatabaseID? in
                 let key: String = row["key"]
                 guard let id = DatabaseID(String(key.dropFirst(kind.rawValue.utf8.count + 1))) else { return nil }
-                return try database.row(sql, [since.microseconds, id.blob]) == nil ? nil : id
+                return try database.row(sql, first + [id.blob]) == nil ? nil : id
             }
         }
     }
@@ -104,11 +130,18 @@ extension Catalog {
     private static func uninspectedQuery(_ level: VerificationLevel) -> String {
         let column = column(of: level)
         return """
-            SELECT d.id, d.node, d.\(column) AS passed_at, coalesce(d.\(column),
+            SELECT d.id, d.node, d.\(column) AS since, coalesce(d.\(column),
                 (SELECT min(l.started_at) FROM lineage l WHERE l.database = d.id)) AS waits_since
             FROM database d JOIN node n ON n.id = d.node AND n.state = 'active'
             WHERE d.newest_snapshot IS NOT NULL AND d.state <> '\(removedState)' AND waits_since < ?1
             """
+    }
+
+    private static func troubleQuery(_ since: String, _ condition: String) -> String {
+        """
+        SELECT d.id, d.node, d.\(since) AS since, coalesce(d.\(since), \(Int64.max)) AS waits_since
+        FROM database d JOIN node n ON n.id = d.node WHERE \(condition)
+        """
     }
 
     private static let namedAtOnce = 500

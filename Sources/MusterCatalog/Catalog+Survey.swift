@@ -9,7 +9,7 @@ extension Catalog {
     package struct SurveyGroup: Hashable, Sendable {
         /// The node's number.
         package var node: Int64
-        /// As far as rows tell: who is silent or stuck, the coordinator knows.
+        /// As far as rows tell: who is silent, the coordinator knows.
         package var facts: ProvenState.Facts
         /// See `Database.writerVersion`; 0 besides for what is known to keep no WAL.
         package var writerVersion: UInt32
@@ -17,7 +17,7 @@ extension Catalog {
     }
 
     /// When a database's changes have been without a receipt for too long.
-    package struct Patience: Sendable {
+    package struct Patience: Hashable, Sendable {
         package var now: Timestamp
         package var tolerance: Duration
         /// The fleet's objective; nil for what the schedules explain.
@@ -27,6 +27,11 @@ extension Catalog {
 
         package init(now: Timestamp, tolerance: Duration, objective: Duration?, intervals: Int) {
             (self.now, self.tolerance, self.objective, self.intervals) = (now, tolerance, objective, intervals)
+        }
+
+        /// As `stuckCondition` takes them: the first three.
+        var arguments: StatementArguments {
+            [(now - tolerance).microseconds, objective?.microseconds, intervals]
         }
     }
 
@@ -46,10 +51,14 @@ extension Catalog {
 
     /// - Parameters:
     ///   - provenSince: an inspection that is older proves no more.
+    ///   - patience: what is without a receipt for longer is stuck.
     ///   - words: only databases with these in their names or those of their nodes; see `NameSearch`.
-    package func survey(provenSince: Timestamp, words: String = "") async throws(CatalogError) -> [SurveyGroup] {
-        try await read { database in
-            try database.list(Self.surveyQuery, [provenSince.microseconds, words]) { row in
+    package func survey(
+        provenSince: Timestamp, _ patience: Patience, words: String = ""
+    ) async throws(CatalogError) -> [SurveyGroup] {
+        let arguments = patience.arguments + [provenSince.microseconds, words]
+        return try await read { database in
+            try database.list(Self.surveyQuery, arguments) { row in
                 let code: Int = row["code"]
                 var facts = ProvenState.Facts()
                 facts.isRemoved = code & 1 != 0
@@ -57,6 +66,7 @@ extension Catalog {
                 facts.isDamaged = code & 4 != 0
                 facts.hasSnapshot = code & 8 != 0
                 facts.isProofFresh = code & 16 != 0
+                facts.isStuck = code & 32 != 0
                 return SurveyGroup(
                     node: row["number"], facts: facts,
                     writerVersion: UInt32(truncatingIfNeeded: row["writer_version"] as Int64), count: row["count"])
@@ -67,9 +77,9 @@ extension Catalog {
     static let surveyQuery = """
         SELECT n.number, (d.state = '\(removedState)') + 2 * (d.state IN ('failing', 'unsupported'))
             + 4 * (d.id IN (\(damagedIDs))) + 8 * (d.newest_snapshot IS NOT NULL)
-            + 16 * (coalesce(d.verified_at, \(Int64.min)) >= ?1) AS code,
+            + 16 * (coalesce(d.verified_at, \(Int64.min)) >= ?4) + 32 * (\(stuckCondition)) AS code,
             iif(d.journal_mode IN ('', 'wal'), d.writer_version, 0) AS writer_version, count(*) AS count
-        FROM database d JOIN node n ON n.id = d.node WHERE \(namedCondition("?2"))
+        FROM database d JOIN node n ON n.id = d.node WHERE \(namedCondition("?5"))
         GROUP BY 1, 2, 3
         """
 
@@ -88,70 +98,60 @@ extension Catalog {
                 AND (f.died IS NULL OR s.sequence < f.died)
         """
 
-    /// Databases that no snapshot can be taken of, and those whose changes have been without a receipt for too long.
-    package func troubled(_ patience: Patience) async throws(CatalogError) -> [Database] {
-        let arguments: StatementArguments = [
-            (patience.now - patience.tolerance).microseconds, patience.objective?.microseconds, patience.intervals,
-        ]
-        return try await read { database in
-            try database.list(Self.failingQuery, [], Self.database)
-                + database.list(Self.stuckQuery, arguments, Self.database)
-        }
-    }
-
-    static let failingQuery = databaseQuery + " WHERE d.state IN ('failing', 'unsupported')"
-    static let stuckQuery =
-        databaseQuery + """
-             WHERE d.unprotected_since < ?1 + coalesce(n.clock_offset, 0) - CASE
-                WHEN d.freshness_milliseconds > 0 THEN d.freshness_milliseconds * 1000
-                ELSE coalesce(?2, d.interval_milliseconds * ?3 * 1000) END
-            AND d.capture <> 'paused' AND d.state NOT IN ('\(removedState)', 'failing', 'unsupported')
-            """
+    /// As `Freshness.stuckSince` of the coordinator has it; a test holds the two together.
+    static let stuckCondition = """
+        (d.unprotected_since < ?1 + coalesce(n.clock_offset, 0) - CASE
+            WHEN d.freshness_milliseconds > 0 THEN d.freshness_milliseconds * 1000
+            ELSE coalesce(?2, d.interval_milliseconds * ?3 * 1000) END
+        AND d.capture <> 'paused' AND d.state <> '\(removedState)') IS TRUE
+        """
 
     /// Which databases of some nodes are shown.
     package struct CellQuery: Sendable {
         package var nodes: [NodeID]
         package var words = ""
-        /// As far as rows tell: those that are stuck are among those of other states, and `stale` is all that is not
-        /// failing.
         package var state: ProvenState?
+        /// Then all is `stale` that is not failing.
+        package var areSilent = false
         package var provenSince: Timestamp
+        package var patience: Patience
         /// Of each node.
         package var limit: Int
 
-        package init(nodes: [NodeID], provenSince: Timestamp, limit: Int) {
-            (self.nodes, self.provenSince, self.limit) = (nodes, provenSince, limit)
+        package init(nodes: [NodeID], provenSince: Timestamp, patience: Patience, limit: Int) {
+            (self.nodes, self.provenSince, self.patience, self.limit) = (nodes, provenSince, patience, limit)
         }
     }
 
     /// Databases that their nodes protect, by name.
     package func cells(_ query: CellQuery) async throws(CatalogError) -> [NodeID: [Database]] {
         guard !query.nodes.isEmpty else { return [:] }
-        let sql = Self.cellsQuery(nodes: query.nodes.count, query.state)
-        let first: StatementArguments = [query.words, query.provenSince.microseconds, query.limit]
+        let sql = Self.cellsQuery(nodes: query.nodes.count, query.state, areSilent: query.areSilent)
+        let first = query.patience.arguments + [query.words, query.provenSince.microseconds, query.limit]
         let arguments = first + StatementArguments(query.nodes.map(\.blob))
         let found = try await read { try $0.list(sql, arguments, Self.database) }
         return Dictionary(grouping: found, by: \.node)
     }
 
-    static func cellsQuery(nodes: Int, _ state: ProvenState?) -> String {
+    static func cellsQuery(nodes: Int, _ state: ProvenState?, areSilent: Bool) -> String {
         let bad = "(d.state IN ('failing', 'unsupported') OR is_damaged)"
+        let fine = "NOT \(bad) AND NOT (\(stuckCondition))"
         let proof = "d.newest_snapshot IS NOT NULL AND coalesce(d.verified_at, \(Int64.min))"
         let condition =
             switch state {
-            case nil, .removed: "?2 = ?2"
+            case nil, .removed: "TRUE"
             case .failing: bad
-            case .stale: "NOT \(bad)"
-            case .never: "NOT \(bad) AND d.newest_snapshot IS NULL"
-            case .unproven: "NOT \(bad) AND \(proof) < ?2"
-            case .proven: "NOT \(bad) AND \(proof) >= ?2"
+            case .stale: areSilent ? "NOT \(bad)" : "NOT \(bad) AND (\(stuckCondition))"
+            case .never: "\(fine) AND d.newest_snapshot IS NULL"
+            case .unproven: "\(fine) AND \(proof) < ?5"
+            case .proven: "\(fine) AND \(proof) >= ?5"
             }
-        let marks = (0..<nodes).map { "?\($0 + 4)" }.joined(separator: ", ")
+        let marks = (0..<nodes).map { "?\($0 + 7)" }.joined(separator: ", ")
         return """
             SELECT * FROM (\(databaseColumns), row_number() OVER (PARTITION BY d.node ORDER BY d.name, d.rowid) AS place
                 \(databaseTables) WHERE d.node IN (\(marks)) AND d.state <> '\(removedState)'
-                    AND \(namedCondition("?1")) AND \(condition))
-            WHERE place <= ?3 ORDER BY node_name, node, place
+                    AND \(namedCondition("?4")) AND \(condition))
+            WHERE place <= ?6 ORDER BY node_name, node, place
             """
     }
 

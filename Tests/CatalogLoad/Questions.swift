@@ -78,9 +78,12 @@ struct Questions {
         _ = try await ask("all databases") { try await catalog.databases().count }
         _ = try await ask("all nodes") { try await catalog.nodes().count }
         _ = try await ask("survey of the fleet") {
-            try await catalog.survey(provenSince: now - .seconds(7 * 86_400)).count
+            try await catalog.survey(provenSince: now - .seconds(7 * 86_400), Self.patience(now)).count
         }
-        _ = try await ask("troubled databases") { try await catalog.troubled(Self.patience(now)).count }
+        _ = try await ask("failing databases") { try await catalog.concerns(.failing, limit: 561).count }
+        _ = try await ask("stuck databases") {
+            try await catalog.concerns(.stuck(Self.patience(now)), limit: 561).count
+        }
         _ = try await ask("page of 1,000 databases") { try await catalog.databases(after: nil, limit: 1000).count }
         _ = try await ask("totals") { try await catalog.totals().snapshots }
         _ = try await ask("alarms") { try await catalog.alarms(now: now).count }
@@ -93,11 +96,12 @@ struct Questions {
     private func status() async throws -> Int {
         async let totals = catalog.totals()
         async let coverage = catalog.coverage(since: [.verify: now - .seconds(7 * 86_400)])
-        async let groups = catalog.survey(provenSince: now - .seconds(7 * 86_400))
-        async let troubled = catalog.troubled(Self.patience(now))
+        async let groups = catalog.survey(provenSince: now - .seconds(7 * 86_400), Self.patience(now))
+        async let failing = catalog.concerns(.failing, limit: 561)
+        async let stuck = catalog.concerns(.stuck(Self.patience(now)), limit: 561)
         async let standing = catalog.standing(ofStore: 1)
         let nodes = try await catalog.nodes()
-        let seen = try await (groups.count, troubled.count, standing.packs, coverage.databases)
+        let seen = try await (groups.count, failing.count + stuck.count, standing.packs, coverage.databases)
         async let alarms = catalog.alarms(now: now)
         async let subjects = catalog.alarmSubjects(now: now)
         async let probe = catalog.lastProbe(ofStore: 1)
@@ -110,7 +114,7 @@ struct Questions {
                 Catalog.NodeWord(node: $0.number, vouchedAt: now, validity: .seconds(60), isLate: false)
             })
         for level in [VerificationLevel.verify, .drill] {
-            _ = try await catalog.uninspected(level, since: now - .seconds(7 * 86_400), limit: 561)
+            _ = try await catalog.concerns(.uninspected(level, since: now - .seconds(7 * 86_400)), limit: 561)
         }
         let first = try await catalog.databases(after: nil, limit: 1000)
         _ = try await (alarms, subjects, probe, want, damaged, losses, risk)

@@ -58,21 +58,28 @@ struct SurveyTests {
         #expect(try await fixture.catalog.nodes(after: NodeID(from: fixture.random), limit: 9).isEmpty)
     }
 
+    private static func patience(_ fixture: Fixture) -> Catalog.Patience {
+        Catalog.Patience(now: fixture.clock.now(), tolerance: .seconds(60), objective: nil, intervals: 3)
+    }
+
     @Test func groupsAddUpToAllDatabases() async throws {
         let fixture = try await Fixture()
         _ = try await Self.fill(fixture)
-        let all = try await fixture.catalog.survey(provenSince: fixture.clock.now())
+        let all = try await fixture.catalog.survey(provenSince: fixture.clock.now(), Self.patience(fixture))
         #expect(all.reduce(0) { $0 + $1.count } == 12)
-        let some = try await fixture.catalog.survey(provenSince: fixture.clock.now(), words: "DB3")
+        let some = try await fixture.catalog.survey(
+            provenSince: fixture.clock.now(), Self.patience(fixture), words: "DB3")
         #expect(some.reduce(0) { $0 + $1.count } == 2)
-        let named = try await fixture.catalog.survey(provenSince: fixture.clock.now(), words: "BET")
+        let named = try await fixture.catalog.survey(
+            provenSince: fixture.clock.now(), Self.patience(fixture), words: "BET")
         #expect(named.reduce(0) { $0 + $1.count } == 12)
     }
 
     @Test func cellsAreFewOfEachNode() async throws {
         let fixture = try await Fixture()
         let nodes = try await Self.fill(fixture)
-        var query = Catalog.CellQuery(nodes: nodes.map(\.id), provenSince: fixture.clock.now(), limit: 3)
+        var query = Catalog.CellQuery(
+            nodes: nodes.map(\.id), provenSince: fixture.clock.now(), patience: Self.patience(fixture), limit: 3)
         let cells = try await fixture.catalog.cells(query)
         #expect(cells.mapValues(\.count) == [nodes[2].id: 3], "a retired node protects none")
         #expect(cells[nodes[2].id]?.map(\.name) == ["db0", "db0", "db1"])
@@ -96,7 +103,8 @@ struct SurveyTests {
         let node = try await fixture.makeNode("0")
         let id = DatabaseID(from: fixture.random)
         try await fixture.catalog.write { _ = try Catalog.claim(id, named: name, by: node.id, in: $0) }
-        let found = try await fixture.catalog.survey(provenSince: fixture.clock.now(), words: words)
+        let found = try await fixture.catalog.survey(
+            provenSince: fixture.clock.now(), Self.patience(fixture), words: words)
         #expect(found.isEmpty == !isFound)
     }
 

@@ -31,22 +31,33 @@ struct FleetSceneTests {
             #expect(rows.count == 400)
             var counts: [NodeID: StateCounts] = [:]
             var risk: Duration?
-            var troubled: Set<DatabaseID> = []
+            var troubled: [Catalog.Matter: Set<DatabaseID>] = [:]
             for row in rows {
                 let silence = try #require(scene.silences[row.node])
                 counts[row.node, default: StateCounts()][ProvenState(row, of: silence, now: scene.now)] += 1
                 let freshness = Freshness(row, of: silence, now: scene.now)
-                if freshness.stuckSince != nil || ["failing", "unsupported"].contains(row.state) {
-                    troubled.insert(row.id)
-                }
+                if freshness.stuckSince != nil { troubled[.stuck(scene.patience), default: []].insert(row.id) }
+                if ["failing", "unsupported"].contains(row.state) { troubled[.failing, default: []].insert(row.id) }
                 if row.state != Catalog.removedState, let recovery = freshness.recoveryPoint {
                     risk = max(risk ?? .zero, recovery)
                 }
             }
             #expect(scene.counts(of: scene.groups) == counts)
-            #expect(Set(scene.troubled.map(\.id)) == troubled && scene.troubled.count == troubled.count)
+            #expect(troubled.count == 2)
+            for (matter, ids) in troubled {
+                let concerns = try await coordinator.catalog.concerns(matter, limit: 1000)
+                #expect(Set(concerns.map(\.database)).isSubset(of: ids) && concerns.map(\.ofFleet).max() == ids.count)
+                let ofNodes = Dictionary(grouping: rows.filter { ids.contains($0.id) }, by: \.node).mapValues(\.count)
+                #expect(Dictionary(concerns.map { ($0.node, $0.ofNode) }, uniquingKeysWith: max) == ofNodes)
+                for (node, count) in ofNodes {
+                    #expect(concerns.count { $0.node == node } == min(count, Catalog.alarmsOfANode))
+                }
+            }
+            let alarms = try await coordinator.alarms(in: scene).counts
+            #expect(alarms[.failing] == troubled[.failing]?.count)
+            #expect(alarms[.stuck] == troubled[.stuck(scene.patience)]?.count)
             #expect(try await coordinator.oldestRisk(in: scene) == risk)
-            #expect(!troubled.isEmpty && risk != nil)
+            #expect(risk != nil)
             let seen = ProvenState.allCases.filter { state in counts.values.contains { $0[state] > 0 } }
             #expect(seen == ProvenState.allCases)
         }

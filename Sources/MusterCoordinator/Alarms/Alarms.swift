@@ -14,11 +14,11 @@ extension Coordinator {
         async let people = personCertificateAlarms(now: scene.now)
         async let damage = damageAlarms()
         async let overdue = overdueAlarms(in: scene)
+        async let troubles = troubleAlarms(in: scene)
         async let standing = standingAlarms(in: scene)
         let (stood, untold) = try await standing
-        var alarms = try await ownAlarms + stores + damage + overdue + people
+        var alarms = try await ownAlarms + stores + damage + overdue + troubles + people
         alarms += stood
-        alarms += scene.troubled.flatMap { Self.alarms(of: $0, in: scene) }
         alarms += scene.nodes.filter { $0.state == .active }.flatMap { self.alarms(of: $0, in: scene) }
         alarms += Self.writerAlarms(in: scene)
         alarms += ownCertificateAlarms(now: scene.now) + denialAlarms(now: scene.now)
@@ -53,7 +53,7 @@ extension Coordinator {
     }
 
     /// What stands for so many that are not read one by one.
-    private static func sum(
+    static func sum(
         _ kind: AlarmKind, _ count: Int, like example: FleetAlarm?, of node: Catalog.Node? = nil
     ) -> FleetAlarm {
         let hint = example?.hint ?? "Look at 'muster status' again when these are cleared."
@@ -62,7 +62,7 @@ extension Coordinator {
         return node.map(sum.of) ?? sum
     }
 
-    private func databases(_ ids: Set<DatabaseID>) async throws -> [DatabaseID: Catalog.Database] {
+    func databases(_ ids: Set<DatabaseID>) async throws -> [DatabaseID: Catalog.Database] {
         Dictionary(try await catalog.databases(ids).map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first })
     }
 
@@ -87,57 +87,6 @@ extension Coordinator {
             }
     }
 
-    /// What the policy may want inspected, with the word for it.
-    static let inspectionAlarms: [(level: VerificationLevel, kind: AlarmKind, done: String)] = [
-        (.verify, .verifyOverdue, "verified"), (.drill, .drillOverdue, "drilled"),
-    ]
-
-    /// What the policy wants inspected, and was not for so long.
-    private func overdueAlarms(in scene: FleetScene) async throws -> [FleetAlarm] {
-        let nodes = Dictionary(scene.nodes.map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first })
-        let limit = (AlarmBoard.mostOfAKind + 1) * Catalog.alarmsOfANode
-        var alarms: [FleetAlarm] = []
-        for (level, kind, done) in Self.inspectionAlarms {
-            guard let every = settings.verification.every(level) else { continue }
-            let waiting = try await catalog.uninspected(level, since: scene.now - every, limit: limit)
-            let databases = try await databases(Set(waiting.map(\.database)))
-            let told = waiting.compactMap { waiting in
-                databases[waiting.database].map { database in
-                    let last = waiting.passedAt.map { "since \($0)" } ?? "yet"
-                    return FleetAlarm(
-                        kind, "no snapshot of database '\(database.name)' was \(done) with success \(last)",
-                        hint: "Run 'muster verify --node \(database.nodeName) --level \(level.rawValue) --wait', "
-                            + "and see that the node is there to do it.",
-                        since: waiting.passedAt.map { $0 + every }
-                    ).of(database)
-                }
-            }
-            alarms += told
-            var accounted = 0
-            for (node, group) in Dictionary(grouping: waiting, by: \.node) {
-                accounted += group[0].ofNode
-                guard group[0].ofNode > group.count else { continue }
-                let example = told.first { $0.nodeID == node }
-                alarms.append(Self.sum(kind, group[0].ofNode - group.count, like: example, of: nodes[node]))
-            }
-            if let whole = waiting.first?.ofFleet, whole > accounted {
-                alarms.append(Self.sum(kind, whole - accounted, like: told.last))
-            }
-        }
-        return alarms
-    }
-
-    /// Keys of what was told before and is overdue still, be it among those that are read or not.
-    func overdueKeys(now: Timestamp) async throws -> Set<String> {
-        var keys: Set<String> = []
-        for (level, kind, _) in Self.inspectionAlarms {
-            guard let every = settings.verification.every(level) else { continue }
-            let told = try await catalog.toldUninspected(level, since: now - every, as: kind)
-            keys.formUnion(told.map { FleetAlarm.key(kind, $0, nil) })
-        }
-        return keys
-    }
-
     private static func alarm(_ loss: Catalog.Loss) -> FleetAlarm {
         let count = loss.snapshotCount
         return FleetAlarm(
@@ -146,28 +95,5 @@ extension Coordinator {
                 + "\(loss.newest) the newest, cannot be restored",
             hint: "The node is asked for it, and the next snapshot sends again what is still current. "
                 + "Bring back a store that is away, if one has it.")
-    }
-
-    private static func alarms(of database: Catalog.Database, in scene: FleetScene) -> [FleetAlarm] {
-        var alarms: [FleetAlarm] = []
-        if database.state == "failing" || database.state == "unsupported" {
-            alarms.append(
-                FleetAlarm(
-                    .failing,
-                    database.errorSummary.isEmpty
-                        ? "database '\(database.name)' is not backed up" : database.errorSummary,
-                    hint: database.errorHint, since: database.attemptedAt
-                ).of(database))
-        }
-        if let since = scene.freshness(of: database)?.stuckSince {
-            alarms.append(
-                FleetAlarm(
-                    .stuck, "database '\(database.name)' has had changes without a receipt since \(since)",
-                    hint: "Look at the log of the agent on node '\(database.nodeName)', "
-                        + "and run 'muster doctor --agent-dir' there.",
-                    since: since
-                ).of(database))
-        }
-        return alarms
     }
 }

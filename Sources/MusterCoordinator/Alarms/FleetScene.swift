@@ -4,15 +4,15 @@ import MusterModel
 
 /// The fleet at one moment, as far as the catalog and the nodes' words tell: what alarms and figures are computed from.
 ///
-/// It holds every node, and of the databases only those that something is wrong with; all others are counts.
+/// It holds every node, and of the databases only counts: what it costs does not grow with how much is wrong.
 struct FleetScene: Sendable {
     let now: Timestamp
     /// By name.
     let nodes: [Catalog.Node]
     let silences: [NodeID: NodeSilence]
     var groups: [Catalog.SurveyGroup] = []
-    /// No snapshot can be taken of them, or their changes wait for a receipt.
-    var troubled: [Catalog.Database] = []
+    /// When a database's changes have been without a receipt for too long.
+    let patience: Catalog.Patience
     var stores: [Muster_V1_StoreStatus] = []
 
     func freshness(of database: Catalog.Database) -> Freshness? {
@@ -25,12 +25,8 @@ struct FleetScene: Sendable {
 
     /// How many databases of each node are in each state.
     ///
-    /// - Parameters:
-    ///   - groups: those of the whole fleet, or a part of them.
-    ///   - isCounted: whether a database is in that part.
-    func counts(
-        of groups: [Catalog.SurveyGroup], where isCounted: (Catalog.Database) -> Bool = { _ in true }
-    ) -> [NodeID: StateCounts] {
+    /// - Parameter groups: those of the whole fleet, or a part of them.
+    func counts(of groups: [Catalog.SurveyGroup]) -> [NodeID: StateCounts] {
         let ids = Dictionary(nodes.map { ($0.number, $0.id) }, uniquingKeysWith: { first, _ in first })
         var counts: [NodeID: StateCounts] = [:]
         for group in groups {
@@ -38,16 +34,6 @@ struct FleetScene: Sendable {
             var facts = group.facts
             facts.isSilent = silences[node]?.since != nil
             counts[node, default: StateCounts()][ProvenState(facts)] += group.count
-        }
-        // Rows alone do not tell who is stuck: each was counted as what it would be without that.
-        for database in troubled where isCounted(database) {
-            guard let silence = silences[database.node] else { continue }
-            var facts = ProvenState.Facts(database, of: silence, now: now)
-            guard facts.isStuck else { continue }
-            let state = ProvenState(facts)
-            facts.isStuck = false
-            counts[database.node, default: StateCounts()][ProvenState(facts)] -= 1
-            counts[database.node, default: StateCounts()][state] += 1
         }
         return counts
     }
@@ -75,14 +61,10 @@ extension ProvenState {
 extension Coordinator {
     func fleetScene() async throws -> FleetScene {
         let now = clock.now()
-        let patience = Catalog.Patience(
-            now: now, tolerance: .seconds(settings.limits.alarmToleranceSeconds), objective: settings.freshness,
-            intervals: Freshness.intervals)
-        async let groups = catalog.survey(provenSince: now - ProvenState.proofLifetime)
-        async let troubled = catalog.troubled(patience)
+        async let groups = catalog.survey(provenSince: now - ProvenState.proofLifetime, patience(at: now))
         async let stores = storeStatuses()
         var scene = scene(of: try await catalog.nodes(), now: now)
-        (scene.groups, scene.troubled, scene.stores) = (try await groups, try await troubled, try await stores)
+        (scene.groups, scene.stores) = (try await groups, try await stores)
         return scene
     }
 
@@ -98,7 +80,14 @@ extension Coordinator {
             )
         }
         return FleetScene(
-            now: now, nodes: nodes, silences: Dictionary(silences, uniquingKeysWith: { first, _ in first }))
+            now: now, nodes: nodes, silences: Dictionary(silences, uniquingKeysWith: { first, _ in first }),
+            patience: patience(at: now))
+    }
+
+    private func patience(at now: Timestamp) -> Catalog.Patience {
+        Catalog.Patience(
+            now: now, tolerance: .seconds(settings.limits.alarmToleranceSeconds), objective: settings.freshness,
+            intervals: Freshness.intervals)
     }
 
     /// What would be lost at most, of any database, if its node were lost now.

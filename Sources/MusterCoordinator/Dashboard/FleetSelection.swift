@@ -64,8 +64,8 @@ extension Coordinator {
         if !filter.words.isEmpty {
             let search = NameSearch(filter.words)
             let groups = try await catalog.survey(
-                provenSince: glance.at - ProvenState.proofLifetime, words: filter.words)
-            let counts = glance.scene.counts(of: groups) { search.finds($0.name) || search.finds($0.nodeName) }
+                provenSince: glance.at - ProvenState.proofLifetime, glance.scene.patience, words: filter.words)
+            let counts = glance.scene.counts(of: groups)
             nodes = nodes.compactMap { node in
                 var part = node
                 part.counts = counts[node.node.id] ?? StateCounts()
@@ -79,20 +79,14 @@ extension Coordinator {
     private func cells(
         _ filter: FleetFilter, of nodes: [FleetGlance.NodeCounts], in scene: FleetScene
     ) async throws -> [FleetSelection.NodeCells] {
-        let stuck = Dictionary(grouping: scene.troubled) { $0.node }
-        let asked = nodes.filter { filter.state != .stale || $0.silentSince != nil }
-        var query = Catalog.CellQuery(
-            nodes: asked.map(\.node.id), provenSince: scene.now - ProvenState.proofLifetime,
-            limit: Self.cellsOfANode + (asked.compactMap { stuck[$0.node.id]?.count }.max() ?? 0))
-        (query.words, query.state) = (filter.words, filter.state)
-        var found = try await catalog.cells(query)
-        if filter.state == .stale {
-            let search = NameSearch(filter.words)
-            // Who is stuck and speaks, the scene knows already.
-            for node in nodes where node.silentSince == nil {
-                found[node.node.id] = stuck[node.node.id]?
-                    .filter { search.finds($0.name) || search.finds($0.nodeName) }.sorted { $0.name < $1.name }
-            }
+        var found: [NodeID: [Catalog.Database]] = [:]
+        for areSilent in [false, true] {
+            let asked = nodes.filter { ($0.silentSince != nil) == areSilent }
+            var query = Catalog.CellQuery(
+                nodes: asked.map(\.node.id), provenSince: scene.now - ProvenState.proofLifetime,
+                patience: scene.patience, limit: Self.cellsOfANode)
+            (query.words, query.state, query.areSilent) = (filter.words, filter.state, areSilent)
+            found.merge(try await catalog.cells(query)) { first, _ in first }
         }
         return nodes.map { node in
             let fitting = (found[node.node.id] ?? []).filter { database in

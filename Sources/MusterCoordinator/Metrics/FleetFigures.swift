@@ -85,7 +85,7 @@ extension Coordinator {
     func lookAtFleet() async throws -> FleetLook {
         try await watch.lane.pass(true) {
             let scene = try await fleetScene()
-            let board = try await alarms(in: scene).adding(untold: try await overdueKeys(now: scene.now))
+            let board = try await alarms(in: scene).adding(untold: try await standingKeys(in: scene))
             let figures = try await figures(of: scene, board)
             watch.keep(figures)
             return FleetLook(board: board, figures: figures)
