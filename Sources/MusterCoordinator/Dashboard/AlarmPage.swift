@@ -35,7 +35,7 @@ enum AlarmParts {
                 tag("p") {
                     tag("strong") { PageParts.name(alarm.summary) }
                 }
-                tag("p", .class("muted")) { alarm.hint }
+                tag("p", .class("muted")) { PageParts.hint(alarm.hint) }
             }
             tag("p", .class("muted whose")) {
                 whose(alarm)

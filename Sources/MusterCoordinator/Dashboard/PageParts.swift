@@ -59,6 +59,16 @@ enum PageParts {
     /// A name that a person or a node chose: it is kept apart from what stands around it, whichever way it is written.
     static func name(_ text: String) -> HTML { tag("bdi") { text } }
 
+    /// What to do, in which a flag of a command is not broken after its dashes.
+    static func hint(_ text: String) -> HTML {
+        HTML.joined(
+            text.split(separator: " ", omittingEmptySubsequences: false).enumerated().map { index, word in
+                let space = HTML.text(index > 0 ? " " : "")
+                guard word.hasPrefix("--") else { return HTML.joined([space, .text(String(word))]) }
+                return HTML.joined([space, tag("span", .class("flag")) { String(word) }])
+            })
+    }
+
     static func link(_ path: PagePath, _ text: String) -> HTML { tag("a", .href(path)) { name(text) } }
 
     /// The beginning of an id; all of it is shown on the page of what it names.

@@ -165,6 +165,7 @@ enum RunParts {
         func progress(_ label: String) -> HTML { PageParts.progress(done, of: total, tone, label: label) }
 
         var sentence: String {
+            guard total > 0 || isFinished else { return "none is taken up yet." }
             let start = "\(PageText.grouped(passed)) of \(PageText.grouped(total)) passed"
             let bad = failed > 0 ? ", \(PageText.grouped(failed)) did not" : ""
             return start + bad + (waiting > 0 ? ", \(PageText.grouped(waiting)) to go." : ".")
@@ -233,7 +234,8 @@ enum RunParts {
             tag("div", .class("run")) {
                 tag("p") {
                     tag("a", .href(PagePath("verifications", run.run.description))) {
-                        "\(PageText.title(run.level.rawValue)) of \(PageText.count(run.total, "snapshot"))"
+                        "\(PageText.title(run.level.rawValue)) of "
+                            + (run.total > 0 ? PageText.count(run.total, "snapshot") : "snapshots")
                     }
                     " runs for \(PageText.span(now - run.startedAt)): \(figures.sentence)"
                 }

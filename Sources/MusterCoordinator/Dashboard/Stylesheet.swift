@@ -107,6 +107,7 @@ enum Stylesheet {
         .badge.bad { background: var(--bad-soft); color: var(--bad-text); }
         .badges { display: inline-flex; flex-wrap: wrap; gap: .3rem; }
         .badges .badge + .badge { margin-left: 0; }
+        .flag { white-space: nowrap; }
         .label { border: 1px solid var(--edge); border-radius: 4px; padding: 0 .35rem; font-size: .8125rem; }
         .scroll { overflow-x: auto; border: 1px solid var(--edge); border-radius: 8px; background: var(--sheet); }
         table { border-collapse: collapse; width: 100%; font-size: .875rem; }
@@ -116,7 +117,7 @@ enum Stylesheet {
         tbody tr + tr > * { border-top: 1px solid var(--edge); }
         tbody th { font-weight: 550; }
         .number { text-align: right; font-variant-numeric: tabular-nums; }
-        .facts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 13rem), 1fr)); gap: .9rem 1.5rem; padding: 1rem 1.1rem; background: var(--sheet); border: 1px solid var(--edge); border-radius: 8px; }
+        .facts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 16.5rem), 1fr)); gap: .9rem 1.5rem; padding: 1rem 1.1rem; background: var(--sheet); border: 1px solid var(--edge); border-radius: 8px; }
         dt { color: var(--muted); font-size: .8125rem; }
         .notice { border: 1px solid var(--edge); border-left: .3rem solid var(--muted); border-radius: 6px; background: var(--sheet); padding: .7rem 1rem; }
         .notice.bad { border-left-color: var(--failing); }
