@@ -8,20 +8,20 @@ extension Catalog {
     package static let alarmsOfANode = 11
     private static let mostAlarms = 10_000
 
-    /// Whom an alarm is of.
-    package struct AlarmSubject: Hashable, Sendable {
+    /// How many alarms of a kind stand of one node, or of none.
+    package struct AlarmShare: Hashable, Sendable {
         package let kind: AlarmKind
         package let node: NodeID?
-        package let database: DatabaseID?
+        package let count: Int
     }
 
     /// Alarms that nobody cleared: of each kind the oldest of every node. What was news for its time is none any more.
     package func alarms(now: Timestamp) async throws(CatalogError) -> [Alarm] {
         let (condition, arguments) = Self.standing(at: now)
         let sql = """
-            SELECT * FROM (SELECT a.*, row_number() OVER (PARTITION BY a.kind, a.node ORDER BY a.number) AS place
-                FROM alarm a WHERE \(condition))
-            WHERE place <= \(Self.alarmsOfANode) ORDER BY place, number LIMIT \(Self.mostAlarms)
+            SELECT a.* FROM (SELECT a.number, row_number() OVER (PARTITION BY a.kind, a.node ORDER BY a.number) AS place
+                FROM alarm a WHERE \(condition)) p CROSS JOIN alarm a ON a.number = p.number
+            WHERE p.place <= \(Self.alarmsOfANode) ORDER BY p.place, p.number LIMIT \(Self.mostAlarms)
             """
         return try await read { database in
             try database.rows(sql, arguments).map { row in
@@ -33,14 +33,32 @@ extension Catalog {
         }
     }
 
-    /// Of all of them, whom they are of.
-    package func alarmSubjects(now: Timestamp) async throws(CatalogError) -> [AlarmSubject] {
+    /// How many they are, those that are not read included.
+    package func alarmShares(now: Timestamp) async throws(CatalogError) -> [AlarmShare] {
         let (condition, arguments) = Self.standing(at: now)
+        let sql = "SELECT a.kind, a.node, count(*) AS count FROM alarm a WHERE \(condition) GROUP BY a.kind, a.node"
         return try await read { database in
-            try database.list("SELECT a.kind, a.node, a.database FROM alarm a WHERE \(condition)", arguments) { row in
-                AlarmSubject(
-                    kind: try row.word("kind"), node: try row.optionalIdentifier("node"),
-                    database: try row.optionalIdentifier("database"))
+            try database.rows(sql, arguments).map { row in
+                AlarmShare(
+                    kind: try row.word("kind"), node: try row.optionalIdentifier("node"), count: row["count"])
+            }
+        }
+    }
+
+    /// Keys of those of them that webhooks were told of: the kind and, after a slash, the id of the database or node.
+    package func toldAlarms(now: Timestamp) async throws(CatalogError) -> [String] {
+        let (condition, arguments) = Self.standing(at: now)
+        let sql = """
+            SELECT 1 FROM alarm a WHERE \(condition) AND a.kind = ?
+                AND (a.database = ? OR a.database IS NULL AND a.node = ?) LIMIT 1
+            """
+        return try await read { database in
+            try database.rows("SELECT key, kind FROM standing_alarm", []).compactMap { row -> String? in
+                let (key, kind): (String, String) = (row["key"], row["kind"])
+                guard let id = Hex.decode(key.dropFirst(kind.utf8.count + 1)).map({ Data($0) }), !id.isEmpty,
+                    try database.row(sql, arguments + [kind, id, id]) != nil
+                else { return nil }
+                return key
             }
         }
     }

@@ -103,7 +103,7 @@ struct Questions {
         let nodes = try await catalog.nodes()
         let seen = try await (groups.count, failing.count + stuck.count, standing.packs, coverage.databases)
         async let alarms = catalog.alarms(now: now)
-        async let subjects = catalog.alarmSubjects(now: now)
+        async let subjects = catalog.alarmShares(now: now)
         async let probe = catalog.lastProbe(ofStore: 1)
         async let want = catalog.oldestWant(inStore: 1)
         async let damaged = catalog.damagedDatabases()

@@ -126,6 +126,17 @@ struct SurveyTests {
         let listed = try await fixture.catalog.alarms(now: now)
         #expect(listed.count { $0.node == loud.id } == Catalog.alarmsOfANode)
         #expect(listed.filter { $0.node == quiet.id }.map(\.summary) == ["no 3"])
-        #expect(try await fixture.catalog.alarmSubjects(now: now).count == 1000)
+        let shares = try await fixture.catalog.alarmShares(now: now)
+        #expect(Set(shares.map(\.count)) == [999, 1] && shares.allSatisfy { $0.kind == .flood })
+        // What webhooks were told of stands as long as it does, be it among those that are read or not.
+        let database = try #require(listed.last?.database)
+        let keys = ["flood/\(database)", "flood/\(DatabaseID(from: random))", "flood/", "flood/more"]
+        let told = keys.map { key in
+            Catalog.StandingAlarm(key: key, kind: .flood, severity: .critical, summary: "", hint: "", since: now)
+        }
+        try await fixture.catalog.follow(told, now: now, damping: .zero) { _, _ in [] }
+        #expect(try await fixture.catalog.toldAlarms(now: now) == [keys[0]])
+        #expect(try await fixture.catalog.clearAlarms(.flood, of: database, now: now) == 1)
+        #expect(try await fixture.catalog.toldAlarms(now: now).isEmpty)
     }
 }

@@ -69,7 +69,7 @@ struct AlarmBoardTests {
     }
 
     @Test func whatNobodyIsToldOfOneByOneStandsAllTheSame() {
-        let board = AlarmBoard([Self.alarm(1, node: 1)], untold: ["failing/x", Self.alarm(1, node: 1).key])
+        let board = AlarmBoard([Self.alarm(1, node: 1)]).adding(untold: ["failing/x", Self.alarm(1, node: 1).key])
         #expect(board.untold == ["failing/x"])
         #expect(board.adding(untold: ["drill_overdue/y"]).untold == ["failing/x", "drill_overdue/y"])
     }

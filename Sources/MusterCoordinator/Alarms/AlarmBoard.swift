@@ -15,10 +15,9 @@ struct AlarmBoard: Sendable {
     /// Keys of what stands all the same, and is told in a sum: none of it has ended.
     let untold: Set<String>
 
-    /// - Parameter untold: keys of what stands and is in `alarms` as a part of a sum.
-    init(_ alarms: [FleetAlarm], untold: Set<String> = []) {
+    init(_ alarms: [FleetAlarm]) {
         let groups = Dictionary(grouping: alarms, by: \.kind)
-        var rest = untold
+        var rest: Set<String> = []
         let bounded = AlarmKind.allCases.flatMap { kind -> [FleetAlarm] in
             guard let group = groups[kind] else { return [] }
             return Self.bounded(Self.shared(group, &rest), &rest)

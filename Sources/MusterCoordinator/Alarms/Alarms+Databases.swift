@@ -60,7 +60,7 @@ extension Coordinator {
             guard let every = settings.verification.every(level) else { continue }
             matters.append((kind, .uninspected(level, since: scene.now - every)))
         }
-        var keys: Set<String> = []
+        var keys = Set(try await catalog.toldAlarms(now: scene.now))
         for (kind, matter) in matters {
             keys.formUnion(try await catalog.toldConcerns(matter, as: kind).map { FleetAlarm.key(kind, $0, nil) })
         }

@@ -16,19 +16,17 @@ extension Coordinator {
         async let overdue = overdueAlarms(in: scene)
         async let troubles = troubleAlarms(in: scene)
         async let standing = standingAlarms(in: scene)
-        let (stood, untold) = try await standing
-        var alarms = try await ownAlarms + stores + damage + overdue + troubles + people
-        alarms += stood
+        var alarms = try await ownAlarms + stores + damage + overdue + troubles + people + standing
         alarms += scene.nodes.filter { $0.state == .active }.flatMap { self.alarms(of: $0, in: scene) }
         alarms += Self.writerAlarms(in: scene)
         alarms += ownCertificateAlarms(now: scene.now) + denialAlarms(now: scene.now)
-        return AlarmBoard(alarms, untold: untold)
+        return AlarmBoard(alarms)
     }
 
     /// Those that wait for a person; where a node has very many, most of them as a sum.
-    private func standingAlarms(in scene: FleetScene) async throws -> (alarms: [FleetAlarm], untold: Set<String>) {
-        let (listed, subjects) = (
-            try await catalog.alarms(now: scene.now), try await catalog.alarmSubjects(now: scene.now)
+    private func standingAlarms(in scene: FleetScene) async throws -> [FleetAlarm] {
+        let (listed, shares) = (
+            try await catalog.alarms(now: scene.now), try await catalog.alarmShares(now: scene.now)
         )
         let nodes = Dictionary(scene.nodes.map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first })
         let databases = try await databases(Set(listed.compactMap(\.database)))
@@ -37,19 +35,15 @@ extension Coordinator {
             if let database = standing.database.flatMap({ databases[$0] }) { return alarm.of(database) }
             return standing.node.flatMap { nodes[$0] }.map(alarm.of) ?? alarm
         }
-        guard subjects.count > listed.count else { return (alarms, []) }
-        struct Share: Hashable {
-            let kind: AlarmKind
-            let node: NodeID?
-        }
-        var rest: [Share: Int] = [:]
-        for subject in subjects { rest[Share(kind: subject.kind, node: subject.node), default: 0] += 1 }
-        for alarm in listed { rest[Share(kind: alarm.kind, node: alarm.node), default: 0] -= 1 }
-        for (share, count) in rest where count > 0 {
+        var read: [AlarmKind: [NodeID?: Int]] = [:]
+        for alarm in listed { read[alarm.kind, default: [:]][alarm.node, default: 0] += 1 }
+        for share in shares {
+            let rest = share.count - (read[share.kind]?[share.node] ?? 0)
+            guard rest > 0 else { continue }
             let example = alarms.first { $0.kind == share.kind && $0.nodeID == share.node }
-            alarms.append(Self.sum(share.kind, count, like: example, of: share.node.flatMap { nodes[$0] }))
+            alarms.append(Self.sum(share.kind, rest, like: example, of: share.node.flatMap { nodes[$0] }))
         }
-        return (alarms, Set(subjects.map { FleetAlarm.key($0.kind, $0.database, $0.node) }))
+        return alarms
     }
 
     /// What stands for so many that are not read one by one.
