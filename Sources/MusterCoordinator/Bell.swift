@@ -26,10 +26,13 @@ actor Bell<Key: Hashable & Sendable> {
 
     /// Returns when the bell rang after the ticket was taken, the time is over, or the program shuts down.
     nonisolated func wait(_ key: Key, after ticket: UInt64, atMost limit: Duration) async {
-        await cancelWhenGracefulShutdown {
-            // The time being over is one of the three ways to be woken, not an error.
-            try? await withDeadline(limit) { await self.wait(key, after: ticket) }
-        }
+        await cancelWhenGracefulShutdown { await self.waitOut(key, after: ticket, atMost: limit) }
+    }
+
+    /// The same for what a request waits for, which is finished while the program shuts down.
+    nonisolated func waitOut(_ key: Key, after ticket: UInt64, atMost limit: Duration) async {
+        // The time being over is one of the ways to be woken, not an error.
+        try? await withDeadline(limit) { await self.wait(key, after: ticket) }
     }
 
     private func wait(_ key: Key, after ticket: UInt64) async {

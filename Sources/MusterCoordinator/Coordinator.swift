@@ -51,6 +51,10 @@ struct Coordinator: Sendable {
 
     let callers: CallerLookup
     let succession = Succession()
+    /// A look at a store's epochs has ended.
+    let lookEnds = Bell<Int64>()
+    /// How long a store may take to say who goes on.
+    let lookPatience: Duration
     let ports = BoundPorts()
     let work = Bell<NodeID>()
     /// A job of the node has ended.
@@ -116,13 +120,13 @@ struct Coordinator: Sendable {
         catalog: Catalog, stores: StoreSet, authority: Authority, receiptKey: SigningKey,
         recoveryKeys: [RecoveryPublicKey], epoch: UInt64, settings: CoordinatorSettings, clock: any WallClock,
         random: RandomSource, logger: Logger, opening: StoreOpening, settingsText: String, catalogCopy: String,
-        catalogPath: String,
+        catalogPath: String, lookPatience: Duration,
         rebuiltAt: Timestamp?, serverCertificateEnd: Timestamp? = nil
     ) {
         (self.catalog, self.stores, self.authority) = (catalog, stores, authority)
         (self.receiptKey, self.recoveryKeys, self.settings) = (receiptKey, recoveryKeys, settings)
         (self.epoch, self.settingsText, self.catalogCopy) = (epoch, settingsText, catalogCopy)
-        self.catalogPath = catalogPath
+        (self.catalogPath, self.lookPatience) = (catalogPath, lookPatience)
         (self.clock, self.random, self.logger) = (clock, random, logger)
         startedAt = clock.now()
         sessions = SessionBook(random: random)

@@ -31,7 +31,8 @@ package struct CoordinatorService: Service {
     /// Opens the coordinator that `initialise` made in `directory`.
     ///
     /// Completes receipts that a crash left unfinished, as far as the stores take them. Another process in the same directory is refused.
-    /// - Parameter storePatience: how long a node that keeps a store may take to answer at all.
+    /// - Parameter storePatience: how long a node that keeps a store may take to answer at all, and any store to say
+    ///   which coordinator goes on.
     /// - Parameter wrapStore: for tests: puts faults between the coordinator and each of its stores.
     package init(
         directory: CoordinatorDirectory, clock: some WallClock, random: RandomSource, logger: Logger,
@@ -72,6 +73,7 @@ package struct CoordinatorService: Service {
             epoch: try await Self.number(PinnedSetting.epoch, in: catalog).map { UInt64($0) } ?? Coordinator.firstEpoch,
             settings: settings, clock: clock, random: random, logger: logger, opening: opening,
             settingsText: settingsText, catalogCopy: directory.catalogCopy, catalogPath: directory.catalog,
+            lookPatience: storePatience,
             rebuiltAt: try await Self.number(PinnedSetting.rebuiltAt, in: catalog).map(Timestamp.init(microseconds:)),
             serverCertificateEnd: server.notAfter)
         if try await coordinator.mayWrite() {

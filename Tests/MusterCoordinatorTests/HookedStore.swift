@@ -7,7 +7,7 @@ final class StoreHooks: Sendable {
     typealias Hook = @Sendable (ObjectName) async throws(StoreError) -> Void
 
     /// - Returns: true where the object is to seem not to be there.
-    typealias Look = @Sendable (ObjectName) throws(StoreError) -> Bool
+    typealias Look = @Sendable (ObjectName) async throws(StoreError) -> Bool
 
     private struct State {
         var delete: Hook?
@@ -39,9 +39,9 @@ final class StoreHooks: Sendable {
         if let hook = state.withLock({ $0.commit }) { try await hook(name) }
     }
 
-    fileprivate func isHidden(_ name: ObjectName) throws(StoreError) -> Bool {
+    fileprivate func isHidden(_ name: ObjectName) async throws(StoreError) -> Bool {
         guard let look = state.withLock({ $0.look }) else { return false }
-        return try look(name)
+        return try await look(name)
     }
 
     fileprivate func count(_ prefix: ObjectPrefix) {
@@ -69,7 +69,7 @@ struct HookedStore: Store {
         try await store.read(name, range: range, fresh: fresh)
     }
     func byteCount(of name: ObjectName) async throws(StoreError) -> UInt64? {
-        try hooks.isHidden(name) ? nil : try await store.byteCount(of: name)
+        try await hooks.isHidden(name) ? nil : try await store.byteCount(of: name)
     }
     func list(_ prefix: ObjectPrefix) async throws(StoreError) -> any ObjectCursor {
         hooks.count(prefix)

@@ -63,17 +63,18 @@ struct Rig: Sendable {
     }
 
     /// Starts a server, runs `body` and shuts the server down, whatever happens.
+    ///
+    /// - Parameter storePatience: a machine that runs all tests at once may keep a server from answering for minutes.
     @discardableResult
     func serve<Value: Sendable>(
-        wrapStore: @escaping @Sendable (any Store) -> any Store = { $0 },
+        storePatience: Duration = .seconds(500), wrapStore: @escaping @Sendable (any Store) -> any Store = { $0 },
         _ body: @escaping @Sendable (Server) async throws -> Value
     ) async throws -> Value {
         var logger = Logger(label: "test")
         logger.logLevel = .critical
         let service = try await CoordinatorService(
             directory: place, clock: clock, random: .system, logger: logger,
-            // A machine that runs all tests at once may keep a server from answering for minutes.
-            storePatience: .seconds(500), wrapStore: wrapStore)
+            storePatience: storePatience, wrapStore: wrapStore)
         let group = ServiceGroup(configuration: .init(services: [service], logger: logger))
         let running = Task { try await group.run() }
         let server = Server(

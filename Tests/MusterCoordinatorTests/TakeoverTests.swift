@@ -185,6 +185,56 @@ struct TakeoverTests {
         }
     }
 
+    /// The store that took the receipt does not say whether somebody took over: then nobody may rely on it.
+    @Test func withoutALookNoReceiptIsAnswered() async throws {
+        let rig = try await Rig(stores: 1)
+        let hooks = StoreHooks()
+        try await rig.serve(wrapStore: { HookedStore($0, hooks) }) { server in
+            let node = try await server.makeNode()
+            let snapshot = try node.makeSnapshot(seed: 1)
+            hooks.onLook { name throws(StoreError) in
+                guard case .coordinatorEpoch = StoredItem(name) else { return false }
+                throw .refused(store: "main", object: "\(name)", reason: "it cannot tell", hint: "Wait.")
+            }
+            rig.clock.advance(by: Succession.lookLasts)
+            for _ in 0..<2 {
+                let answer = try await server.peer(node).commit(snapshot.manifest, packs: [snapshot.pack.bytes])
+                #expect(answer.status == 503 && answer.code == "no_look", "\(answer.error)")
+            }
+            hooks.onLook(nil)
+            let answer = try await server.peer(node).commit(snapshot.manifest, packs: [snapshot.pack.bytes])
+            #expect(answer.status == 200, "\(answer.error)")
+        }
+    }
+
+    /// As a folder whose mount hangs: no call into it ends, and none can be cancelled.
+    @Test func aStoreThatHangsKeepsNoOtherFromBeingLookedAt() async throws {
+        let rig = try await Rig(stores: 2)
+        let (hooks, stuck) = (StoreHooks(), Stuck())
+        let looks = Mutex(0)
+        // Short, and only what hangs is to meet its end: the loop below has no other bound than the suite's.
+        try await rig.serve(
+            storePatience: .seconds(5), wrapStore: { $0.name == "main" ? HookedStore($0, hooks) : $0 }
+        ) { server in
+            let coordinator = server.service.coordinator
+            let (first, second) = (coordinator.stores.all[0], coordinator.stores.all[1])
+            hooks.onLook { name throws(StoreError) in
+                guard case .coordinatorEpoch = StoredItem(name) else { return false }
+                looks.withLock { $0 += 1 }
+                await stuck.hang()
+                return false
+            }
+            rig.clock.advance(by: Succession.lookLasts)
+            while await !coordinator.mayChange(second) {}
+            #expect(await !coordinator.mayChange(first))
+            try await coordinator.lookForSuccessor()
+            #expect(looks.withLock { $0 } == 1, "one look hangs, and no other is begun beside it")
+            stuck.letGo()
+            hooks.onLook(nil)
+            while await !coordinator.mayChange(first) {}
+        }
+    }
+
     /// A store that was away when an epoch was taken has no gap all the same: a look asks for the next name alone.
     @Test func epochsFollowEachOtherInEveryStore() async throws {
         let rig = try await Rig(stores: 2)

@@ -30,6 +30,8 @@ final class Succession: Sendable {
         var listings: [Int64: Timestamp] = [:]
         /// When all stores were last looked at, whether they answered or not.
         var round: Timestamp?
+        /// Stores that are being looked at.
+        var underWay: Set<Int64> = []
     }
 
     private let state = Mutex(State())
@@ -45,6 +47,10 @@ final class Succession: Sendable {
             return state.successor == nil
         }
     }
+
+    /// - Returns: false where somebody is looking at this store.
+    func beginLook(at store: Int64) -> Bool { state.withLock { $0.underWay.insert(store).inserted } }
+    func endLook(at store: Int64) { state.withLock { _ = $0.underWay.remove(store) } }
 
     func noteRound(at began: Timestamp) { state.withLock { $0.round = began } }
 
@@ -85,15 +91,29 @@ extension Coordinator {
             _ = succession.note(known, at: clock.now())
         }
         let began = clock.now()
-        let highest = await withTaskGroup(of: UInt64.self) { group in
-            for store in stores.all { group.addTask { await highestEpoch(in: store) } }
-            return await group.reduce(epoch, max)
+        await withDiscardingTaskGroup { group in
+            for store in stores.all { group.addTask { await look(at: store) } }
         }
         succession.noteRound(at: began)
-        try await note(epoch: highest)
     }
 
-    private func highestEpoch(in store: OpenStore) async -> UInt64 {
+    /// Looks at a store, and waits no longer for it than `lookPatience`: a call into a mount that hangs never ends. No
+    /// second look is begun beside one that is under way.
+    private func look(at store: OpenStore) async {
+        for _ in 0..<2 {
+            let ticket = await lookEnds.ticket(store.number)
+            if succession.beginLook(at: store.number) {
+                let tooSlow = StoreTooSlow(store: store.name, limit: lookPatience)
+                // What becomes of it is noted by itself, also when nobody waits for it any more.
+                try? await withPatience(lookPatience, orThrow: tooSlow) { await lookToItsEnd(at: store) }
+                return
+            }
+            // That one may have asked before anybody took over: the next one counts.
+            await lookEnds.waitOut(store.number, after: ticket, atMost: lookPatience)
+        }
+    }
+
+    private func lookToItsEnd(at store: OpenStore) async {
         let record = EpochRecord(receiptKey: receiptKey, recoveryKeys: recoveryKeys, random: random)
         let began = clock.now()
         let isListing = succession.isListingDue(store.number, at: began)
@@ -102,12 +122,13 @@ extension Coordinator {
                 isListing
                 ? try await record.highest(in: store.store, above: epoch)
                 : try await record.successor(in: store.store, of: epoch)
+            try await note(epoch: highest)
             succession.noteLook(at: store.number, began: began, isListing: isListing)
-            return highest
         } catch {
             logger.debug("no look for epochs", metadata: ["store": "\(store.name)", "reason": "\(error)"])
-            return epoch
         }
+        succession.endLook(at: store.number)
+        await lookEnds.ring(store.number)
     }
 
     private func note(epoch highest: UInt64) async throws {
@@ -124,19 +145,25 @@ extension Coordinator {
 
     /// The same for what may be done in this store within `Succession.longestStep`: the store itself must have said so
     /// a moment ago.
-    func mayChange(_ store: OpenStore) async throws -> Bool {
+    func mayChange(_ store: OpenStore) async -> Bool {
         guard succession.successor == nil else { return false }
-        if !succession.isFresh(store.number, at: clock.now()) {
-            try await note(epoch: await highestEpoch(in: store))
-        }
+        if !succession.isFresh(store.number, at: clock.now()) { await look(at: store) }
         return succession.successor == nil && succession.isFresh(store.number, at: clock.now())
     }
 
-    /// Throws where another coordinator took over before this one wrote a receipt into these stores: the other one may
-    /// not know of it.
+    /// Throws unless each of these stores says that nobody took over before this coordinator wrote a receipt into it:
+    /// another one may have listed it before that, and would not know of the receipt. Where a store does not say, the
+    /// node asks again.
     func requireStanding(in stores: [OpenStore]) async throws {
-        for store in stores { _ = try await mayChange(store) }
+        var silent: OpenStore?
+        for store in stores where await !mayChange(store) { silent = silent ?? store }
         try requireStanding()
+        guard let silent else { return }
+        throw Refusal(
+            .serviceUnavailable, "no_look",
+            "store '\(silent.name)' does not say whether another coordinator took over",
+            hint: "Nothing is lost: it is committed again by itself. Look at 'muster store list' if this repeats.",
+            isTransient: true)
     }
 
     func requireStanding() throws {
