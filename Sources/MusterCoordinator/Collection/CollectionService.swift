@@ -2,7 +2,6 @@ import Foundation
 import Logging
 import MusterCatalog
 import MusterModel
-import MusterStore
 import ServiceLifecycle
 
 /// gc: forgets what is marked, condemns packs that nothing needs any more, gives them up after the grace, and deletes
@@ -32,9 +31,6 @@ struct CollectionService: Service {
 extension Coordinator {
     private static let lastCollection = "gc-run"
     private static let lastCollected = "gc-ran-at"
-    private static let deletedAtOnce = 100
-    /// So many objects in a row that cannot be deleted are no matter of the objects.
-    private static let mostFailures = 10
     private static let actor = "coordinator"
 
     /// Runs gc if somebody asked for it or it is due, and deletes what was given up before.
@@ -167,72 +163,5 @@ extension Coordinator {
         try requireStanding()
         collections.show(run)
         return hasMore
-    }
-
-    /// Deletes what was given up. A store that is away keeps its objects until it is back.
-    private func deleteDiscarded(_ run: inout CollectionRun) async throws {
-        for number in try await catalog.storesWithDiscarded(now: clock.now()) {
-            guard let store = stores[number] else { continue }
-            while !Task.isShuttingDownGracefully, !Task.isCancelled, !store.isAway {
-                let objects = try await catalog.discardedObjects(
-                    in: number, limit: Self.deletedAtOnce, now: clock.now())
-                guard !objects.isEmpty else { break }
-                let batch = try await delete(objects, from: store)
-                try await catalog.removeDiscarded(batch.deleted)
-                run.deletedObjects += batch.deleted.count
-                run.deletedBytes += batch.deleted.reduce(0) { $0 + $1.byteCount }
-                metrics.countDeleted(
-                    objects: batch.deleted.count, bytes: batch.deleted.reduce(0) { $0 + Int64($1.byteCount) })
-                guard batch.goesOn else { break }
-            }
-        }
-    }
-
-    private struct DeletedBatch {
-        var deleted: [Catalog.DiscardedObject] = []
-        /// The store took all of them, or as good as.
-        var goesOn = true
-    }
-
-    /// Deletes one after the other, each only while the store itself says that nobody took over.
-    ///
-    /// One that cannot be deleted is put off and is in nobody's way; where several in a row cannot, it is the store.
-    private func delete(
-        _ objects: [Catalog.DiscardedObject], from store: OpenStore
-    ) async throws -> DeletedBatch {
-        var batch = DeletedBatch()
-        var failures = 0
-        for object in objects where batch.goesOn {
-            guard try await mayChange(store) else {
-                batch.goesOn = false
-                break
-            }
-            do {
-                try await delete(object, from: store)
-                batch.deleted.append(object)
-                failures = 0
-            } catch let error as any ActionableError {
-                logger.warning(
-                    "not deleted",
-                    metadata: ["store": "\(store.name)", "object": "\(object.object)", "reason": "\(error.summary)"])
-                failures += 1
-                batch.goesOn = !error.isTransient && failures < Self.mostFailures
-                guard !error.isTransient else { break }
-                try await catalog.putOff(object, because: error.summary, now: clock.now())
-            }
-        }
-        return batch
-    }
-
-    private func delete(_ object: Catalog.DiscardedObject, from store: OpenStore) async throws {
-        guard let name = ObjectName(object.object) else {
-            throw CatalogError.damaged(column: "discarded_object.object")
-        }
-        do {
-            // What takes longer might come after a rebuild has listed what there is.
-            try await withDeadline(Succession.longestStep) { try await store.store.delete(name) }
-        } catch StoreError.notFound {
-            // An answer that was lost, or a request that was sent twice.
-        }
     }
 }
