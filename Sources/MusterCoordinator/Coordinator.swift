@@ -20,7 +20,8 @@ import MusterStore
 /// | commits | one at a time for each lineage (`lineageLanes`); the catalog's transaction decides |
 /// | reports | one at a time for each node (`reportLanes`) |
 /// | inspection | reads only; one run after the other |
-/// | copies | each store's by itself, one after the other (`ReplicationService`); objects get names of their own |
+/// | copies | each store's by itself, few at once (`ReplicationService`, `copyGates`); objects get names of their own |
+/// | deletions | gc's alone, each store's by itself, few at once (`Deleting`), and only while the store says who goes on |
 /// | a second process | kept out by the directory's lock |
 struct Coordinator: Sendable {
     static let version = "0.1.0"
@@ -74,6 +75,8 @@ struct Coordinator: Sendable {
     /// A store is to be looked at, object by object.
     let storeChecks = Bell<Bool>()
     let copyPace: CopyPace
+    /// Copies of packs into each store.
+    let copyGates = GateShares<Int64>(capacity: 8, queueLimit: 64)
     let readingPaces = ReadingPaces()
     let contacts = ContactBook()
     let metrics = CoordinatorMetrics()

@@ -278,6 +278,30 @@ struct ReplicationTests {
         }
     }
 
+    /// A store far away answers each request late.
+    @Test(.timeLimit(.minutes(10))) func packsOfASnapshotAreCopiedSeveralAtOnce() async throws {
+        let rig = try await Rig(stores: 2, placement: "replicas: 1")
+        let hooks = StoreHooks()
+        try await rig.serve(wrapStore: { HookedStore($0, hooks) }) { server in
+            let coordinator = server.service.coordinator
+            let lineage = try await TestLineage.make(server, count: 5)
+            let keeper = coordinator.stores.keepers(of: lineage.node.id)[0]
+            let other = try #require(coordinator.stores.all.first { $0.number != keeper.number })
+            let newest = try #require(try await coordinator.catalog.snapshot(lineage.snapshots[4].id))
+            func lacking() async throws -> [Int64] {
+                try await coordinator.catalog.standing(of: newest, in: other.number, limit: 10).lacking
+            }
+            let together = Rendezvous(of: 4)
+            hooks.onCommit { name throws(StoreError) in
+                // Four meet here, or the test ends by its time limit.
+                if case .pack = StoredItem(name) { await together.meet() }
+            }
+            #expect(try await lacking().count == 5)
+            try await coordinator.copy(packs: try await lacking(), to: other)
+            #expect(try await lacking() == [])
+        }
+    }
+
     @Test func theQueueSurvivesARestart() async throws {
         let rig = try await Rig(stores: 2)
         let moved = rig.folder(2) + ".away"

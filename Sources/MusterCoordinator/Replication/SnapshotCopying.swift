@@ -6,6 +6,7 @@ import MusterStore
 /// Makes a store hold a snapshot whole.
 extension Coordinator {
     private static let packsAtOnce = 64
+    private static let packLanes = 4
 
     /// Why a copy has to wait for another one.
     struct WaitsForBase: ActionableError {
@@ -31,12 +32,25 @@ extension Coordinator {
         try await copyRecords(of: snapshot, to: store)
     }
 
+    /// Several at once: a store far away answers each request late. What fails keeps no other from its end.
     func copy(packs: [Int64], to store: OpenStore) async throws {
-        for number in packs {
-            // One that is gone is not needed any more.
-            guard let pack = try await catalog.copies(ofPack: number) else { continue }
-            try await copy(pack, to: store, pace: copyPace)
+        var failure: (any Error)?
+        try await inLanes(packs, width: Self.packLanes) { number in
+            do {
+                try await copyGates.pass(store.number) {
+                    // One that is gone is not needed any more.
+                    guard let pack = try await catalog.copies(ofPack: number) else { return }
+                    try await copy(pack, to: store, pace: copyPace)
+                }
+                return nil
+            } catch {
+                return error
+            }
+        } goesOn: { (error: (any Error)?) in
+            failure = failure ?? error
+            return error == nil
         }
+        if let failure { throw failure }
     }
 
     /// The receipt and the manifest, each under its old name where that one is good.
