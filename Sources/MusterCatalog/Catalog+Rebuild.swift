@@ -132,7 +132,14 @@ extension Catalog {
         try moveHead(commit, change, in: database)
         try refer(change, from: commit, in: database)
         try count(commit, isFirst: isNew, bytesAdded, in: database)
-        try heal(change.added, where: commit.places.map(\.store), now: commit.receivedAt, in: database)
+        for store in commit.places.map(\.store) {
+            // What a store with the snapshot before lacks of that was looked at with it.
+            var hasParent = false
+            if snapshot.live == nil, let parent = commit.parent {
+                hasParent = try hasWhole(parent, in: store, database)
+            }
+            try heal(commit.lineage, hasParent ? change.added : nil, in: store, now: commit.receivedAt, database)
+        }
         if !commit.forkedFrom.isEmpty, isNew { try raiseFork(commit, in: database) }
     }
 
@@ -173,16 +180,15 @@ extension Catalog {
     }
 
     /// A store that has the manifest and lacks a pack is to get it: nobody else would look.
+    ///
+    /// - Parameter packs: that may be lacking; nil for all that the lineage needs now.
     private static func heal(
-        _ packs: [Int64], where stores: [Int64], now: Timestamp, in database: GRDB.Database
+        _ lineage: LineageID, _ packs: [Int64]?, in store: Int64, now: Timestamp, _ database: GRDB.Database
     ) throws {
-        for pack in packs {
-            for store in stores {
-                let isThere =
-                    try database.row(
-                        "SELECT 1 FROM pack_replica WHERE pack = ? AND store = ?", [pack, store]) != nil
-                if !isThere { try want(.pack, pack, in: store, now: now, database) }
-            }
-        }
+        let lacking =
+            try packs?.filter { pack in
+                try database.row("SELECT 1 FROM pack_replica WHERE pack = ? AND store = ?", [pack, store]) == nil
+            } ?? database.rows(lackingLiveQuery, [lineage.blob, store]).map { $0["number"] as Int64 }
+        for pack in lacking { try want(.pack, pack, in: store, now: now, database) }
     }
 }

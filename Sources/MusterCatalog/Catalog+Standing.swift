@@ -88,7 +88,7 @@ extension Catalog {
     }
 
     /// The manifest is there, and so all that the snapshot needs, but for suspects. A forgotten one may lack packs.
-    private static func hasWhole(
+    static func hasWhole(
         _ snapshot: SnapshotID, in store: Int64, _ database: GRDB.Database
     ) throws -> Bool {
         try database.row(

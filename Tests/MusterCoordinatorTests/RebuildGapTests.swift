@@ -73,4 +73,43 @@ struct RebuildGapTests {
             try await lineage.add(next, to: server)
         }
     }
+
+    /// It may lack what the two share: nothing is acknowledged there that needs it, and it gets what it lacks.
+    @Test func aStoreThatLacksTheSnapshotBeforeIsNotTakenForWhole() async throws {
+        let rig = try await Rig(stores: 2, placement: "replicas: 2")
+        let lineage = try await rig.serve { server in
+            var lineage = TestLineage(try await server.makeNode())
+            for _ in 0..<3 { try await lineage.add(try lineage.next(base: nil), to: server) }
+            try await ReplicationTests.settle(server)
+            return lineage
+        }
+        let gone = lineage.snapshots[...1].flatMap { ["\($0.id)", "\($0.pack.id)"] }
+        for object in try await rig.store(2).objects(.all, maximumCount: 1000)
+        where gone.contains(where: { object.name.description.contains($0) }) {
+            try FileManager.default.removeItem(atPath: rig.folder(2) + "/" + object.name.description)
+        }
+        let (rebuilt, outcome) = try await rig.rebuilt(from: [rig.folder(1), rig.folder(2)])
+        #expect(outcome.snapshots == 3 && outcome.findings == [])
+
+        // Before anything is copied.
+        let catalog = try Catalog(path: rebuilt.place.catalog, names: .stored) { Coordinator.hash($0) }
+        let packs = lineage.snapshots[...1].map(\.pack.id)
+        let next = Catalog.Commit(of: try lineage.next(base: nil).manifest, receivedAt: rig.clock.now())
+        for store in try await catalog.stores() {
+            let standing = try await catalog.standing(of: next, incoming: Set(next.packs.added), in: store.number)
+            #expect(standing.hasParent && standing.lacking == [], "what comes along is not lacking")
+            let alone = try await catalog.standing(
+                of: next, incoming: Set(next.packs.added).subtracting(packs), in: store.number)
+            #expect(alone.lacking.count == (store.name == "main" ? 0 : 2), "\(store.name)")
+        }
+        try await catalog.close()
+        try await rebuilt.serve { server in
+            try await ReplicationTests.settle(server)
+            for store in try await server.service.coordinator.catalog.stores() {
+                let alone = try await server.service.coordinator.catalog.standing(
+                    of: next, incoming: Set(next.packs.added).subtracting(packs), in: store.number)
+                #expect(alone.lacking == [], "\(store.name)")
+            }
+        }
+    }
 }
