@@ -51,13 +51,15 @@ struct Rig: Sendable {
     /// - Parameter stores: folders; none for the rig's own.
     func rebuilt(
         from stores: [String], as name: String = "rebuilt", key: RecoveryKey? = nil,
-        pause: @escaping @Sendable (Duration) async throws -> Void = { _ in }
+        pause: @escaping @Sendable (Duration) async throws -> Void = { _ in },
+        progress: @escaping @Sendable (Rebuild.Progress) -> Void = { _ in }
     ) async throws -> (rig: Rig, outcome: Rebuild.Outcome) {
         let new = CoordinatorDirectory(path: directory.file(name))
         let text = try String(contentsOfFile: place.recoveryKey, encoding: .utf8)
         let outcome = try await Rebuild(
             directory: new, address: Rebuild.Address(), stores: stores,
-            recoveryKey: try key ?? RecoveryKey(fileText: text), clock: clock, random: .system, pause: pause
+            recoveryKey: try key ?? RecoveryKey(fileText: text), clock: clock, random: .system, pause: pause,
+            progress: progress
         ).run()
         return (Rig(self, admin: outcome.admin, place: new), outcome)
     }

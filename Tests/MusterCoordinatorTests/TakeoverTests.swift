@@ -206,12 +206,16 @@ struct TakeoverTests {
             hooks.onLook { name throws(StoreError) in name == .coordinatorEpoch(2) }
             let pauses = Mutex<[Duration]>([])
             let (rebuilt, outcome) = try await rig.rebuilt(from: [rig.folder(1)]) { time in
-                pauses.withLock { $0.append(time) }
+                let isFirst = pauses.withLock { pauses in
+                    pauses.append(time)
+                    return pauses.count == 1
+                }
+                guard isFirst else { return }
                 var late = lineage
                 try await late.add(try late.next(base: 0), to: server)
                 hooks.onLook(nil)
             }
-            #expect(pauses.withLock { $0 } == [Succession.takeover])
+            #expect(pauses.withLock { $0 } == [Succession.takeover, Succession.takeover])
             #expect(outcome.snapshots == 3 && outcome.findings == [] && outcome.epoch == 2)
             try await rebuilt.serve { server in
                 let listed = try await RebuildTests.listed(server)
@@ -227,8 +231,44 @@ struct TakeoverTests {
         let writable = try await FolderStore.open(at: rig.folder(1), name: "1", random: .system)
         let receipts = try await writable.objects(.receipts, maximumCount: 10).map(\.name)
         let last = try #require(receipts.max { $0.description < $1.description })
-        let (_, outcome) = try await rig.rebuilt(from: [rig.folder(1)]) { _ in try await writable.delete(last) }
+        let isDeleted = Atomic(false)
+        let (_, outcome) = try await rig.rebuilt(from: [rig.folder(1)]) { _ in
+            if !isDeleted.exchange(true, ordering: .relaxed) { try await writable.delete(last) }
+        }
         #expect(outcome.snapshots == 1 && outcome.unacknowledged == 1)
+    }
+
+    /// A node puts packs into a store by itself for as long as the addresses last that it was given.
+    @Test func uploadsThatStillLandAreWaitedFor() async throws {
+        let rig = try await Rig(stores: 1)
+        _ = try await rig.serve { try await TestLineage.make($0, count: 2) }
+        let landed = Mutex(0)
+        let pauses = Mutex<[Duration]>([])
+        let outcome = try await rig.rebuilt(
+            from: [rig.folder(1)],
+            pause: { time in pauses.withLock { $0.append(time) } },
+            progress: { progress in
+                // The stores are listed by then, and not yet for the second time.
+                guard case .receipts = progress else { return }
+                let count = landed.withLock { landed in
+                    landed += 1
+                    return landed
+                }
+                guard count <= 4 else { return }
+                let name = ObjectName.pack(SHA256Hasher.hash([UInt8(count)]), Generation(from: .system))
+                let file = URL(filePath: rig.folder(1) + "/" + name.description)
+                do {
+                    try FileManager.default.createDirectory(
+                        at: file.deletingLastPathComponent(), withIntermediateDirectories: true)
+                    try Data([UInt8(count)]).write(to: file)
+                } catch {
+                    Issue.record(error)
+                }
+            }
+        ).outcome
+        #expect(outcome.snapshots == 2 && outcome.findings == [])
+        let first = Succession.takeover
+        #expect(pauses.withLock { $0 } == [first, first, first * 2, first * 4, first * 8])
     }
 
     @Test func aReceiptThatCameTooLateIsNotAcknowledged() async throws {

@@ -13,8 +13,8 @@ package import MusterStore
 /// 3. The snapshots are put into a new catalog in the order of their receipts, some hundred at a time.
 /// 4. The next epoch is taken in every store, create-only. From here on another coordinator of this fleet only reads,
 ///    as soon as it sees that: this is waited for (`Succession.takeover`).
-/// 5. Every store is listed once more. Where the one before still acknowledged or deleted anything, all of it is begun
-///    again with what is there now.
+/// 5. Every store is listed once more. Where the one before still acknowledged or deleted anything, or a node put a
+///    pack into a store by itself, all of it is begun again after a while with what is there then.
 /// 6. The directory gets its name. Before this nothing stands there, so a rebuild that was cut off is simply begun again.
 ///
 /// Nothing in a store is changed but for the epoch's record. Memory is bounded: what the stores hold is listed into a
@@ -83,9 +83,12 @@ package struct Rebuild: Sendable {
         }
     }
 
-    /// The first round may meet a coordinator that still works, the second finds what it left; a third may find a store
-    /// more.
-    private static let mostRounds = 4
+    /// The first round may meet a coordinator that still works, the second finds what it left. A node may put packs into
+    /// a store by itself for as long as an address that it was given lasts (`SignedUploads`): the pauses between so many
+    /// rounds are longer than that.
+    private static let mostRounds = 6
+
+    private static func rest(after round: Int) -> Duration { Succession.takeover * (1 << round) }
 
     private let directory: CoordinatorDirectory
     private let address: Address
@@ -124,7 +127,12 @@ package struct Rebuild: Sendable {
         }
         let keys = try await CoordinatorKeys.find(in: given.open, with: recoveryKey, &findings)
         var claimed: (epoch: UInt64, stores: [StoreID?])?
-        for _ in 0..<Self.mostRounds {
+        for round in 0..<Self.mostRounds {
+            if round > 0 {
+                let rest = Self.rest(after: round - 1)
+                progress(.waiting(rest))
+                try await pause(rest)
+            }
             let attempt = try await restore(given, keys, findings)
             let open = attempt.stores.open
             if claimed == nil || claimed?.stores != open.map(\.identity) {
