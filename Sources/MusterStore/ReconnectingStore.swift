@@ -229,6 +229,14 @@ extension StoreError {
         }
     }
 
+    /// Something else is there: another store, or no store at all.
+    package var meansAnotherPlace: Bool {
+        switch self {
+        case .notAStore, .displaced: true
+        default: false
+        }
+    }
+
     /// What a call hears that came while the store is left alone.
     fileprivate func again(_ store: String) -> StoreError {
         switch self {

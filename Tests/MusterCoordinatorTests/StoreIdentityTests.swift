@@ -5,6 +5,7 @@ import MusterFormat
 import MusterModel
 import MusterStore
 import MusterTestSupport
+import SwiftProtobuf
 import Testing
 
 @testable import MusterCoordinator
@@ -112,6 +113,62 @@ struct StoreIdentityTests {
             let answer = try await Self.add(server, "again", rig.directory.file("link"))
             #expect(answer.status == 409 && answer.code == "store_exists", "\(answer.error)")
             #expect(answer.error.summary.contains("'main'"))
+        }
+    }
+
+    enum Replacement: CaseIterable { case emptyDisk, storeThatNobodyKnows }
+
+    /// A disk is replaced: the alarm names the two commands that take the new one up, and they do.
+    @Test(arguments: Replacement.allCases, [1, 2])
+    func aReplacedDiskIsTakenUp(replacement: Replacement, stores: Int) async throws {
+        let rig = try await Rig(stores: stores, placement: "replicas: \(stores)")
+        let lineage = try await Self.filled(rig)
+        try FileManager.default.moveItem(atPath: rig.folder(1), toPath: rig.directory.file("old"))
+        switch replacement {
+        case .emptyDisk:
+            try FileManager.default.createDirectory(atPath: rig.folder(1), withIntermediateDirectories: false)
+        case .storeThatNobodyKnows:
+            _ = try await FolderStore.create(at: rig.folder(1), name: "new", random: .system, clock: rig.clock)
+        }
+        try await rig.serve { server in
+            let status: Muster_V1_Status = try await server.asAdmin.get(.admin, "/v1/status")
+            let alarm = try #require(status.alarms.first { $0.kind == "store" })
+            #expect(alarm.hint.contains("muster store place main lost"), "\(alarm)")
+            #expect(alarm.hint.contains("muster store add file://\(rig.folder(1))"))
+            let sameName = try await Self.add(server, "main", rig.folder(1))
+            #expect(sameName.status == 409, "\(sameName.error)")
+            let added = try await Self.add(server, "fresh", rig.folder(1))
+            #expect(added.status == 200, "\(added.error)")
+            let again = try await Self.add(server, "again", rig.folder(1))
+            #expect(again.status == 409 && again.error.summary.contains("'fresh'"), "\(again.error)")
+            let _: Muster_V1_StoreList = try await server.asAdmin.post(
+                .admin, "/v1/stores/main", Muster_V1_StoreChangeRequest.with { $0.placement = "lost" })
+            guard stores == 2 else { return }
+            try await ReplicationTests.settle(server)
+            for snapshot in lineage.snapshots {
+                let shown: Muster_V1_Snapshot = try await server.asAdmin.get(.admin, "/v1/snapshots/\(snapshot.id)")
+                #expect(Set(shown.replicas.map { "\($0.store) \($0.state)" }) == ["store2 present", "fresh present"])
+            }
+        }
+        try await rig.serve { server in
+            let list: Muster_V1_StoreList = try await server.asAdmin.get(.admin, "/v1/stores")
+            #expect(list.stores.allSatisfy { $0.state == "ok" } && list.stores.count == stores, "\(list)")
+            let status: Muster_V1_Status = try await server.asAdmin.get(.admin, "/v1/status")
+            #expect(!status.alarms.contains { $0.kind == "store" })
+        }
+    }
+
+    /// An address of which the store was given up is free, and what was there before is not taken for a new store.
+    @Test func theAddressOfALostStoreIsFree() async throws {
+        let rig = try await Rig(stores: 2)
+        try await rig.serve { server in
+            let _: Muster_V1_StoreList = try await server.asAdmin.post(
+                .admin, "/v1/stores/store2", Muster_V1_StoreChangeRequest.with { $0.placement = "lost" })
+            let old = try await Self.add(server, "fresh", rig.folder(2))
+            #expect(old.status == 409 && old.error.summary.contains("given up"), "\(old.error)")
+            try FileManager.default.removeItem(atPath: rig.folder(2))
+            let new = try await Self.add(server, "fresh", rig.folder(2))
+            #expect(new.status == 200, "\(new.error)")
         }
     }
 

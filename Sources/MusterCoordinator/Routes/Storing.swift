@@ -57,8 +57,14 @@ extension Coordinator {
         let kept = try Self.place(url).url
         guard !known.contains(where: { $0.name == name || $0.url == kept }) else {
             throw Refusal(
-                .conflict, "store_exists", "a store with that name or place was added before",
-                hint: "Choose another name, and an empty place.")
+                .conflict, "store_exists", "a store named '\(name)' was added before",
+                hint: "Choose another name: receipts name their stores, so no name is used twice.")
+        }
+        for holder in known where holder.url == kept {
+            guard await isInItsPlace(holder) else { continue }
+            throw Refusal(
+                .conflict, "store_exists", "that place is store '\(holder.name)'",
+                hint: "Choose an empty place. If its disk is to be replaced, mount the new one there first.")
         }
         do {
             let access = try Self.access(request)
@@ -86,9 +92,26 @@ extension Coordinator {
         return try await listStores(call)
     }
 
+    /// Whether a store may be where its address leads: one that was given up is not, nor one in whose place another
+    /// store or an empty folder is found, as after a disk was replaced.
+    private func isInItsPlace(_ entry: Catalog.StoreEntry) async -> Bool {
+        guard let store = stores[entry.number] else { return false }
+        if store.store.absence?.meansAnotherPlace == true { return false }
+        do {
+            return try await store.store.byteCount(of: .format) != nil
+        } catch {
+            return !error.meansAnotherPlace
+        }
+    }
+
     /// A store counts once, however many addresses lead to it.
     private func requireUnknown(_ identity: StoreID) async throws {
         guard let known = try await catalog.stores().first(where: { $0.identity == identity }) else { return }
+        guard known.state != .lost else {
+            throw Refusal(
+                .conflict, "store_exists", "that place is store '\(known.name)', which was given up",
+                hint: "Choose an empty place, or empty this one: nothing in it counts any more.")
+        }
         throw Refusal(
             .conflict, "store_exists", "that place is store '\(known.name)' under another address",
             hint: "Choose an empty place.")
