@@ -13,12 +13,27 @@ struct ConformanceTests {
     @Test("the folder store", arguments: StoreConformance.claims)
     func folderStore(claim: StoreConformance) async throws {
         let fixture = try await FolderFixture()
-        try await claim.check(fixture.store, random: .seeded(1))
+        let store: FolderStore = fixture.store
+        try await claim.check(store, random: .seeded(1))
         #expect(try fixture.incoming().isEmpty)
     }
 
     @Test("the faulty store without faults", arguments: StoreConformance.claims)
     func faultyStoreWithoutFaults(claim: StoreConformance) async throws {
         try await claim.check(FaultyStore(MemoryStore()), random: .seeded(1))
+    }
+
+    @Test("a store that may be away and is there", arguments: StoreConformance.claims, [false, true])
+    func reconnectingStore(claim: StoreConformance, isFolder: Bool) async throws {
+        let fixture = try await FolderFixture()
+        let memory = MemoryStore(name: "disk")
+        try await memory.put(.format, try await fixture.store.read(.format, maximumBytes: 1000))
+        let store: any Store = isFolder ? fixture.store : memory
+        let identity = fixture.store.id
+        let reconnecting = ReconnectingStore(
+            name: "disk", clock: ManualClock(), identity: identity, keepIdentity: { _ in }
+        ) { (store, identity) }
+        try await claim.check(reconnecting, random: .seeded(1))
+        #expect(reconnecting.absence == nil)
     }
 }

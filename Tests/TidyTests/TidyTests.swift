@@ -25,6 +25,20 @@ struct TidyTests {
         }
     }
 
+    /// One suite says what a store is: no kind of store and no wrapper is left out of it.
+    @Test func everyStoreIsInTheConformanceSuite() {
+        let stores = Checkout.files.filter(\.isSource).flatMap(\.codeLines).compactMap { line in
+            line.firstMatch(of: /(?:class|struct|actor) (\w+): Store\b/).map { String($0.output.1) }
+        }
+        #expect(stores.count >= 6, "\(stores)")
+        let suites = Checkout.files.filter { file in
+            file.isTest && file.codeLines.contains { $0.contains("StoreConformance.claims") }
+        }.flatMap(\.codeLines)
+        for store in stores {
+            #expect(suites.contains { $0.contains(store) }, "no suite runs StoreConformance on \(store)")
+        }
+    }
+
     /// Without this, a checkout that was not found would keep every rule.
     @Test func theRulesSeeTheTree() {
         let paths = Set(Checkout.files.map(\.path))
