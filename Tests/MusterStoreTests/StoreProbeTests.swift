@@ -73,6 +73,21 @@ struct StoreProbeTests {
         #expect(capabilities.obstacles(to: .signedUploads).map(\.capability).contains(.signedURLs))
     }
 
+    @Test(arguments: [
+        (LockTrial.kept(for: .seconds(5)), StoreCapabilities.Outcome.held, "neither deleted nor replaced"),
+        (.lost(to: "deleted before its time"), .broken, "deleted before its time"),
+        (.untried(because: "it will not"), .absent, "not proven, as it will not"),
+    ])
+    func aLockCountsOnlyWhereItWasTried(
+        trial: LockTrial, outcome: StoreCapabilities.Outcome, words: String
+    ) async throws {
+        let finding = try #require(
+            try await Self.probe(AskedStore(isChecked: true, lock: trial)).measure().finding(.objectLock))
+        #expect(finding.outcome == outcome && finding.detail.contains(words), "\(finding)")
+        let without = try await Self.probe(AskedStore(isChecked: true)).measure().finding(.objectLock)
+        #expect(without?.outcome == .absent && without?.detail == "it is not switched on")
+    }
+
     @Test func aStoreThatIsAwayIsNotJudged() async throws {
         let away = StoreError.unavailable(store: "memory", reason: "it is gone")
         let memory = MemoryStore()
@@ -218,9 +233,11 @@ private final class AskedStore: ProbedStore {
     private let isChecked: Bool
     private let theirTime: Timestamp?
     private let loopholes: [String]
+    private let lock: LockTrial?
 
-    init(isChecked: Bool, time: Timestamp? = nil, loopholes: [String] = []) {
+    init(isChecked: Bool, time: Timestamp? = nil, loopholes: [String] = [], lock: LockTrial? = nil) {
         (self.isChecked, theirTime, self.loopholes) = (isChecked, time, loopholes)
+        self.lock = lock
     }
 
     func loopholesOfSignedPut(
@@ -239,7 +256,10 @@ private final class AskedStore: ProbedStore {
     }
 
     func time() async throws(StoreError) -> Timestamp? { theirTime }
-    func locksObjects() async throws(StoreError) -> Bool? { false }
+    func locksObjects() async throws(StoreError) -> Bool? { lock != nil }
+    func tryLock(_ name: ObjectName, _ bytes: [UInt8]) async throws(StoreError) -> LockTrial {
+        lock ?? .untried(because: "nobody asks")
+    }
 
     func beginPut() async throws(StoreError) -> any ObjectWriter { try await store.beginPut() }
     func read(_ name: ObjectName, maximumBytes: Int, fresh: Bool) async throws(StoreError) -> [UInt8] {

@@ -25,6 +25,21 @@ package protocol ProbedStore: Store {
 
     /// Whether the store can keep an object from deletion for a time; nil where such a thing does not exist.
     func locksObjects() async throws(StoreError) -> Bool?
+
+    /// Locks an object for some seconds, tries to be rid of it, and removes it once its time is over.
+    ///
+    /// Asked only where `locksObjects` says so.
+    func tryLock(_ name: ObjectName, _ bytes: [UInt8]) async throws(StoreError) -> LockTrial
+}
+
+/// What became of an object that was locked.
+package enum LockTrial: Hashable, Sendable {
+    /// Neither deleted nor replaced before its time.
+    case kept(for: Duration)
+    /// What was done to it all the same, for people.
+    case lost(to: String)
+    /// Nothing is known but what the store says of itself.
+    case untried(because: String)
 }
 
 extension ProbedStore {
@@ -32,4 +47,8 @@ extension ProbedStore {
     package func loopholesOfSignedPut(
         _ name: ObjectName, _ other: ObjectName, _ bytes: [UInt8]
     ) async throws(StoreError) -> [String] { [] }
+
+    package func tryLock(_ name: ObjectName, _ bytes: [UInt8]) async throws(StoreError) -> LockTrial {
+        .untried(because: "there is no way to try it")
+    }
 }

@@ -100,9 +100,16 @@ package struct StoreProbe: Sendable {
         guard let asked = store as? any ProbedStore, let locks = try await asked.locksObjects() else {
             return Finding(.objectLock, .absent, "stores of this kind have none")
         }
-        return locks
-            ? Finding(.objectLock, .held, "objects can be locked")
-            : Finding(.objectLock, .absent, "it is not switched on")
+        guard locks else { return Finding(.objectLock, .absent, "it is not switched on") }
+        switch try await asked.tryLock(run.newName(), run.random.bytes(100)) {
+        case .kept(let span):
+            return Finding(
+                .objectLock, .held,
+                "an object that was locked for \(span.components.seconds) s was neither deleted nor replaced")
+        case .lost(let deed): return Finding(.objectLock, .broken, "an object that was locked was \(deed)")
+        case .untried(let reason):
+            return Finding(.objectLock, .absent, "the store says that it is on; that was not proven, as \(reason)")
+        }
     }
 
     /// As S3 and signed URLs take it: a request that is a quarter of an hour off is refused.

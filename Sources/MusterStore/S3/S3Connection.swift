@@ -87,6 +87,9 @@ final class S3Connection: Sendable {
         return (signer.presign(subject(request), lifetime: lifetime, at: at), at + lifetime)
     }
 
+    /// By the clock that its retries go by.
+    func pause(_ span: Duration) async throws { try await retry.clock.sleep(for: span) }
+
     private func signed(_ request: S3Request) -> HTTPRequest {
         let (path, headers) = signer.sign(subject(request), at: clock.now())
         return plain(request, path: path, headers: headers)

@@ -69,15 +69,4 @@ extension S3Store: ProbedStore {
     package func time() async throws(StoreError) -> Timestamp? {
         try await connection.ask(S3Request(method: .head, key: connection.key(of: .format))).head.date
     }
-
-    package func locksObjects() async throws(StoreError) -> Bool? {
-        let answer: HTTPResponse
-        do {
-            answer = try await connection.ask(S3Request(method: .get, query: [("object-lock", "")]))
-        } catch .tooLarge {
-            // A server that does not know the question answers another one: it lists the bucket.
-            return false
-        }
-        return answer.status == 200 && XMLText(answer.body).first("ObjectLockEnabled")?.string == "Enabled"
-    }
 }
