@@ -41,6 +41,11 @@ extension EndToEnd {
             let applied = try await fleet.json("retention", "apply", "--database", "shop").list
             #expect(applied.map { $0["marked"].number } == [2])
             #expect(try await fleet.snapshots().map { $0["id"].text } == [all[0], all[3]])
+            let after = try await fleet.json("retention", "preview").list
+            #expect(after.map { $0["id"].text } == all, "what is marked is told of too")
+            #expect(after.map { $0["decision"].text } == ["keep", "marked", "marked", "keep"])
+            #expect(after.map { $0["grace_until"] == .null } == [true, false, false, true])
+            #expect(after[1]["reasons"].list.contains { $0.text.contains("muster retention undo \(all[1])") })
             try await expectRestorableWhileMarked(all, fleet)
 
             try await fleet.succeed("retention", "undo", try #require(applied.first)["run"].text)
