@@ -13,8 +13,9 @@ struct ReplicationService: Service {
     private static let batch = 64
     /// So many copies into one store are under way at once: a store far away answers each request late.
     private static let lanes = 4
-    /// What failed and seems whole may have been healed by another.
-    private static let failureRests = Duration.seconds(3600)
+    /// What failed and seems whole may have been healed by another. If it was not, it fails again: that is read by an
+    /// agent as a whole.
+    private static let failureRests = Duration.seconds(86_400)
 
     let coordinator: Coordinator
     private let busy = Busy()
