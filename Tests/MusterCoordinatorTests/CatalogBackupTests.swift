@@ -120,6 +120,31 @@ struct CatalogBackupTests {
         #expect(outcome.lostAudit?.hasSuffix("of the audit is not what it was") == true)
     }
 
+    /// It may be made again with the very same bytes, and has to be there then.
+    @Test func aPackThatIsDamagedIsPutAgain() async throws {
+        let rig = try await Rig(stores: 1)
+        try await rig.serve { server in
+            let coordinator = server.service.coordinator
+            _ = try await server.makeNode()
+            try await coordinator.backUpCatalog()
+            let object = try #require(try await rig.store(1).objects(.catalogPacks, maximumCount: 100).first)
+            guard case .catalogPack(let id, _) = StoredItem(object.name) else { throw Unexpected("\(object.name)") }
+            let good = try await rig.store(1).read(object.name, maximumBytes: Format.maximumPackBytes)
+            func put() async throws -> Int {
+                let sink = try await CatalogSink(
+                    targets: coordinator.stores.all, earlier: 2, catalog: coordinator.catalog, random: .system)
+                try await sink.put(id, bytes: good) { _ in }
+                let packs = try await rig.store(1).objects(.catalogPacks, maximumCount: 100)
+                return packs.count { $0.name.description.contains("\(id)") }
+            }
+            #expect(try await put() == 1, "it is there")
+            let file = URL(filePath: rig.folder(1) + "/" + object.name.description)
+            try FileManager.default.removeItem(at: file)
+            try Data(good.dropLast(16) + [UInt8](repeating: 0, count: 16)).write(to: file)
+            #expect(try await put() == 2)
+        }
+    }
+
     @Test func theSecondBackupStoresLittleAndOldOnesAreGivenUp() async throws {
         let rig = try await Rig(stores: 1)
         try await rig.serve { server in

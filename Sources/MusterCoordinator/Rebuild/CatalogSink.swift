@@ -30,9 +30,13 @@ final class CatalogSink: PackSink {
         let common = held.values.reduce(Set(places.keys)) { $0.intersection($1) }
         var chunks: [ChunkID: PresentChunk] = [:]
         for id in common.sorted() {
-            guard let own = places[id], let name = ObjectName(own.object),
-                let directory = try await Self.directory(of: id, Int(own.byteCount), name, in: targets[0].store)
-            else { continue }
+            guard let own = places[id], let name = ObjectName(own.object) else { continue }
+            guard let directory = try await Self.directory(of: id, Int(own.byteCount), name, in: targets[0].store)
+            else {
+                // Made again, it has the same id, and has to be put.
+                held[targets[0].number]?.remove(id)
+                continue
+            }
             for entry in directory.entries {
                 chunks[entry.id] = PresentChunk(
                     pack: id, offset: UInt32(entry.offset), length: UInt32(entry.byteCount))
