@@ -43,7 +43,7 @@ struct StoresOrigin: SnapshotOrigin {
         }
         // One that this cannot be said of may have a newer one.
         if let failure { Self.tell(failure) }
-        guard let newest = found.max(by: { $0.receivedAt < $1.receivedAt }) else {
+        guard let newest = found.newest() else {
             if let failure { throw failure }
             return nil
         }
