@@ -125,6 +125,16 @@ extension Catalog {
         }
     }
 
+    /// How many snapshots are still to be copied there, or again; counted no further than to `StoreStanding.countLimit`.
+    package func wantedSnapshots(inStore number: Int64) async throws(CatalogError) -> Int {
+        try await read { database in
+            try database.value(Self.wantedSnapshotsQuery, [number, StoreStanding.countLimit]) ?? 0
+        }
+    }
+
+    static let wantedSnapshotsQuery = """
+        SELECT count(*) FROM (SELECT 1 FROM replication WHERE store = ?1 AND kind = 'snapshot' LIMIT ?2)
+        """
     static let oldestWantQuery = "SELECT min(wanted_at) FROM replication WHERE store = ?"
 
     static let standingQuery = """

@@ -76,6 +76,10 @@ package struct CoordinatorService: Service {
             lookPatience: storePatience,
             rebuiltAt: try await Self.number(PinnedSetting.rebuiltAt, in: catalog).map(Timestamp.init(microseconds:)),
             serverCertificateEnd: server.notAfter)
+        if let shortfall = coordinator.stores.receiptShortfall {
+            logger.error(
+                "no receipt can be given", metadata: ["reason": "\(shortfall)", "hint": "\(StoreSet.receiptHint)"])
+        }
         if try await coordinator.mayWrite() {
             try await coordinator.completeReceipts()
             await coordinator.keepChangeSoon()

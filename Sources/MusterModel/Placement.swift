@@ -61,6 +61,29 @@ package struct Placement: Hashable, Sendable {
         return chosen
     }
 
+    /// Why these stores, active or draining, cannot give a receipt, or not to every node: nil where they can.
+    ///
+    /// A store on a node never counts for that node, and those on nodes never suffice.
+    package func receiptShortfall(of stores: [Candidate]) -> String? {
+        guard stores.contains(where: { $0.node == nil }) else {
+            return "a receipt needs a store that is on no node, and there is none"
+        }
+        let asked = "a receipt waits for \(beforeReceipt) store\(beforeReceipt == 1 ? "" : "s")"
+        guard stores.count >= beforeReceipt else { return "\(asked), and the fleet has \(stores.count)" }
+        let ownCounts = Dictionary(grouping: stores.compactMap(\.node), by: { $0 }).mapValues(\.count)
+        let others = stores.count - (ownCounts.values.max() ?? 0)
+        return others < beforeReceipt ? "\(asked), and a node that keeps a store has \(others) beside its own" : nil
+    }
+
+    /// What of the replicas and sites that were asked for by number cannot be given to any node, whichever of these
+    /// active stores are chosen.
+    package func shortfall(among candidates: [Candidate]) -> String? {
+        if let replicas, candidates.count < replicas { return shortfall(of: candidates) }
+        let domains = Set(candidates.map(\.domain)).count
+        guard let sites, domains < min(sites, wanted(of: candidates.count)) else { return nil }
+        return "\(sites) sites are wanted, and the active stores are in \(domains)"
+    }
+
     /// What of the replicas and sites that were asked for by number these stores cannot give: nil where they give it all.
     ///
     /// Such a placement holds for the moment only, so nothing is given up for it.

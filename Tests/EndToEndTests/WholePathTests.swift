@@ -7,7 +7,8 @@ extension EndToEnd {
         /// DESIGN: the command line's contract, and what the lineage forked from.
         static let snapshotFields: Set = [
             "id", "node", "database", "lineage", "sequence", "created_at", "received_at", "size_bytes", "stored_bytes",
-            "checksum", "labels", "replicas", "verified_at", "verdict", "forked_from", "expired_at", "expired_by",
+            "checksum", "labels", "replicas", "wanted_replicas", "verified_at", "verdict", "forked_from", "expired_at",
+            "expired_by",
             "grace_until", "holds",
         ]
         static let reportFields: Set = ["run", "passed", "total", "failed"]

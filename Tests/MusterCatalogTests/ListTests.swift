@@ -225,7 +225,7 @@ struct ListTests {
         Catalog.expiredRestores, Catalog.runRestores,
         Catalog.oldRestores, Catalog.grantedPackQuery,
         Catalog.historyQuery, Catalog.receiptsQuery, Catalog.verdictsQuery, Catalog.runsQuery, Catalog.runningQuery,
-        Catalog.oldestWantQuery, Catalog.suspectCountQuery, Catalog.nextWaitingQuery,
+        Catalog.oldestWantQuery, Catalog.wantedSnapshotsQuery, Catalog.suspectCountQuery, Catalog.nextWaitingQuery,
     ])
     func andTheOtherOftenAskedQuestionsAreToo(sql: String) async throws {
         // These indexes hold what is wrong, and nothing else; a part of a question is gone over after it was searched for.

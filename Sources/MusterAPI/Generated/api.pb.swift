@@ -1070,6 +1070,12 @@ package nonisolated struct Muster_V1_Snapshot: @unchecked Sendable {
     set {_uniqueStorage()._holds = newValue}
   }
 
+  /// How many replicas the settings ask for: more than are named above where there are too few stores.
+  package var wantedReplicas: UInt32 {
+    get {_storage._wantedReplicas}
+    set {_uniqueStorage()._wantedReplicas = newValue}
+  }
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -2711,6 +2717,18 @@ package nonisolated struct Muster_V1_Status: @unchecked Sendable {
   package var hasOldestRpoSeconds: Bool {_storage._oldestRpoSeconds != nil}
   /// Clears the value of `oldestRpoSeconds`. Subsequent reads from it will return its default value.
   package mutating func clearOldestRpoSeconds() {_uniqueStorage()._oldestRpoSeconds = nil}
+
+  /// Of all snapshots: how many replicas are there of those that the settings ask for. What a change of the stores or
+  /// of the settings makes wanting is counted as the coordinator comes to it.
+  package var heldReplicas: UInt64 {
+    get {_storage._heldReplicas}
+    set {_uniqueStorage()._heldReplicas = newValue}
+  }
+
+  package var wantedReplicas: UInt64 {
+    get {_storage._wantedReplicas}
+    set {_uniqueStorage()._wantedReplicas = newValue}
+  }
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -4905,7 +4923,7 @@ nonisolated extension Muster_V1_SnapshotList: SwiftProtobuf.Message, SwiftProtob
 
 nonisolated extension Muster_V1_Snapshot: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Snapshot"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}node\0\u{1}database\0\u{1}lineage\0\u{1}sequence\0\u{3}created_at\0\u{3}received_at\0\u{3}size_bytes\0\u{3}stored_bytes\0\u{1}checksum\0\u{1}labels\0\u{1}replicas\0\u{3}verified_at\0\u{1}verdict\0\u{3}node_id\0\u{3}database_id\0\u{3}manifest_hash\0\u{3}parent_id\0\u{3}page_size\0\u{3}page_count\0\u{3}pack_count\0\u{3}forked_from\0\u{1}method\0\u{3}manifest_bytes\0\u{3}base_id\0\u{3}expired_at\0\u{3}expired_by\0\u{3}grace_until\0\u{1}holds\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}node\0\u{1}database\0\u{1}lineage\0\u{1}sequence\0\u{3}created_at\0\u{3}received_at\0\u{3}size_bytes\0\u{3}stored_bytes\0\u{1}checksum\0\u{1}labels\0\u{1}replicas\0\u{3}verified_at\0\u{1}verdict\0\u{3}node_id\0\u{3}database_id\0\u{3}manifest_hash\0\u{3}parent_id\0\u{3}page_size\0\u{3}page_count\0\u{3}pack_count\0\u{3}forked_from\0\u{1}method\0\u{3}manifest_bytes\0\u{3}base_id\0\u{3}expired_at\0\u{3}expired_by\0\u{3}grace_until\0\u{1}holds\0\u{3}wanted_replicas\0")
 
   fileprivate class _StorageClass {
     var _id: String = String()
@@ -4937,6 +4955,7 @@ nonisolated extension Muster_V1_Snapshot: SwiftProtobuf.Message, SwiftProtobuf._
     var _expiredBy: String = String()
     var _graceUntil: String = String()
     var _holds: [Muster_V1_SnapshotHold] = []
+    var _wantedReplicas: UInt32 = 0
 
       // This property is used as the initial default value for new instances of the type.
       // The type itself is protecting the reference to its storage via CoW semantics.
@@ -4976,6 +4995,7 @@ nonisolated extension Muster_V1_Snapshot: SwiftProtobuf.Message, SwiftProtobuf._
       _expiredBy = source._expiredBy
       _graceUntil = source._graceUntil
       _holds = source._holds
+      _wantedReplicas = source._wantedReplicas
     }
   }
 
@@ -5023,6 +5043,7 @@ nonisolated extension Muster_V1_Snapshot: SwiftProtobuf.Message, SwiftProtobuf._
         case 27: try { try decoder.decodeSingularStringField(value: &_storage._expiredBy) }()
         case 28: try { try decoder.decodeSingularStringField(value: &_storage._graceUntil) }()
         case 29: try { try decoder.decodeRepeatedMessageField(value: &_storage._holds) }()
+        case 30: try { try decoder.decodeSingularUInt32Field(value: &_storage._wantedReplicas) }()
         default: break
         }
       }
@@ -5118,6 +5139,9 @@ nonisolated extension Muster_V1_Snapshot: SwiftProtobuf.Message, SwiftProtobuf._
       if !_storage._holds.isEmpty {
         try visitor.visitRepeatedMessageField(value: _storage._holds, fieldNumber: 29)
       }
+      if _storage._wantedReplicas != 0 {
+        try visitor.visitSingularUInt32Field(value: _storage._wantedReplicas, fieldNumber: 30)
+      }
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -5156,6 +5180,7 @@ nonisolated extension Muster_V1_Snapshot: SwiftProtobuf.Message, SwiftProtobuf._
         if _storage._expiredBy != rhs_storage._expiredBy {return false}
         if _storage._graceUntil != rhs_storage._graceUntil {return false}
         if _storage._holds != rhs_storage._holds {return false}
+        if _storage._wantedReplicas != rhs_storage._wantedReplicas {return false}
         return true
       }
       if !storagesAreEqual {return false}
@@ -8194,7 +8219,7 @@ nonisolated extension Muster_V1_AlarmCleared: SwiftProtobuf.Message, SwiftProtob
 
 nonisolated extension Muster_V1_Status: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Status"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}version\0\u{1}now\0\u{3}started_at\0\u{1}epoch\0\u{3}node_count\0\u{3}database_count\0\u{3}snapshot_count\0\u{3}stored_bytes\0\u{1}databases\0\u{1}stores\0\u{1}alarms\0\u{1}nodes\0\u{3}receipt_key\0\u{1}coverage\0\u{3}more_databases\0\u{3}more_nodes\0\u{3}oldest_rpo_seconds\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}version\0\u{1}now\0\u{3}started_at\0\u{1}epoch\0\u{3}node_count\0\u{3}database_count\0\u{3}snapshot_count\0\u{3}stored_bytes\0\u{1}databases\0\u{1}stores\0\u{1}alarms\0\u{1}nodes\0\u{3}receipt_key\0\u{1}coverage\0\u{3}more_databases\0\u{3}more_nodes\0\u{3}oldest_rpo_seconds\0\u{3}held_replicas\0\u{3}wanted_replicas\0")
 
   fileprivate class _StorageClass {
     var _version: String = String()
@@ -8214,6 +8239,8 @@ nonisolated extension Muster_V1_Status: SwiftProtobuf.Message, SwiftProtobuf._Me
     var _moreDatabases: UInt64 = 0
     var _moreNodes: UInt64 = 0
     var _oldestRpoSeconds: Double? = nil
+    var _heldReplicas: UInt64 = 0
+    var _wantedReplicas: UInt64 = 0
 
       // This property is used as the initial default value for new instances of the type.
       // The type itself is protecting the reference to its storage via CoW semantics.
@@ -8241,6 +8268,8 @@ nonisolated extension Muster_V1_Status: SwiftProtobuf.Message, SwiftProtobuf._Me
       _moreDatabases = source._moreDatabases
       _moreNodes = source._moreNodes
       _oldestRpoSeconds = source._oldestRpoSeconds
+      _heldReplicas = source._heldReplicas
+      _wantedReplicas = source._wantedReplicas
     }
   }
 
@@ -8276,6 +8305,8 @@ nonisolated extension Muster_V1_Status: SwiftProtobuf.Message, SwiftProtobuf._Me
         case 15: try { try decoder.decodeSingularUInt64Field(value: &_storage._moreDatabases) }()
         case 16: try { try decoder.decodeSingularUInt64Field(value: &_storage._moreNodes) }()
         case 17: try { try decoder.decodeSingularDoubleField(value: &_storage._oldestRpoSeconds) }()
+        case 18: try { try decoder.decodeSingularUInt64Field(value: &_storage._heldReplicas) }()
+        case 19: try { try decoder.decodeSingularUInt64Field(value: &_storage._wantedReplicas) }()
         default: break
         }
       }
@@ -8339,6 +8370,12 @@ nonisolated extension Muster_V1_Status: SwiftProtobuf.Message, SwiftProtobuf._Me
       try { if let v = _storage._oldestRpoSeconds {
         try visitor.visitSingularDoubleField(value: v, fieldNumber: 17)
       } }()
+      if _storage._heldReplicas != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._heldReplicas, fieldNumber: 18)
+      }
+      if _storage._wantedReplicas != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._wantedReplicas, fieldNumber: 19)
+      }
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -8365,6 +8402,8 @@ nonisolated extension Muster_V1_Status: SwiftProtobuf.Message, SwiftProtobuf._Me
         if _storage._moreDatabases != rhs_storage._moreDatabases {return false}
         if _storage._moreNodes != rhs_storage._moreNodes {return false}
         if _storage._oldestRpoSeconds != rhs_storage._oldestRpoSeconds {return false}
+        if _storage._heldReplicas != rhs_storage._heldReplicas {return false}
+        if _storage._wantedReplicas != rhs_storage._wantedReplicas {return false}
         return true
       }
       if !storagesAreEqual {return false}

@@ -6,7 +6,7 @@ import MusterStore
 /// What is wrong with the stores, and with the disk of the coordinator itself.
 extension Coordinator {
     func storeAlarms(_ stores: [Muster_V1_StoreStatus], now: Timestamp) async throws -> [FleetAlarm] {
-        var alarms = stores.flatMap { storeAlarms($0) }
+        var alarms = stores.flatMap { storeAlarms($0) } + placementAlarms
         for store in self.stores.all {
             if let record = try await catalog.lastProbe(ofStore: store.number) {
                 alarms += Self.probeAlarms(store.name, StoreProving.capabilities(record), at: record.at)
@@ -30,6 +30,21 @@ extension Coordinator {
                     hint: "Make room: without any no snapshot is acknowledged."))
         }
         return alarms
+    }
+
+    /// What the settings ask for and the stores cannot give, however well they are.
+    private var placementAlarms: [FleetAlarm] {
+        let receipts = stores.receiptShortfall.map { shortfall in
+            FleetAlarm(.store, shortfall, hint: StoreSet.receiptHint).of(store: "", aspect: "receipts")
+        }
+        let replicas = stores.placement.shortfall(among: stores.active.map(\.candidate)).map { shortfall in
+            FleetAlarm(
+                .debt, shortfall,
+                hint: "Add a store with 'muster store add', or ask for fewer under 'placement' in coordinator.yaml and "
+                    + "restart the coordinator."
+            ).of(store: "", aspect: "placement")
+        }
+        return [receipts, replicas].compactMap { $0 }
     }
 
     private func storeAlarms(_ store: Muster_V1_StoreStatus) -> [FleetAlarm] {

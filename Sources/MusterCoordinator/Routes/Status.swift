@@ -29,9 +29,19 @@ extension Coordinator {
         answer.moreNodes = UInt64(max(0, scene.nodes.count - joined))
         if let risk = try await oldestRisk { answer.oldestRpoSeconds = risk.inSeconds }
         answer.stores = scene.stores
+        let replicas = try await replicaCounts(of: try await totals.snapshots)
+        (answer.heldReplicas, answer.wantedReplicas) = (UInt64(replicas.held), UInt64(replicas.wanted))
         answer.alarms = try await alarms.told.map(Muster_V1_Alarm.init)
         answer.coverage = try await coverage
         answer.receiptKey = Hex.encode(receiptKey.verifyingKey.bytes)
         return try call.answer(answer)
+    }
+
+    private func replicaCounts(of snapshots: Int) async throws -> (held: Int, wanted: Int) {
+        let active = stores.active.count
+        let each = stores.placement.wanted(of: active)
+        var missing = snapshots * max(0, each - active)
+        for store in stores.all { missing += try await catalog.wantedSnapshots(inStore: store.number) }
+        return (max(0, snapshots * each - missing), snapshots * each)
     }
 }

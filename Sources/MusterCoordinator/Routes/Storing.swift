@@ -55,7 +55,7 @@ extension Coordinator {
         let (url, node) = try await resolved(storeURL: request.url, for: call.caller)
         let known = try await catalog.stores()
         let kept = try Self.place(url).url
-        guard !known.contains(where: { $0.name == name || $0.url == kept }) else {
+        guard !known.contains(where: { $0.name == name }) else {
             throw Refusal(
                 .conflict, "store_exists", "a store named '\(name)' was added before",
                 hint: "Choose another name: receipts name their stores, so no name is used twice.")
@@ -207,6 +207,7 @@ extension Coordinator {
             (replica.store, replica.state) = (keeper.name, "wanted")
             message.replicas.append(replica)
         }
+        message.wantedReplicas = UInt32(max(stores.placement.replicas ?? 0, keepers.count))
         return message
     }
 }

@@ -60,6 +60,12 @@ final class StoreSet: Sendable {
     /// Those that placements are drawn from.
     var active: [OpenStore] { all.filter { $0.entry.state == .active } }
 
+    /// Why no receipt can be given, or not to every node.
+    var receiptShortfall: String? { placement.receiptShortfall(of: all.map(\.candidate)) }
+    static let receiptHint =
+        "Add a store with 'muster store add', or set 'before_receipt' in coordinator.yaml to what there is and restart "
+        + "the coordinator."
+
     /// What the places of replicas follow from, as a text that changes with it.
     var places: String {
         let stores = active.map { "\($0.number):\($0.entry.site):\($0.entry.node.map { "\($0)" } ?? "")" }

@@ -10,6 +10,8 @@ struct SnapshotRow: Row {
     let checksum: String
     let labels: [String: String]
     let replicas: [ReplicaRow]
+    /// At least those that are named.
+    let wantedReplicas: Int
     let verifiedAt, verdict: String?
     let forkedFrom: String?
     let expiredAt, expiredBy, graceUntil: String?
@@ -23,6 +25,7 @@ struct SnapshotRow: Row {
         checksum = snapshot.checksum
         labels = snapshot.labels
         replicas = snapshot.replicas.map(ReplicaRow.init)
+        wantedReplicas = max(Int(snapshot.wantedReplicas), replicas.count { !$0.surplus })
         (verifiedAt, verdict) = (known(snapshot.verifiedAt), known(snapshot.verdict))
         forkedFrom = known(snapshot.forkedFrom)
         (expiredAt, expiredBy) = (known(snapshot.expiredAt), known(snapshot.expiredBy))
@@ -41,7 +44,7 @@ struct SnapshotRow: Row {
     private var shownReplicas: String {
         let wanted = replicas.filter { !$0.surplus }
         let extra = replicas.count - wanted.count
-        return "\(wanted.count { $0.state == "present" }) of \(wanted.count)" + (extra > 0 ? " +\(extra)" : "")
+        return "\(wanted.count { $0.state == "present" }) of \(wantedReplicas)" + (extra > 0 ? " +\(extra)" : "")
     }
 
     func encode(to encoder: any Encoder) throws {
@@ -58,6 +61,7 @@ struct SnapshotRow: Row {
         try fields.encode(checksum, forKey: "checksum")
         try fields.encode(labels, forKey: "labels")
         try fields.encode(replicas, forKey: "replicas")
+        try fields.encode(wantedReplicas, forKey: "wanted_replicas")
         try fields.encode(verifiedAt, forKey: "verified_at")
         try fields.encode(verdict, forKey: "verdict")
         try fields.encode(forkedFrom, forKey: "forked_from")

@@ -34,7 +34,7 @@ struct StatusCommand: AsyncParsableCommand {
     private struct Shown: Encodable {
         let version, now, startedAt: String
         let nodeCount, databaseCount: UInt32
-        let snapshotCount, storedBytes: UInt64
+        let snapshotCount, storedBytes, heldReplicas, wantedReplicas: UInt64
         /// null without a snapshot.
         @Known var oldestRpoSeconds: Double?
         let databases: [DatabaseRow]
@@ -98,7 +98,8 @@ struct StatusCommand: AsyncParsableCommand {
             Shown(
                 version: status.version, now: status.now, startedAt: status.startedAt, nodeCount: status.nodeCount,
                 databaseCount: status.databaseCount, snapshotCount: status.snapshotCount,
-                storedBytes: status.storedBytes,
+                storedBytes: status.storedBytes, heldReplicas: status.heldReplicas,
+                wantedReplicas: status.wantedReplicas,
                 oldestRpoSeconds: Known(wrappedValue: status.hasOldestRpoSeconds ? status.oldestRpoSeconds : nil),
                 databases: databases, moreDatabases: status.moreDatabases, stores: stores, alarms: alarms,
                 coverage: CoverageShown(status.coverage)),
@@ -106,6 +107,7 @@ struct StatusCommand: AsyncParsableCommand {
                 ("coordinator", "\(status.version), up since \(status.startedAt)"),
                 ("nodes", String(status.nodeCount)), ("databases", String(status.databaseCount)),
                 ("snapshots", "\(status.snapshotCount), \(Quantity.bytes(status.storedBytes)) stored"),
+                ("replicas", "\(status.heldReplicas) of \(status.wantedReplicas)"),
                 ("inspected", CoverageShown(status.coverage).text),
             ])
         guard admin.format == .table else { return }
