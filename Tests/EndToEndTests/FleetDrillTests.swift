@@ -217,9 +217,10 @@ extension EndToEnd {
             var found: pid_t?
             try await eventually("an inspection") {
                 let numbers = try FileManager.default.contentsOfDirectory(atPath: "/proc").compactMap { pid_t($0) }
+                // 2 is SECCOMP_MODE_FILTER (proc(5)), which comes last.
                 found = numbers.first { number in
                     field("PPid", of: number) == "\(agent)" && limit("Max open files", of: number) == "0"
-                        && field("NoNewPrivs", of: number) == "1"
+                        && field("Seccomp", of: number) == "2"
                 }
                 return found != nil
             }
