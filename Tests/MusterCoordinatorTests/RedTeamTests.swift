@@ -107,6 +107,7 @@ struct RedTeamTests {
                     "\(attempt.what): \(answer.status) \(answer.code) \(answer.error.summary)")
                 try await Self.expectUnchanged(before, victim, server, attempt.what)
             }
+            try await Self.expectAudited(server, by: "bad")
             // Asking what is there tells nothing of what others have.
             var probe = Muster_V1_MissingRequest()
             for snapshot in victim.snapshots {
@@ -126,6 +127,18 @@ struct RedTeamTests {
             let list: Muster_V1_SnapshotList = try await server.peer(bad).get(
                 .agent, "/v1/snapshots?node=victim&pack=\(victim.snapshots[0].pack.id)&expired=true")
             #expect(list.snapshots.isEmpty)
+        }
+    }
+
+    /// The answers tell it nothing, and the audit tells of it all the same.
+    private static func expectAudited(_ server: Server, by name: String) async throws {
+        let coordinator = server.service.coordinator
+        try await coordinator.writeDenials(isLast: true)
+        let denied = try await coordinator.catalog.auditEntries(limit: 1000).filter { row in
+            row.action == "denied" && row.actor.hasPrefix("node \(name) at ")
+        }
+        for path in ["snapshots/*", "snapshots/*/manifest", "packs/*", "nodes/*/keys"] {
+            #expect(denied.contains { $0.subject.hasSuffix("GET /v1/\(path): forbidden") }, "\(path)")
         }
     }
 

@@ -61,7 +61,7 @@ struct PlaneResponder: HTTPResponder {
             return response
         } catch {
             let refusal = Refusal(error)
-            if let denial = DenialKind(refusal.status) {
+            if let denial = DenialKind(refusal) {
                 coordinator.note(
                     denial, by: caller, from: context.channel.remoteAddress?.ipAddress ?? "?",
                     what: match.map { "\($0.rule.method) \($0.rule.path)" } ?? "no route")

@@ -14,6 +14,8 @@ struct Refusal: ActionableError {
     let summary: String
     let hint: String
     var isTransient = false
+    /// It is there and another node's. The answer tells nothing of that; the audit does.
+    var isConcealing = false
     var head: Catalog.Head?
     var missingPacks: [PackID] = []
 
@@ -60,6 +62,11 @@ struct Refusal: ActionableError {
     }
     static func notFound(_ what: String) -> Refusal {
         Refusal(.notFound, "not_found", "there is no \(what)", hint: "List what there is, and check the spelling.")
+    }
+    static func notFound(_ what: String, isAnothers: Bool) -> Refusal {
+        var refusal = notFound(what)
+        refusal.isConcealing = isAnothers
+        return refusal
     }
     static func objectMissing(_ name: String, store: String) -> Refusal {
         Refusal(

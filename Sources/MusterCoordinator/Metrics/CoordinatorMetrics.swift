@@ -29,11 +29,13 @@ enum DenialKind: String, MetricLabel {
     case unauthenticated
     case forbidden
 
-    init?(_ status: HTTPResponse.Status) {
-        switch status {
+    init?(_ refusal: Refusal) {
+        switch refusal.status {
         case .unauthorized: self = .unauthenticated
         case .forbidden: self = .forbidden
-        default: return nil
+        default:
+            guard refusal.isConcealing else { return nil }
+            self = .forbidden
         }
     }
 }

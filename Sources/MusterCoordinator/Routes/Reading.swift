@@ -97,7 +97,9 @@ extension Coordinator {
         guard let id = PackID(text) else { throw Refusal.notFound("pack '\(text)'") }
         let scope = try await scopeToRead(id, call)
         let found = stores.readable(try await catalog.replicas(of: id, in: scope))
-        guard !found.isEmpty else { throw Refusal.notFound("pack \(id)") }
+        guard !found.isEmpty else {
+            throw Refusal.notFound("pack \(id)", isAnothers: try await isAnothers(id, than: scope))
+        }
         let replicas = try await asked(found, call) { replica in
             (.pack(id, try Self.generation(replica)), replica.state == .present, .pack(replica.pack, replica.store))
         }
@@ -107,6 +109,12 @@ extension Coordinator {
             guard let known else { return false }
             return try await isThere(known.replica, in: known.store)
         }
+    }
+
+    /// Whether a pack is there, and not in this scope.
+    private func isAnothers(_ id: PackID, than scope: ScopeID?) async throws -> Bool {
+        guard let scope, try await catalog.replicas(of: id, in: scope).isEmpty else { return false }
+        return try await !catalog.replicas(of: id, in: nil).isEmpty
     }
 
     private static func generation(_ replica: Catalog.PackReplica) throws -> Generation {
@@ -150,7 +158,10 @@ extension Coordinator {
         guard found.count < 2 else {
             throw Refusal.invalid("more than one snapshot begins with '\(text)'", hint: "Give more digits of the id.")
         }
-        guard let snapshot = found.first else { throw Refusal.notFound("snapshot '\(text)'") }
+        guard let snapshot = found.first else {
+            let others = owner == nil ? [] : try await catalog.snapshots(withPrefix: text, of: nil, limit: 1)
+            throw Refusal.notFound("snapshot '\(text)'", isAnothers: !others.isEmpty)
+        }
         return snapshot
     }
 
@@ -159,7 +170,9 @@ extension Coordinator {
         let byID: Catalog.Node? =
             if let id = NodeID(text) { try await catalog.node(id) } else { try await catalog.node(named: text) }
         guard let node = byID else { throw Refusal.notFound("node '\(text)'") }
-        if case .node(let own, _, _) = caller, own != node.id { throw Refusal.notFound("node '\(text)'") }
+        if case .node(let own, _, _) = caller, own != node.id {
+            throw Refusal.notFound("node '\(text)'", isAnothers: true)
+        }
         return node
     }
 

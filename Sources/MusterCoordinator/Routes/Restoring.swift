@@ -149,7 +149,8 @@ extension Coordinator {
     func scopeToRead(_ pack: PackID, _ call: Call) async throws -> ScopeID? {
         if let restore = try await grantedRestore(call) {
             guard let scope = try await catalog.scope(of: pack, neededBy: restore.snapshot) else {
-                throw Refusal.notFound("pack \(pack)")
+                let isThere = try await !catalog.replicas(of: pack, in: nil).isEmpty
+                throw Refusal.notFound("pack \(pack)", isAnothers: isThere)
             }
             return scope
         }
