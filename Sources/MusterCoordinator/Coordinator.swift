@@ -228,4 +228,6 @@ enum PinnedSetting {
     static let unscannedStores = "unscanned-stores"
     /// The head of the audit before the rebuild, as JSON, where what was recovered does not reach it.
     static let lostAudit = "lost-audit"
+    /// Digests of the settings of the last start by their top-level keys, as JSON.
+    static let settings = "settings-digests"
 }

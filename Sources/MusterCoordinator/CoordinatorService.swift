@@ -81,6 +81,7 @@ package struct CoordinatorService: Service {
                 "no receipt can be given", metadata: ["reason": "\(shortfall)", "hint": "\(StoreSet.receiptHint)"])
         }
         if try await coordinator.mayWrite() {
+            try await coordinator.auditSettings()
             try await coordinator.completeReceipts()
             await coordinator.keepChangeSoon()
         }

@@ -1,3 +1,4 @@
+import Foundation
 import HTTPTypes
 import MusterAPI
 import MusterCatalog
@@ -60,6 +61,26 @@ struct AuditTests {
             #expect(check.rows == 6 && check.firstBroken == 0 && check.headHash == all.entries[0].hash)
             #expect(check.rowHash == all.entries[2].hash)
         }
+    }
+
+    /// Drills that are switched off with an editor are a change too; a start that changes nothing is none.
+    @Test func aChangeOfTheSettingsFileIsARow() async throws {
+        let rig = try await Rig()
+        func rows() async throws -> [String] {
+            try await rig.serve { server in
+                try await Self.list(server, "?actor=settings%20file").entries.map(\.subject)
+            }
+        }
+        #expect(try await rows() == [])
+        let text = try String(contentsOfFile: rig.place.settings, encoding: .utf8)
+        try PrivateFile.write(
+            text.replacing("drill_every: never", with: "drill_every: 9d") + "retention_every: 2h\n",
+            to: rig.place.settings)
+        #expect(try await rows() == ["changed: retention_every, verification"])
+        #expect(try await rows().count == 1)
+        try PrivateFile.write(text + "# a remark\n", to: rig.place.settings)
+        #expect(try await rows().first == "changed: retention_every, verification")
+        #expect(try await rows().count == 2)
     }
 
     @Test func deniedRequestsAreSummedUpAndBounded() async throws {
