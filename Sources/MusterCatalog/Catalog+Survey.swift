@@ -89,7 +89,8 @@ extension Catalog {
 
     /// Those of which a failure stands, or a pack that their snapshots need is good in no store.
     static let damagedIDs = """
-        SELECT s.database FROM snapshot s WHERE s.verdict LIKE 'failed%' AND s.forgotten_at IS NULL
+        SELECT s.database FROM snapshot s INDEXED BY snapshot_damaged
+        WHERE s.verdict LIKE 'failed%' AND s.forgotten_at IS NULL
         UNION
         SELECT s.database
         FROM (SELECT number FROM pack INDEXED BY pack_lost WHERE wanting AND committed ORDER BY number LIMIT 10000) p

@@ -150,7 +150,9 @@ extension Catalog {
     }
 
     static let damagedQuery = """
-        SELECT s.database, s.id, substr(s.verdict, 8) AS level, max(s.number) FROM snapshot s WHERE s.verdict LIKE 'failed%' AND s.forgotten_at IS NULL GROUP BY s.database
+        SELECT s.database, s.id, substr(s.verdict, 8) AS level, max(s.number)
+        FROM snapshot s INDEXED BY snapshot_damaged
+        WHERE s.verdict LIKE 'failed%' AND s.forgotten_at IS NULL GROUP BY s.database
         """
     static let waitingQuery = """
         SELECT s.id FROM verification_item i JOIN snapshot s ON s.number = i.snapshot

@@ -214,7 +214,7 @@ struct ListTests {
         Catalog.runningInspections, Catalog.queuedInspections, Catalog.nodeToInspect, Catalog.verificationList,
         Catalog.recentRuns, Catalog.oldClosedJobs, Catalog.oldRuns,
         Catalog.findingQuery, Catalog.drillQuery, Catalog.nodesInRun, Catalog.itemsInRun, Catalog.inspectableQuery,
-        Catalog.damagedQuery, Catalog.waitingQuery, Catalog.momentQuery, CommitCheck.receiptQuery,
+        Catalog.damagedQuery, Catalog.damagedIDs, Catalog.waitingQuery, Catalog.momentQuery, CommitCheck.receiptQuery,
         CommitCheck.wantingQuery,
         CommitCheck.newcomersQuery, Catalog.standingFailureQuery, Catalog.lostQuery, Catalog.standingQuery,
         Catalog.overduePacksQuery, Catalog.overdueManifestsQuery, Catalog.dueQuery,
