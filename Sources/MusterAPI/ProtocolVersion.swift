@@ -12,10 +12,15 @@ package struct ProtocolVersion: Hashable, Sendable, CustomStringConvertible {
 
     /// - Parameter text: two numbers of at most 4 digits with a dot between them.
     package init?(_ text: String) {
-        guard let match = text.wholeMatch(of: #/([0-9]{1,4})\.([0-9]{1,4})/#),
-            let major = Int(match.1), let minor = Int(match.2)
-        else { return nil }
+        let parts = text.split(separator: ".", omittingEmptySubsequences: false)
+        guard parts.count == 2, let major = Self.number(parts[0]), let minor = Self.number(parts[1]) else { return nil }
         self.init(major: major, minor: minor)
+    }
+
+    /// Every request has one: a regular expression would be compiled for each.
+    private static func number(_ text: Substring) -> Int? {
+        let digits = UInt8(ascii: "0")...UInt8(ascii: "9")
+        return (1...4).contains(text.utf8.count) && text.utf8.allSatisfy(digits.contains) ? Int(text) : nil
     }
 
     package var description: String { "\(major).\(minor)" }

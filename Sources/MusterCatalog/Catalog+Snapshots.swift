@@ -97,7 +97,7 @@ extension Catalog {
 
     package func snapshot(_ id: SnapshotID) async throws(CatalogError) -> Snapshot? {
         try await read { database in
-            try Row.fetchOne(database, sql: Self.snapshotQuery + " WHERE s.id = ?", arguments: [id.blob])
+            try database.row(Self.snapshotQuery + " WHERE s.id = ?", [id.blob])
                 .map { try Self.snapshot($0, in: database) }
         }
     }

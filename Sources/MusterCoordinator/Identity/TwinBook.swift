@@ -18,7 +18,8 @@ final class TwinBook: Sendable {
 
         init(life: String, machine: String, address: String, version: String) {
             self.life = life
-            self.machine = machine.wholeMatch(of: #/[0-9a-f]{1,64}/#) == nil ? "" : machine
+            let isHash = machine.utf8.count <= 64 && machine.utf8.allSatisfy("0123456789abcdef".utf8.contains)
+            self.machine = isHash ? machine : ""
             (self.address, self.version) = (address, version.cut(64))
         }
     }

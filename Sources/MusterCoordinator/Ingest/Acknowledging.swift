@@ -25,10 +25,10 @@ extension Coordinator {
     func stores(for commit: Catalog.Commit, incoming: Set<PackID>) async throws -> [OpenStore] {
         var ready: [OpenStore] = []
         var failure: (any Error)?
-        // Where the history is in no store that is left, one may have all that this snapshot needs: else a database
-        // whose only store was lost could never be backed up again.
-        let efforts: [Effort] = try await isLost(commit.parent) ? [.none, .copies, .alone] : [.none, .copies]
-        for effort in efforts {
+        for effort in [Effort.none, .copies, .alone] where ready.count < stores.placement.beforeReceipt {
+            // Where the history is in no store that is left, one may have all that this snapshot needs: else a database
+            // whose only store was lost could never be backed up again.
+            if effort == .alone, try await !isLost(commit.parent) { break }
             for store in stores.acknowledgers(of: commit.node) where ready.count < stores.placement.beforeReceipt {
                 if ready.contains(where: { $0.number == store.number }) || (ready.isEmpty && store.isOnNode) {
                     continue

@@ -83,7 +83,11 @@ extension Coordinator {
     }
 
     /// A newer agent may say states that this coordinator does not know: they are shown as they are.
-    private static func isWord(_ text: String) -> Bool { text.wholeMatch(of: #/[a-z][a-z_-]{0,31}/#) != nil }
+    private static func isWord(_ text: String) -> Bool {
+        let letters = UInt8(ascii: "a")...UInt8(ascii: "z")
+        guard let first = text.utf8.first, letters.contains(first), text.utf8.count <= 32 else { return false }
+        return text.utf8.allSatisfy { letters.contains($0) || $0 == UInt8(ascii: "_") || $0 == UInt8(ascii: "-") }
+    }
 
     private static func database(
         _ report: Muster_V1_DatabaseReport, of node: NodeID
