@@ -145,7 +145,7 @@ package struct CoordinatorService: Service {
     ) throws -> Application<PlaneResponder> {
         let addresses = AddressCounts(limit: coordinator.settings.limits.connectionsPerAddress)
         var channel = HTTP1Channel.Configuration(
-            additionalChannelHandlers: [AddressLimit(addresses)], idleTimeout: Self.idleTimeout)
+            additionalChannelHandlers: [AddressLimit(addresses), ReadBuffers()], idleTimeout: Self.idleTimeout)
         channel.httpDecoder.maxHeaderFieldSize = Self.headerBytes
         channel.httpDecoder.maxHeaderListSize = Self.headerBytes
         channel.httpDecoder.maxHeaderFieldCount = Self.headerFields
