@@ -62,6 +62,13 @@ extension CoordinatorClient {
             "/v1/work", request, timeout: .seconds(Int64(request.waitSeconds) + 15), repeatable: false)
     }
 
+    /// Sends the node's key record, where no store has a good one.
+    package func send(keyRecord: [UInt8]) async throws(CoordinatorError) -> Muster_V1_KeysAccepted {
+        var request = Muster_V1_KeysRequest()
+        request.keyRecord = .init(keyRecord)
+        return try await post("/v1/keys", request)
+    }
+
     package func finish(
         _ job: JobID, _ outcome: Muster_V1_JobOutcome
     ) async throws(CoordinatorError) -> Muster_V1_JobOutcomeAccepted {

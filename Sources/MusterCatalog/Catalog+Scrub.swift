@@ -2,7 +2,7 @@ import Foundation
 import GRDB
 package import MusterModel
 
-/// What is to be read again, and what no store has any more.
+/// What is to be read again, and which packs no store has any more.
 extension Catalog {
     /// Replicas of one store that nobody has hashed for long, the longest first.
     package struct Overdue: Sendable {
@@ -49,25 +49,6 @@ extension Catalog {
         }
     }
 
-    /// What lost packs mean: each with a database whose snapshots need it, how many do, and the newest of them.
-    package struct Loss: Hashable, Sendable {
-        package let pack: PackID
-        package let database: DatabaseID
-        package let snapshotCount: Int
-        package let newest: SnapshotID
-    }
-
-    /// - Parameter limit: of the packs that are looked at.
-    package func losses(limit: Int) async throws(CatalogError) -> [Loss] {
-        try await read { database in
-            try database.rows(Self.lossQuery, [limit]).map { row in
-                Loss(
-                    pack: try row.digest("id"), database: try row.identifier("database"),
-                    snapshotCount: row["snapshots"], newest: try row.identifier("newest"))
-            }
-        }
-    }
-
     static let overduePacksQuery = """
         SELECT p.id, p.size_bytes, r.* FROM pack_replica r JOIN pack p ON p.number = r.pack
         WHERE r.store = ? AND r.hashed_at < ? ORDER BY r.hashed_at LIMIT ?
@@ -84,14 +65,5 @@ extension Catalog {
                 WHERE f.pack = p.number AND f.died IS NULL LIMIT 1) AS database
         FROM pack p INDEXED BY pack_lost JOIN node n ON n.scope = p.scope
         WHERE p.wanting AND p.committed LIMIT ?
-        """
-    /// The one row with the greatest number gives its id too (sqlite.org/lang_select.html, bare columns).
-    static let lossQuery = """
-        SELECT p.id, s.database, count(*) AS snapshots, max(s.number), s.id AS newest
-        FROM (SELECT number, id FROM pack INDEXED BY pack_lost WHERE wanting AND committed ORDER BY number LIMIT ?) p
-        CROSS JOIN pack_reference f ON f.pack = p.number
-        CROSS JOIN snapshot s ON s.lineage = f.lineage AND s.sequence >= f.born
-            AND (f.died IS NULL OR s.sequence < f.died)
-        GROUP BY p.number, s.database
         """
 }

@@ -87,18 +87,6 @@ extension Catalog {
         "(\(words) = '' OR instr(lower(d.name), lower(\(words))) OR instr(lower(n.name), lower(\(words))))"
     }
 
-    /// Those of which a failure stands, or a pack that their snapshots need is good in no store.
-    static let damagedIDs = """
-        SELECT s.database FROM snapshot s INDEXED BY snapshot_damaged
-        WHERE s.verdict LIKE 'failed%' AND s.forgotten_at IS NULL
-        UNION
-        SELECT s.database
-        FROM (SELECT number FROM pack INDEXED BY pack_lost WHERE wanting AND committed ORDER BY number LIMIT 10000) p
-            CROSS JOIN pack_reference f ON f.pack = p.number
-            CROSS JOIN snapshot s ON s.lineage = f.lineage AND s.sequence >= f.born
-                AND (f.died IS NULL OR s.sequence < f.died)
-        """
-
     /// As `Freshness.stuckSince` of the coordinator has it; a test holds the two together.
     static let stuckCondition = """
         (d.unprotected_since < ?1 + coalesce(n.clock_offset, 0) - CASE

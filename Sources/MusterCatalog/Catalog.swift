@@ -100,6 +100,7 @@ package struct Catalog: Sendable {
             try database.execute(sql: Schema.ownObjects)
         }
         migrator.registerMigration("journal mode") { try $0.execute(sql: Schema.journalMode) }
+        migrator.registerMigration("wanting records") { try $0.execute(sql: Schema.wanting) }
         return migrator
     }
 

@@ -108,6 +108,8 @@ struct Coordinator: Sendable {
     let packLanes = Lanes<PackLane>()
     let lineageLanes = Lanes<LineageID>()
     let reportLanes = Lanes<NodeID>()
+    /// A node brings its key record back once.
+    let keyLanes = Lanes<NodeID>()
     /// A check of a store begins once.
     let storeCheckLanes = Lanes<Int64>()
     /// The fleet's state and the catalog's backup: of each one at a time.
@@ -153,6 +155,7 @@ struct Coordinator: Sendable {
         return switch call.rule.route {
         case .join: try await join(call)
         case .renew: try await renew(call)
+        case .sendKeys: try await sendKeys(call)
         case .missingChunks: try await missingChunks(call)
         case .putPack: try await putPack(call)
         case .grantUploads: try await grantUploads(call)

@@ -89,6 +89,7 @@ struct Questions {
         _ = try await ask("alarms") { try await catalog.alarms(now: now).count }
         _ = try await ask("damaged databases") { try await catalog.damagedDatabases().count }
         _ = try await ask("losses") { try await catalog.losses(limit: 51).count }
+        _ = try await ask("lost keys") { try await catalog.lostKeys(limit: 51).count }
         _ = try await ask("coverage") { try await catalog.coverage(since: [:]).databases }
         return try await ask("fleet status", within: Self.statusBudget) { try await status() }
     }

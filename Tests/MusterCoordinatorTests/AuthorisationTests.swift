@@ -18,6 +18,7 @@ struct AuthorisationTests {
     static let wanted: [String: [Plane: Set<Role>]] = [
         "POST /v1/join": [.agent: [.anonymous]],
         "POST /v1/renew": [.agent: [.anonymous, .node]],
+        "POST /v1/keys": [.agent: [.node]],
         "POST /v1/chunks/missing": [.agent: [.node]],
         "PUT /v1/packs/*": [.agent: [.node]],
         "POST /v1/uploads": [.agent: [.node]],

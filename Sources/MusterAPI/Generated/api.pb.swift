@@ -583,6 +583,38 @@ package nonisolated struct Muster_V1_WorkResponse: Sendable {
   /// puts them again; there is nothing to answer for those that it has not.
   package var wantedPacks: [Data] = []
 
+  /// No store has a good copy of the caller's key record any more: it makes one anew and sends it to /v1/keys.
+  package var wantsKeys: Bool = false
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+/// POST /v1/keys: the node's key record, where no store has a good copy of it. It names the node, its signing key and its
+/// scope as they were at the join, and is sealed to a recovery key of the fleet. Where there is a good copy, that one stays.
+/// Answer: KeysAccepted.
+package nonisolated struct Muster_V1_KeysRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// As in stored.proto.
+  package var keyRecord: Data = Data()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Muster_V1_KeysAccepted: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// So many stores have it now.
+  package var stores: UInt32 = 0
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -4277,7 +4309,7 @@ nonisolated extension Muster_V1_JobsAtWork: SwiftProtobuf.Message, SwiftProtobuf
 
 nonisolated extension Muster_V1_WorkResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".WorkResponse"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}jobs\0\u{3}wanted_packs\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}jobs\0\u{3}wanted_packs\0\u{3}wants_keys\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -4287,6 +4319,7 @@ nonisolated extension Muster_V1_WorkResponse: SwiftProtobuf.Message, SwiftProtob
       switch fieldNumber {
       case 1: try { try decoder.decodeRepeatedMessageField(value: &self.jobs) }()
       case 2: try { try decoder.decodeRepeatedBytesField(value: &self.wantedPacks) }()
+      case 3: try { try decoder.decodeSingularBoolField(value: &self.wantsKeys) }()
       default: break
       }
     }
@@ -4299,12 +4332,76 @@ nonisolated extension Muster_V1_WorkResponse: SwiftProtobuf.Message, SwiftProtob
     if !self.wantedPacks.isEmpty {
       try visitor.visitRepeatedBytesField(value: self.wantedPacks, fieldNumber: 2)
     }
+    if self.wantsKeys != false {
+      try visitor.visitSingularBoolField(value: self.wantsKeys, fieldNumber: 3)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Muster_V1_WorkResponse, rhs: Muster_V1_WorkResponse) -> Bool {
     if lhs.jobs != rhs.jobs {return false}
     if lhs.wantedPacks != rhs.wantedPacks {return false}
+    if lhs.wantsKeys != rhs.wantsKeys {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Muster_V1_KeysRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".KeysRequest"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}key_record\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularBytesField(value: &self.keyRecord) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.keyRecord.isEmpty {
+      try visitor.visitSingularBytesField(value: self.keyRecord, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Muster_V1_KeysRequest, rhs: Muster_V1_KeysRequest) -> Bool {
+    if lhs.keyRecord != rhs.keyRecord {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Muster_V1_KeysAccepted: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".KeysAccepted"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}stores\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt32Field(value: &self.stores) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.stores != 0 {
+      try visitor.visitSingularUInt32Field(value: self.stores, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Muster_V1_KeysAccepted, rhs: Muster_V1_KeysAccepted) -> Bool {
+    if lhs.stores != rhs.stores {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

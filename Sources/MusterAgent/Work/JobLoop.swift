@@ -17,6 +17,7 @@ struct JobLoop: Sendable {
     let verification: NodeVerification
     let restoration: NodeRestore
     let offer: PackOffer
+    let keyOffer: KeyOffer
     let coordinator: CoordinatorClient
     let machine: String
     let environment: AgentEnvironment
@@ -24,10 +25,11 @@ struct JobLoop: Sendable {
 
     init(
         board: DatabaseBoard, snapshots: Snapshots, verification: NodeVerification, restoration: NodeRestore,
-        offer: PackOffer, coordinator: CoordinatorClient, machine: String, environment: AgentEnvironment
+        offer: PackOffer, keyOffer: KeyOffer, coordinator: CoordinatorClient, machine: String,
+        environment: AgentEnvironment
     ) {
         (self.board, self.snapshots, self.verification, self.offer) = (board, snapshots, verification, offer)
-        self.restoration = restoration
+        (self.restoration, self.keyOffer) = (restoration, keyOffer)
         (self.coordinator, self.machine, self.environment) = (coordinator, machine, environment)
     }
 
@@ -63,6 +65,7 @@ struct JobLoop: Sendable {
         }
         let packs = answer.wantedPacks.compactMap { PackID(bytes: [UInt8]($0)) }
         if !packs.isEmpty { tasks.append { await offer.send(packs) } }
+        if answer.wantsKeys { tasks.append { await keyOffer.send() } }
         return tasks
     }
 

@@ -169,7 +169,8 @@ struct SnapshotTaker: Sendable {
     // MARK: - What can be mended
 
     private func isWorthAnotherRound(_ error: any ActionableError) -> Bool {
-        if let error = error as? CoordinatorError { return error.code == "packs_missing" }
+        // Without the ledger, a full manifest is made of what the file holds.
+        if let error = error as? CoordinatorError { return ["packs_missing", "base_missing"].contains(error.code) }
         if error is LedgerError || error is FormatError { return true }
         switch error as? CaptureError {
         // The second is our own report looking at the file: it is done in a moment.

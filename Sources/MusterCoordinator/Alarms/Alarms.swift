@@ -12,7 +12,7 @@ extension Coordinator {
         async let stores = storeAlarms(scene.stores, now: scene.now)
         async let ownAlarms = successionAlarms() + collectionAlarms() + webhookAlarms()
         async let people = personCertificateAlarms(now: scene.now)
-        async let damage = damageAlarms()
+        async let damage = damageAlarms() + keyAlarms(in: scene)
         async let overdue = overdueAlarms(in: scene)
         async let troubles = troubleAlarms(in: scene)
         async let standing = standingAlarms(in: scene)
@@ -58,36 +58,5 @@ extension Coordinator {
 
     func databases(_ ids: Set<DatabaseID>) async throws -> [DatabaseID: Catalog.Database] {
         Dictionary(try await catalog.databases(ids).map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first })
-    }
-
-    private func damageAlarms() async throws -> [FleetAlarm] {
-        let (damage, losses) = (
-            try await catalog.damagedDatabases(), try await catalog.losses(limit: AlarmBoard.mostOfAKind + 1)
-        )
-        guard !damage.isEmpty || !losses.isEmpty else { return [] }
-        let databases = try await databases(Set(damage.map(\.database) + losses.map(\.database)))
-        return damage.compactMap { damaged in
-            databases[damaged.database].map { database in
-                FleetAlarm(
-                    .damaged, "snapshot \(damaged.snapshot) failed verification, and none as deep has passed since",
-                    hint: "See which object is hit, and put it back if it is not healed by itself. "
-                        + "'muster verify \(damaged.snapshot) --level \(max(.scrub, damaged.level).rawValue) --wait' "
-                        + "ends the alarm once it passes."
-                ).of(database)
-            }
-        }
-            + losses.compactMap { loss in
-                databases[loss.database].map { Self.alarm(loss).of($0) }
-            }
-    }
-
-    private static func alarm(_ loss: Catalog.Loss) -> FleetAlarm {
-        let count = loss.snapshotCount
-        return FleetAlarm(
-            .lost,
-            "pack \(loss.pack) is good in no store: \(count) snapshot\(count == 1 ? "" : "s") of it, "
-                + "\(loss.newest) the newest, cannot be restored",
-            hint: "The node is asked for it, and the next snapshot sends again what is still current. "
-                + "Bring back a store that is away, if one has it.")
     }
 }

@@ -14,7 +14,7 @@ package enum Plane: String, Sendable, CaseIterable {
 
 /// What a request can ask for.
 package enum Route: String, Sendable, CaseIterable {
-    case join, renew
+    case join, renew, sendKeys
     case missingChunks, putPack, grantUploads, claimPack, commitSnapshot, report, work, finishJob
     case restore, grantRestore, showRestore, restoreProgress
     case listSnapshots, showSnapshot, readManifest, readPack, readKeys
@@ -61,6 +61,7 @@ package struct RouteRule: Sendable {
     package static let all: [RouteRule] = [
         RouteRule(.agent, .post, "/v1/join", .join, [.anonymous]),
         RouteRule(.agent, .post, "/v1/renew", .renew, [.anonymous, .node]),
+        RouteRule(.agent, .post, "/v1/keys", .sendKeys, [.node]),
         RouteRule(.agent, .post, "/v1/chunks/missing", .missingChunks, [.node], bodyLimit: 512 << 10),
         RouteRule(.agent, .put, "/v1/packs/*", .putPack, [.node], bodyLimit: 64 << 20),
         RouteRule(.agent, .post, "/v1/uploads", .grantUploads, [.node]),

@@ -3,11 +3,15 @@ import MusterCatalog
 import MusterModel
 import ServiceLifecycle
 
-/// Looks for packs of which no store has a good copy, and asks those who made them.
+/// Looks for what is good in no store, and asks those who made it.
 ///
-/// The node is asked for the sealed bytes first: they heal every snapshot that needs the pack. Where it has them no
-/// longer, a snapshot of the database sends again what is still current; what is not stays lost, and `status`
-/// names it.
+/// - A pack: the node is asked for the sealed bytes first: they heal every snapshot that needs it. Where it has them no
+///   longer, a snapshot of the database sends again what is still current.
+/// - A manifest: nobody else has one. Where the newest snapshot of a database needs it, another is asked for, whose base
+///   chain does without it: a commit on a base that is lost is refused.
+/// - A node's key record: the node makes it anew.
+///
+/// What none of this brings back stays lost, and `status` names it.
 struct RecallService: Service {
     private static let patience = Duration.seconds(15)
     private static let packsAtOnce = 10_000
@@ -19,8 +23,9 @@ struct RecallService: Service {
             let ticket = await coordinator.replications.ticket(true)
             do {
                 try await coordinator.recallLostPacks(limit: Self.packsAtOnce)
+                try await coordinator.recallLostRecords(limit: Self.packsAtOnce)
             } catch {
-                coordinator.logger.warning("lost packs not asked for", metadata: ["reason": "\(error)"])
+                coordinator.logger.warning("what is lost not asked for", metadata: ["reason": "\(error)"])
             }
             await coordinator.replications.wait(true, after: ticket, atMost: Self.patience)
         }
@@ -37,14 +42,37 @@ extension Coordinator {
             guard let database = pack.currentDatabase, jobs[database] == nil,
                 wanted.isSnapshotDue(of: database, without: pack.id, now: now)
             else { continue }
-            jobs[database] = Catalog.Job(
-                id: JobID(from: random), kind: .snapshot, node: pack.node, database: database, createdAt: now)
+            jobs[database] = snapshotJob(of: database, pack.node, now)
             logger.notice(
                 "a snapshot is made in place of a lost pack",
                 metadata: ["database": "\(database)", "pack": "\(pack.id)"])
         }
+        try await hand(out: Array(jobs.values))
+    }
+
+    /// Manifests and key records.
+    func recallLostRecords(limit: Int) async throws {
+        let now = clock.now()
+        let nodes = try await catalog.nodesWithoutKeys(limit: limit)
+        for node in wanted.note(keysOf: nodes, now: now) { await work.ring(node) }
+        var jobs: [DatabaseID: Catalog.Job] = [:]
+        for lost in try await catalog.lostManifests(limit: limit) {
+            guard jobs[lost.database] == nil, wanted.isSnapshotDue(of: lost.database, now: now) else { continue }
+            jobs[lost.database] = snapshotJob(of: lost.database, lost.node, now)
+            logger.notice(
+                "a snapshot is made in place of one whose manifest is lost",
+                metadata: ["database": "\(lost.database)", "snapshot": "\(lost.snapshot)"])
+        }
+        try await hand(out: Array(jobs.values))
+    }
+
+    private func snapshotJob(of database: DatabaseID, _ node: NodeID, _ now: Timestamp) -> Catalog.Job {
+        Catalog.Job(id: JobID(from: random), kind: .snapshot, node: node, database: database, createdAt: now)
+    }
+
+    private func hand(out jobs: [Catalog.Job]) async throws {
         guard !jobs.isEmpty else { return }
-        try await catalog.add(Array(jobs.values))
-        for node in Set(jobs.values.map(\.node)) { await work.ring(node) }
+        try await catalog.add(jobs)
+        for node in Set(jobs.map(\.node)) { await work.ring(node) }
     }
 }

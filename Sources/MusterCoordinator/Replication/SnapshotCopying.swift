@@ -63,6 +63,8 @@ extension Coordinator {
         var copy = Catalog.SnapshotCopy(
             store: store.number, generation: old?.generation ?? "", receiptGeneration: old?.receiptGeneration ?? "",
             replacing: old)
+        // Before anything is written: where there is none, this is tried again and again.
+        let manifest = old?.manifestState == .present ? nil : try await goodManifest(of: snapshot)
         var written: [(name: ObjectName, byteCount: Int64)] = []
         if old?.receiptState != .present {
             let generation = Generation(from: random)
@@ -73,10 +75,9 @@ extension Coordinator {
             }
             copy.receiptGeneration = generation.description
         }
-        if old?.manifestState != .present {
-            let bytes = try await goodManifest(of: snapshot)
+        if let manifest {
             let generation = Generation(from: random)
-            try await store.store.put(.manifest(place, generation), bytes)
+            try await store.store.put(.manifest(place, generation), manifest)
             written.append((.manifest(place, generation), snapshot.manifestBytes))
             if let old, old.manifestState == .damaged, let bad = Generation(old.generation) {
                 copy.replaced.append((ObjectName.manifest(place, bad).description, snapshot.manifestBytes))

@@ -1,7 +1,7 @@
 import MusterModel
 import Synchronization
 
-/// Packs of which no store has a good copy: whom they are wanted from, and what was done about it.
+/// Packs and key records of which no store has a good copy: whom they are wanted from, and what was done about it.
 ///
 /// Kept in memory only: after a restart everybody is asked once more.
 final class WantedBook: Sendable {
@@ -28,6 +28,8 @@ final class WantedBook: Sendable {
 
     private struct Book {
         var packs: [PackID: Wanted] = [:]
+        /// Nodes that are to send their key records.
+        var keys: [NodeID: Wanted] = [:]
         /// When a snapshot was last asked for.
         var snapshots: [DatabaseID: Timestamp] = [:]
     }
@@ -60,13 +62,41 @@ final class WantedBook: Sendable {
         }
     }
 
+    /// The same of nodes whose key records are lost now.
+    func note(keysOf nodes: [NodeID], now: Timestamp) -> Set<NodeID> {
+        book.withLock { book in
+            let before = book.keys
+            book.keys = Dictionary(
+                nodes.map { ($0, before[$0] ?? Wanted(node: $0)) }, uniquingKeysWith: { first, _ in first })
+            return Set(book.keys.values.filter { $0.isDue(now) }.map(\.node))
+        }
+    }
+
+    /// Whether the node is asked for its key record now.
+    func takeKeys(of node: NodeID, now: Timestamp) -> Bool {
+        book.withLock { book in
+            guard book.keys[node]?.isDue(now) == true else { return false }
+            book.keys[node]?.askedAt = now
+            return true
+        }
+    }
+
     /// Whether to have a snapshot of the database made that takes the place of the pack: its node was asked in vain.
     func isSnapshotDue(of database: DatabaseID, without pack: PackID, now: Timestamp) -> Bool {
         book.withLock { book in
             guard let since = book.packs[pack]?.wantedSince, now - since >= Self.patience else { return false }
-            if let last = book.snapshots[database], last <= now, now - last < Self.snapshotEvery { return false }
-            book.snapshots[database] = now
-            return true
+            return Self.begin(database, now, in: &book)
         }
+    }
+
+    /// The same where there is nobody to ask before.
+    func isSnapshotDue(of database: DatabaseID, now: Timestamp) -> Bool {
+        book.withLock { Self.begin(database, now, in: &$0) }
+    }
+
+    private static func begin(_ database: DatabaseID, _ now: Timestamp, in book: inout Book) -> Bool {
+        if let last = book.snapshots[database], last <= now, now - last < snapshotEvery { return false }
+        book.snapshots[database] = now
+        return true
     }
 }

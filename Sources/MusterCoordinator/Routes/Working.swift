@@ -17,7 +17,7 @@ extension Coordinator {
     /// A pack has at most 64 MiB, and the answer waits for them.
     private static let maximumScrubbed = 16
 
-    /// Answers at once when there is a job or a pack is wanted, else when one comes or the time is over.
+    /// Answers at once when there is a job or something is wanted back, else when one comes or the time is over.
     func work(_ call: Call) async throws -> Response {
         let (node, _) = try Self.node(call)
         let request: Muster_V1_WorkRequest = try await call.message()
@@ -46,17 +46,20 @@ extension Coordinator {
         var jobs = try await takeJobs(of: node, request, poll)
         var restores = try await takeRestores(of: node, boot: request.bootID, poll)
         var packs = wanted.take(of: node, now: now)
-        if jobs.isEmpty, restores.isEmpty, packs.isEmpty, request.waitSeconds > 0 {
+        var wantsKeys = wanted.takeKeys(of: node, now: now)
+        if jobs.isEmpty, restores.isEmpty, packs.isEmpty, !wantsKeys, request.waitSeconds > 0 {
             let wait = min(Int(request.waitSeconds), Self.longestWait)
             await work.wait(node, after: ticket, atMost: .seconds(wait))
             guard try await catalog.isActive(node) else { throw Refusal.unknownCertificate }
             jobs = try await takeJobs(of: node, request, poll)
             restores = try await takeRestores(of: node, boot: request.bootID, poll)
             packs = wanted.take(of: node, now: clock.now())
+            wantsKeys = wanted.takeKeys(of: node, now: clock.now())
         }
         var answer = Muster_V1_WorkResponse()
         answer.jobs = jobs.map(Muster_V1_Job.init) + restores
         answer.wantedPacks = packs.map { .init($0.bytes) }
+        answer.wantsKeys = wantsKeys
         return answer
     }
 
