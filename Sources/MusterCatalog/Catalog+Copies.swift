@@ -32,7 +32,7 @@ extension Catalog {
                 INSERT INTO pack_replica(pack, store, generation, state, checked_at, hashed_at)
                 VALUES (?1, ?2, ?3, 'present', ?4, ?4)
                 ON CONFLICT(pack, store) DO UPDATE SET generation = excluded.generation, state = excluded.state,
-                    checked_at = excluded.checked_at, hashed_at = excluded.hashed_at
+                    checked_at = excluded.checked_at, hashed_at = excluded.hashed_at, read_at = NULL
                 """, [pack.number, store, generation, now.microseconds])
             try Self.count(wanting: pack.number, in: database)
             if let old, old.isDamaged {
@@ -84,7 +84,7 @@ extension Catalog {
                 VALUES (?1, ?2, ?3, ?4, 'present', 'present', ?5, ?5)
                 ON CONFLICT(snapshot, store) DO UPDATE SET generation = excluded.generation,
                     receipt_generation = excluded.receipt_generation, state = 'present', receipt_state = 'present',
-                    checked_at = excluded.checked_at, hashed_at = excluded.hashed_at
+                    checked_at = excluded.checked_at, hashed_at = excluded.hashed_at, read_at = NULL
                 """, [snapshot, copy.store, copy.generation, copy.receiptGeneration, now.microseconds])
             for old in copy.replaced {
                 try Self.discard(

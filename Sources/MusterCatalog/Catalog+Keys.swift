@@ -45,9 +45,9 @@ extension Catalog {
             }
             try database.run(
                 """
-                INSERT INTO key_replica VALUES (?, ?, ?, 'present', ?)
+                INSERT INTO key_replica(node, store, object, state, hashed_at) VALUES (?, ?, ?, 'present', ?)
                 ON CONFLICT(node, store) DO UPDATE SET object = excluded.object, state = excluded.state,
-                    hashed_at = excluded.hashed_at
+                    hashed_at = excluded.hashed_at, read_at = NULL
                 """, [node.blob, store, object, now.microseconds])
             try database.run(
                 """
@@ -64,7 +64,10 @@ extension Catalog {
     ) async throws(CatalogError) {
         try await write { database in
             try database.run(
-                "UPDATE key_replica SET state = ?, hashed_at = ? WHERE node = ? AND store = ? AND object = ?",
+                """
+                UPDATE key_replica SET state = ?1, hashed_at = ?2, read_at = ?2
+                WHERE node = ?3 AND store = ?4 AND object = ?5
+                """,
                 [state.rawValue, now.microseconds, node.blob, store, object])
             guard database.changesCount > 0, state != .present else { return }
             let number: Int64? = try database.value("SELECT number FROM node WHERE id = ?", [node.blob])

@@ -101,7 +101,8 @@ extension Catalog {
                 INSERT INTO pack_replica(pack, store, generation, state, checked_at, hashed_at)
                 VALUES (?1, ?2, ?3, 'present', ?4, ?5)
                 ON CONFLICT(pack, store) DO UPDATE SET generation = excluded.generation,
-                    state = excluded.state, checked_at = excluded.checked_at, hashed_at = excluded.hashed_at
+                    state = excluded.state, checked_at = excluded.checked_at, hashed_at = excluded.hashed_at,
+                    read_at = NULL
                 """,
                 [
                     number, replica.store, replica.generation, now.microseconds,
@@ -173,7 +174,8 @@ extension Catalog {
             // By generation: a copy that was replaced meanwhile is not the one that was inspected.
             try database.run(
                 """
-                UPDATE pack_replica SET state = ?1, checked_at = ?2, hashed_at = CASE WHEN ?6 THEN ?2 ELSE hashed_at END
+                UPDATE pack_replica SET state = ?1, checked_at = ?2,
+                    hashed_at = CASE WHEN ?6 THEN ?2 ELSE hashed_at END, read_at = CASE WHEN ?6 THEN ?2 ELSE read_at END
                 WHERE pack = ?3 AND store = ?4 AND generation = ?5
                     AND (?6 OR state = 'present' OR ?1 <> 'present')
                 """,

@@ -4,11 +4,13 @@ package import MusterModel
 
 /// What the scrub of the stores, which goes by replicas, says of the databases.
 extension Catalog {
-    /// Brings some databases' time of scrub up to what their replicas say: all that the newest snapshot needs was read
-    /// again no longer ago, in every store that has it.
+    /// Brings some databases' time of scrub up to what their replicas say: all that the newest snapshot needs, with the
+    /// manifests that it is based on, was read again no longer ago, in every store that has it.
     ///
-    /// What is bad anywhere leaves the time as it was. So does what was only hashed when it came: as long as something
-    /// is no older than its lineage, a scrub has not come to it.
+    /// What came within a day before that time, or since, need not have been read yet: otherwise no database would be
+    /// covered of which snapshots are taken all the time. The same holds for an inspection of a snapshot that was the
+    /// newest within a day (`newestWithin`). But a scrub has come to some of its content, and to something that is as
+    /// old as its lineage. What is bad or missing anywhere leaves the time as it was.
     /// - Returns: the last database that was looked at; nil at the end.
     package func deriveScrubs(after: DatabaseID?, limit: Int) async throws(CatalogError) -> DatabaseID? {
         let found = try await read { database in
@@ -18,7 +20,9 @@ extension Catalog {
                     row["lineage"] as Data, row["sequence"] as Int64, row["number"] as Int64, row["node"] as Data,
                 ]
                 guard let ages = try database.row(Self.scrubAgeQuery, arguments), !(ages["is_bad"] as Bool),
-                    let oldest = ages.optionalTime("oldest"), oldest > row.time("started_at"),
+                    ages["has_content"] as Bool, ages.time("hashed_at") > row.time("started_at"),
+                    let oldest = ages.optionalTime("read_at"),
+                    ages.optionalTime("unread_since").map({ $0 > oldest - Self.newestWithin }) ?? true,
                     row.optionalTime("scrubbed_at").map({ $0 < oldest }) ?? true
                 else { return (id, Timestamp?.none) }
                 return (id, oldest)
@@ -44,14 +48,23 @@ extension Catalog {
         CROSS JOIN snapshot s ON s.id = d.newest_snapshot CROSS JOIN lineage l ON l.id = s.lineage
         WHERE d.id > ? AND d.state <> ? ORDER BY d.id LIMIT ?
         """
+    /// `has_content`: a pack was read, or there is none. A base needs no receipt to be read.
     static let scrubAgeQuery = """
-        SELECT min(hashed_at) AS oldest, coalesce(max(state <> 'present'), 1) AS is_bad FROM (
-            SELECT r.hashed_at, r.state FROM
+        WITH RECURSIVE chain(number, base) AS (
+            SELECT number, base FROM snapshot WHERE number = ?3
+            UNION ALL SELECT s.number, s.base FROM chain c CROSS JOIN snapshot s ON s.id = c.base)
+        SELECT max(is_bad) AS is_bad, min(hashed_at) AS hashed_at, min(read_at) AS read_at,
+            min(CASE WHEN read_at IS NULL THEN hashed_at END) AS unread_since,
+            max(is_pack AND read_at IS NOT NULL) OR NOT max(is_pack) AS has_content
+        FROM (
+            SELECT 1 AS is_pack, r.hashed_at, r.read_at, r.state IS NOT 'present' AS is_bad FROM
                 (SELECT pack FROM pack_reference WHERE lineage = ?1 AND died IS NULL AND born <= ?2
                 UNION ALL SELECT pack FROM pack_reference WHERE lineage = ?1 AND died > ?2 AND born <= ?2) f
-            CROSS JOIN pack_replica r ON r.pack = f.pack
-            UNION ALL SELECT hashed_at, CASE receipt_state WHEN 'present' THEN state ELSE receipt_state END
-                FROM manifest_replica WHERE snapshot = ?3
-            UNION ALL SELECT hashed_at, state FROM key_replica WHERE node = ?4) b
+            LEFT JOIN pack_replica r ON r.pack = f.pack
+            UNION ALL SELECT 0, r.hashed_at, r.read_at,
+                r.state IS NOT 'present' OR (c.number = ?3 AND r.receipt_state <> 'present')
+                FROM chain c LEFT JOIN manifest_replica r ON r.snapshot = c.number
+            UNION ALL SELECT 0, k.hashed_at, k.read_at, k.state IS NOT 'present'
+                FROM node n LEFT JOIN key_replica k ON k.node = n.id WHERE n.id = ?4) b
         """
 }

@@ -209,7 +209,11 @@ extension Catalog {
         try await write { database in
             let column = part == .manifest ? "state" : "receipt_state"
             let place = part == .manifest ? "generation" : "receipt_generation"
-            let age = part == .manifest ? ", hashed_at = CASE WHEN ?6 THEN ?2 ELSE hashed_at END" : ""
+            let age =
+                part == .manifest
+                ? """
+                , hashed_at = CASE WHEN ?6 THEN ?2 ELSE hashed_at END, read_at = CASE WHEN ?6 THEN ?2 ELSE read_at END
+                """ : ""
             try database.run(
                 """
                 UPDATE manifest_replica SET \(column) = ?1, checked_at = ?2\(age)

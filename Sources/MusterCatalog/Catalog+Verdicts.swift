@@ -85,7 +85,7 @@ extension Catalog {
     }
 
     /// An older snapshot says nothing of how its database would come back today.
-    private static let newestWithin = Duration.seconds(86_400)
+    static let newestWithin = Duration.seconds(86_400)
 
     /// A deeper inspection counts for what it holds in itself: a scrub is a check, a drill is a verify. It counts for
     /// the database where the snapshot was the newest within a day before the run began.

@@ -1,4 +1,5 @@
 import Foundation
+import GRDB
 import MusterModel
 import MusterTestSupport
 import Testing
@@ -113,6 +114,110 @@ struct CoverageTests {
         #expect(try await derive() == packTime, "what is bad covers nothing, and takes nothing back")
         try await mark(.present)
         #expect(try await derive() == fixture.clock.now())
+    }
+
+    /// Reads replicas again that are there: of packs, of manifests, of a node's keys.
+    private func reread(
+        _ packs: [PackID], _ commits: [Catalog.Commit], keysOf node: Catalog.Node? = nil,
+        as state: Catalog.ReplicaState = .present
+    ) async throws {
+        for pack in packs {
+            for replica in try await catalog.replicas(of: pack, in: nil) {
+                try await catalog.mark(
+                    pack: replica.pack, store: replica.store, generation: replica.generation, as: state,
+                    isHashed: true, now: fixture.clock.now())
+            }
+        }
+        for commit in commits {
+            let snapshot = try #require(try await catalog.snapshot(commit.snapshot))
+            for replica in snapshot.replicas {
+                try await catalog.mark(
+                    .manifest, of: snapshot.number, store: replica.store, generation: replica.generation, as: state,
+                    isHashed: true, now: fixture.clock.now())
+            }
+        }
+        guard let node else { return }
+        try await catalog.markKeys(
+            of: node.id, in: fixture.store.number, object: node.keyObject, as: state, now: fixture.clock.now())
+    }
+
+    private func scrubbed(_ id: DatabaseID) async throws -> Timestamp? {
+        #expect(try await catalog.deriveScrubs(after: nil, limit: 100) == nil)
+        return try await catalog.database(id)?.scrubbedAt
+    }
+
+    @Test func aDeltaIsCoveredWithTheManifestsThatItIsBasedOn() async throws {
+        let pack = try await fixture.makePack(alpha)
+        var history = LineageHistory(fixture, alpha)
+        try await history.add(needing: [pack], base: nil)
+        try await history.add(needing: [pack], base: 0)
+        let commits = history.commits
+        fixture.clock.advance(by: .seconds(100))
+        try await reread([pack], [commits[1]], keysOf: alpha)
+        try await reread([], [commits[0]], as: .damaged)
+        #expect(try await scrubbed(commits[0].database) == nil, "without its base it is nothing")
+        fixture.clock.advance(by: .seconds(100))
+        try await reread([], [commits[0]])
+        #expect(try await scrubbed(commits[0].database) == fixture.clock.now() - .seconds(100))
+    }
+
+    @Test func whatHasNoReplicaAtAllIsNotCovered() async throws {
+        let packs = [try await fixture.makePack(alpha), try await fixture.makePack(alpha)]
+        let commit = try fixture.commit(alpha, packs: packs, name: "a")
+        #expect(try await catalog.commit(commit) == .committed)
+        fixture.clock.advance(by: .seconds(100))
+        try await reread(packs, [commit], keysOf: alpha)
+        for (table, part) in [
+            ("pack_replica", "pack = (SELECT max(number) FROM pack)"), ("manifest_replica", "true"),
+            ("key_replica", "true"),
+        ] {
+            try await catalog.write { database in
+                try database.execute(
+                    sql: """
+                        CREATE TEMP TABLE taken AS SELECT * FROM \(table) WHERE \(part);
+                        DELETE FROM \(table) WHERE \(part)
+                        """)
+            }
+            #expect(try await scrubbed(commit.database) == nil, "\(table)")
+            try await catalog.write { database in
+                try database.execute(sql: "INSERT INTO \(table) SELECT * FROM taken; DROP TABLE temp.taken")
+            }
+        }
+        #expect(try await scrubbed(commit.database) == fixture.clock.now())
+    }
+
+    /// Everything that the snapshot needs came long after its lineage began, and none of it was read since.
+    @Test func whatWasHashedOnItsWayIsNotReadAgain() async throws {
+        let first = try await fixture.makePack(alpha)
+        let old = try fixture.commit(alpha, packs: [first], name: "a")
+        #expect(try await catalog.commit(old) == .committed)
+        fixture.clock.advance(by: .seconds(86_400))
+        let second = try await fixture.makePack(alpha)
+        let new = try fixture.commit(alpha, after: old, packs: [second], name: "a")
+        #expect(try await catalog.commit(new) == .committed)
+        fixture.clock.advance(by: .seconds(3600))
+        try await reread([], [], keysOf: alpha)
+        #expect(try await scrubbed(new.database) == nil)
+        try await reread([second], [])
+        #expect(try await scrubbed(new.database) == fixture.clock.now(), "its manifest came within the day before")
+    }
+
+    @Test func whatStaysUnreadIsCoveredByNothing() async throws {
+        let packs = [try await fixture.makePack(alpha), try await fixture.makePack(alpha)]
+        let old = try fixture.commit(alpha, packs: [packs[0]], name: "a")
+        #expect(try await catalog.commit(old) == .committed)
+        fixture.clock.advance(by: .seconds(100))
+        let new = try fixture.commit(alpha, after: old, packs: packs, name: "a")
+        #expect(try await catalog.commit(new) == .committed)
+        fixture.clock.advance(by: .seconds(3600))
+        try await reread([packs[0]], [new], keysOf: alpha)
+        let first = fixture.clock.now()
+        #expect(try await scrubbed(new.database) == first, "the other pack came within the day before")
+        fixture.clock.advance(by: .seconds(2 * 86_400))
+        try await reread([packs[0]], [new], keysOf: alpha)
+        #expect(try await scrubbed(new.database) == first, "it was not read for two days")
+        try await reread([packs[1]], [])
+        #expect(try await scrubbed(new.database) == fixture.clock.now())
     }
 
     @Test func whatIsNotProtectedAnyMoreDoesNotCount() async throws {
