@@ -7,6 +7,7 @@ import MusterStore
 import MusterTestSupport
 import MusterTransfer
 import SwiftProtobuf
+import Synchronization
 import Testing
 
 @testable import MusterCoordinator
@@ -83,6 +84,47 @@ struct CollectionTests {
                 let ended = try await InspectionTests.finished(server, begun.run)
                 #expect(ended.passed == 1, "\(ended)")
             }
+        }
+    }
+
+    private static func audited(_ server: Server) async throws -> [String] {
+        try await server.service.coordinator.catalog.auditEntries(limit: 100)
+            .filter { $0.action == "gc" && $0.subject.hasPrefix("run ") }.map(\.subject).reversed()
+    }
+
+    @Test func theAuditSaysThatARunBeginsBeforeAnythingIsDeleted() async throws {
+        let (rig, hooks) = (try await Rig(stores: 1), StoreHooks())
+        try await rig.serve(wrapStore: { HookedStore($0, hooks) }) { server in
+            let ids = try await Self.fill(server, try await server.makeNode(), 3)
+            try await Self.forget(server, [ids[0]])
+            let before = Mutex<[[String]]>([])
+            hooks.onDelete { name throws(StoreError) in
+                do {
+                    let rows = try await Self.audited(server)
+                    before.withLock { $0.append(rows) }
+                } catch {
+                    throw StoreError.failed(store: "1", object: "\(name)", operation: "delete", code: EIO)
+                }
+            }
+            let run = try await Self.collect(server)
+            hooks.onDelete(nil)
+            #expect(run.forgottenSnapshots == 1 && run.deletedObjects > 0)
+            let begun = try #require(before.withLock { $0 }.first)
+            #expect(begun.count == 1 && begun[0].hasPrefix("run \(run.id): begins: 1 of 3 snapshots"))
+            let ended = try await Self.audited(server)
+            #expect(ended.count == 2 && ended[1].contains("1 snapshots forgotten"), "\(ended)")
+            #expect(ended[1].contains("\(run.deletedObjects) objects of \(run.deletedBytes) bytes deleted"))
+        }
+    }
+
+    @Test func theAuditCountsWhatARunDidThatBrokeOff() async throws {
+        try await Rig.serve { server in
+            var run = CollectionRun(id: "one", actor: "eve", startedAt: "")
+            (run.forgottenSnapshots, run.condemnedPacks, run.stopped) = (4, 2, "it broke off: the disk is full")
+            try await server.service.coordinator.tell(run)
+            let told = try #require(try await Self.audited(server).last)
+            #expect(told.hasPrefix("run one: 4 snapshots forgotten, 2 packs condemned"))
+            #expect(told.hasSuffix("; stopped: it broke off: the disk is full"))
         }
     }
 

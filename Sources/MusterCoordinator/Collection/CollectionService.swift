@@ -90,7 +90,11 @@ extension Coordinator {
         run.estimate = try await collectionEstimate()
         run.stopped = try await hindrance(run.estimate, order) ?? ""
         do {
-            if run.stopped.isEmpty { try await collect(&run) }
+            if run.stopped.isEmpty {
+                // Before the first change: what becomes of a run that is cut off, nobody may be left to tell.
+                try await catalog.audit(auditRow(of: run, "begins: \(Self.text(run.estimate))"))
+                try await collect(&run)
+            }
         } catch {
             run.stopped = "it broke off: \((error as? any ActionableError)?.summary ?? "\(error)")"
             logger.error("gc broke off", metadata: ["reason": "\(run.stopped)"])
@@ -111,18 +115,26 @@ extension Coordinator {
             + "\(estimate.bytes) of \(estimate.totalBytes) bytes"
     }
 
-    private func tell(_ run: CollectionRun) async throws {
+    /// Whether it came to its end or not: what it did until then is done.
+    func tell(_ run: CollectionRun) async throws {
         if !run.stopped.isEmpty {
             logger.error("gc stopped", metadata: ["run": "\(run.id)", "reason": "\(run.stopped)"])
         }
-        let didSomething = run.forgottenSnapshots + run.sweptPacks + run.deletedObjects > 0
-        guard didSomething || !run.stopped.isEmpty else { return }
         let text =
-            run.stopped.isEmpty
-            ? "\(run.forgottenSnapshots) snapshots forgotten, \(run.sweptPacks) packs given up, "
-                + "\(run.deletedObjects) objects deleted in run \(run.id)" : "stopped: \(run.stopped)"
+            "\(run.forgottenSnapshots) snapshots forgotten, \(run.condemnedPacks) packs condemned, "
+            + "\(run.sweptPacks) given up, \(run.deletedObjects) objects of \(run.deletedBytes) bytes deleted"
+            + (run.stopped.isEmpty ? "" : "; stopped: \(run.stopped)")
         logger.info("gc ran", metadata: ["result": "\(text)"])
-        try await catalog.audit(Catalog.AuditRow(actor: run.actor, action: "gc", subject: text, at: clock.now()))
+        try await catalog.audit(auditRow(of: run, text))
+    }
+
+    private func auditRow(of run: CollectionRun, _ text: String) -> Catalog.AuditRow {
+        Catalog.AuditRow(actor: run.actor, action: "gc", subject: "run \(run.id): \(text)", at: clock.now())
+    }
+
+    private static func text(_ estimate: CollectionRun.Estimate) -> String {
+        "\(estimate.snapshots) of \(estimate.totalSnapshots) snapshots, \(estimate.packs) packs, "
+            + "\(estimate.bytes) of \(estimate.totalBytes) bytes to give up"
     }
 
     // MARK: - Steps
