@@ -25,6 +25,8 @@ extension Catalog {
     /// What is added to a run in one step.
     package struct VerificationStep: Sendable {
         package var snapshots: [SnapshotID]
+        /// Whose they are, where that is known: gc may take one before it is added.
+        package var owners: [SnapshotID: DatabaseID] = [:]
         /// With levels that agents do.
         package var jobs: [Job]
         /// Databases that have no snapshot: they count, and did not pass.
@@ -35,9 +37,10 @@ extension Catalog {
         package var isLast: Bool
 
         package init(
-            snapshots: [SnapshotID], jobs: [Job], bare: [DatabaseID] = [], filledTo: DatabaseID? = nil, isLast: Bool
+            snapshots: [SnapshotID], owners: [SnapshotID: DatabaseID] = [:], jobs: [Job], bare: [DatabaseID] = [],
+            filledTo: DatabaseID? = nil, isLast: Bool
         ) {
-            (self.snapshots, self.jobs, self.bare) = (snapshots, jobs, bare)
+            (self.snapshots, self.owners, self.jobs, self.bare) = (snapshots, owners, jobs, bare)
             (self.filledTo, self.isLast) = (filledTo, isLast)
         }
     }
@@ -149,13 +152,19 @@ extension Catalog {
             "SELECT total FROM verification WHERE run = ? AND state = 'running' AND is_filling", [run.blob])
         guard var position = total else { return }
         var added: Set<SnapshotID> = []
+        var given = 0
         for snapshot in step.snapshots {
+            // One that gc gave up since it was looked up may be dropped at any time, and nothing would close its item.
             try database.run(
                 """
                 INSERT INTO verification_item(run, position, snapshot, state)
-                SELECT ?, ?, number, 'waiting' FROM snapshot WHERE id = ? ON CONFLICT DO NOTHING
+                SELECT ?, ?, number, 'waiting' FROM snapshot WHERE id = ? AND forgotten_at IS NULL
+                ON CONFLICT DO NOTHING
                 """, [run.blob, position, snapshot.blob])
-            guard database.changesCount > 0 else { continue }
+            guard database.changesCount > 0 else {
+                given += try addGivenUp(snapshot, of: step.owners[snapshot], to: run, in: database)
+                continue
+            }
             added.insert(snapshot)
             position += 1
             try database.run(
@@ -164,7 +173,7 @@ extension Catalog {
                 ON CONFLICT DO UPDATE SET total = total + 1
                 """, [run.blob, snapshot.blob])
         }
-        for id in step.bare { try addBare(id, to: run, in: database) }
+        for id in step.bare { try addUnfinished(id, because: "it has no snapshot", to: run, in: database) }
         for job in step.jobs where job.snapshot.map(added.contains) ?? false { try insert(job, into: database) }
         try database.run(
             """
@@ -172,17 +181,33 @@ extension Catalog {
                 filled_to = coalesce(?, filled_to) WHERE run = ?
             """,
             [
-                position + Int64(step.bare.count), step.bare.count, !step.isLast, step.filledTo?.blob, run.blob,
+                position + Int64(step.bare.count + given), step.bare.count + given, !step.isLast,
+                step.filledTo?.blob, run.blob,
             ])
         try finishIfDone(run, now: now, in: database)
     }
 
-    /// Counts a database that has nothing to inspect.
-    private static func addBare(_ id: DatabaseID, to run: RunID, in database: GRDB.Database) throws {
+    /// Counts a snapshot that was to be inspected and is given up; one that is in the run already counts there.
+    ///
+    /// - Returns: how many counted.
+    private static func addGivenUp(
+        _ snapshot: SnapshotID, of owner: DatabaseID?, to run: RunID, in database: GRDB.Database
+    ) throws -> Int {
+        let row = try database.row("SELECT database, forgotten_at FROM snapshot WHERE id = ?", [snapshot.blob])
+        if let row, row.optionalTime("forgotten_at") == nil { return 0 }
+        guard let id = try row?.identifier("database") ?? owner else { return 0 }
+        try addUnfinished(
+            id, because: "not verified: snapshot \(snapshot) was given up before its turn", to: run, in: database)
+        return 1
+    }
+
+    /// Counts a database of which something could not be inspected.
+    private static func addUnfinished(
+        _ id: DatabaseID, because reason: String, to run: RunID, in database: GRDB.Database
+    ) throws {
         try database.run(
-            """
-            INSERT INTO finding(run, database, store, object, reason) VALUES (?, ?, '', '', 'it has no snapshot')
-            """, [run.blob, id.blob])
+            "INSERT INTO finding(run, database, store, object, reason) VALUES (?, ?, '', '', ?)",
+            [run.blob, id.blob, reason])
         try database.run(
             """
             INSERT INTO verification_node(run, node, total, unfinished) SELECT ?, node, 1, 1 FROM database WHERE id = ?

@@ -96,6 +96,32 @@ struct VerificationTests {
         #expect(try await catalog.fillings().isEmpty)
     }
 
+    /// Between the question for the newest snapshots and the step that adds them, gc may have come.
+    @Test func whatGCTookBeforeItWasAddedCountsAndDoesNotKeepTheRunOpen() async throws {
+        let (kept, given, dropped) = (
+            try await commit(alpha), try await commit(alpha, name: "b"), try await commit(beta)
+        )
+        let run = RunID(from: fixture.random)
+        try await catalog.begin(Catalog.NewVerification(run: run, level: .verify), now: fixture.clock.now())
+        try await catalog.write { database in
+            try database.run("UPDATE snapshot SET forgotten_at = 1 WHERE id = ?", [given.snapshot.blob])
+        }
+        let gone = SnapshotID(from: fixture.random)
+        let step = Catalog.VerificationStep(
+            snapshots: [kept.snapshot, given.snapshot, gone], owners: [gone: dropped.database],
+            jobs: [kept, given].map { job($0, run) }, isLast: true)
+        try await catalog.add(step, to: run, now: fixture.clock.now())
+        let begun = try #require(try await catalog.verification(run))
+        #expect(begun.total == 3 && begun.unfinished == 2 && !begun.isFinished)
+        #expect(begun.waiting == [kept.snapshot])
+        #expect(begun.failed.map(\.databaseName) == ["b", "app"])
+        let reasons = begun.failed.map(\.failing.reason)
+        #expect(zip(reasons, [given.snapshot, gone]).allSatisfy { $0.contains("\($1)") && $0.contains("given up") })
+        #expect(try await catalog.openInspections() == 1, "what cannot be inspected is nobody's job")
+        try await catalog.conclude(kept.snapshot, in: run, .inspected([]), now: fixture.clock.now())
+        #expect(try await catalog.verification(run)?.isFinished == true)
+    }
+
     @Test func whatIsAddedTwiceCountsOnceAndAFullRunTakesNothing() async throws {
         let commit = try await commit(alpha)
         let run = RunID(from: fixture.random)

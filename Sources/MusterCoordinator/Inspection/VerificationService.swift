@@ -54,8 +54,11 @@ extension Coordinator {
         let now = clock.now()
         let found = candidates.filter { $0.snapshot != nil }
         let jobs = level < .verify ? [] : found.map { job($0, level, run, now) }
+        let owners = Dictionary(
+            found.compactMap { found in found.snapshot.map { ($0, found.database) } },
+            uniquingKeysWith: { first, _ in first })
         let step = Catalog.VerificationStep(
-            snapshots: found.compactMap(\.snapshot), jobs: jobs,
+            snapshots: found.compactMap(\.snapshot), owners: owners, jobs: jobs,
             bare: candidates.filter { $0.snapshot == nil }.map(\.database), filledTo: filledTo, isLast: isLast)
         try await catalog.add(step, to: run, now: now)
         for node in Set(jobs.map(\.node)) { await work.ring(node) }
