@@ -107,11 +107,13 @@ extension Catalog {
     }
 
     /// Databases that active nodes protect, in the order of their ids, with their newest snapshots.
+    ///
+    /// - Parameter withHistory: also those that nobody protects any more, as far as they have snapshots.
     package func candidates(
-        of node: NodeID? = nil, after: DatabaseID?, limit: Int
+        of node: NodeID? = nil, withHistory: Bool = false, after: DatabaseID?, limit: Int
     ) async throws(CatalogError) -> [Candidate] {
         try await read { database in
-            var sql = Self.inspectableQuery
+            var sql = withHistory ? Self.everInspectableQuery : Self.inspectableQuery
             var arguments: StatementArguments = [after?.blob ?? Data(), Self.removedState]
             if let node {
                 sql += " AND d.node = ?"
@@ -129,6 +131,10 @@ extension Catalog {
     static let inspectableQuery = """
         SELECT d.id, d.node, d.newest_snapshot FROM database d JOIN node n ON n.id = d.node AND n.state = 'active'
         WHERE d.id > ? AND d.state <> ?
+        """
+    static let everInspectableQuery = """
+        SELECT d.id, d.node, d.newest_snapshot FROM database d JOIN node n ON n.id = d.node
+        WHERE d.id > ? AND (n.state = 'active' AND d.state <> ? OR d.snapshot_count + d.expired_count > 0)
         """
 
     private static func insert(

@@ -226,6 +226,8 @@ struct CoverageTests {
         try await catalog.revoke(beta.id, at: fixture.clock.now())
         #expect(try await catalog.coverage(since: [:]).databases == 1)
         #expect(try await catalog.candidates(after: nil, limit: 10).map(\.node) == [alpha.id])
+        let all = try await catalog.candidates(withHistory: true, after: nil, limit: 10)
+        #expect(Set(all.map(\.node)) == [alpha.id, beta.id], "its snapshots are there still")
     }
 
     private func due(_ level: VerificationLevel = .verify, limit: Int = 10) async throws -> [DatabaseID] {

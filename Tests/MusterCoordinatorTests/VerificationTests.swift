@@ -91,6 +91,24 @@ struct VerificationTests {
         }
     }
 
+    /// Their history stays, and to read it again takes no key of theirs.
+    @Test(arguments: [("check", 2), ("scrub", 2), ("verify", 1), ("drill", 1)])
+    func aRunWithoutKeysTakesNodesThatLeftTheFleetToo(level: String, count: Int) async throws {
+        try await Rig.serve { server in
+            _ = try await Self.fill(server, "alpha")
+            let (gone, snapshot) = try await Self.fill(server, "beta")
+            _ = try await server.service.coordinator.catalog.revoke(gone.id, at: server.rig.clock.now())
+            let run = try await Self.begin(server) { ($0.fleet, $0.level) = (true, level) }.run
+            let full = try await Self.show(server, run) { !$0.filling }
+            #expect(Int(full.total) == count)
+            guard count == 2 else { return }
+            let ended = try await Self.show(server, run) { $0.state == "finished" }
+            #expect(ended.passed == 2)
+            let shown: Muster_V1_Snapshot = try await server.asAdmin.get(.admin, "/v1/snapshots/\(snapshot.id)")
+            #expect(shown.verdict == "passed \(level)")
+        }
+    }
+
     @Test func whatADrillMeasuredIsKeptAndCovers() async throws {
         try await Rig.serve { server in
             let (node, snapshot) = try await Self.fill(server, "alpha")

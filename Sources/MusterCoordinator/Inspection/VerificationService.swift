@@ -86,8 +86,9 @@ extension Coordinator {
             }
             var last = filling.filledTo
             while !Task.isShuttingDownGracefully {
+                // Who left the fleet can do nothing more; what is done here needs nobody's key.
                 let candidates = try await catalog.candidates(
-                    of: filling.node, after: last, limit: Self.filledAtOnce)
+                    of: filling.node, withHistory: filling.level < .verify, after: last, limit: Self.filledAtOnce)
                 last = candidates.last?.database ?? last
                 let isLast = candidates.count < Self.filledAtOnce
                 try await add(candidates, to: filling.run, filling.level, filledTo: last, isLast: isLast)

@@ -13,7 +13,8 @@ struct VerifyRun: AsyncParsableCommand {
             --agent-dir or --recovery-key this command rebuilds the database itself, in a temporary folder; with
             --store too, from one store alone.
             --fleet, --node and --database take the newest snapshot of every database that matches: would everything
-            come back?
+            come back? Over the fleet or a node, check and scrub take in also what nodes left behind that were retired
+            or revoked, and databases that were removed; verify and drill need the keys of nodes that are there.
             """)
 
     @Argument(help: "Snapshot ids, or unambiguous beginnings of 6 digits or more.")
