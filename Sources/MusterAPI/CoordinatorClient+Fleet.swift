@@ -11,7 +11,7 @@ extension CoordinatorClient {
     package func create(
         fleetSnapshot request: Muster_V1_FleetSnapshotRequest
     ) async throws(CoordinatorError) -> Muster_V1_FleetSnapshot {
-        try await post("/v1/fleet-snapshots", request, timeout: .seconds(120), repeatable: false)
+        try await whole(try await post("/v1/fleet-snapshots", request, timeout: .seconds(120), repeatable: false))
     }
 
     package func fleetSnapshots() async throws(CoordinatorError) -> Muster_V1_FleetSnapshotList {
@@ -19,7 +19,26 @@ extension CoordinatorClient {
     }
 
     package func fleetSnapshot(_ name: String) async throws(CoordinatorError) -> Muster_V1_FleetSnapshot {
-        try await get("/v1/fleet-snapshots/\(escaped(name))")
+        try await whole(try await get(Self.path(ofFleetSnapshot: escaped(name))))
+    }
+
+    private static func path(ofFleetSnapshot name: String) -> String { "/v1/fleet-snapshots/\(name)" }
+
+    /// Fetches the pages of items that come after the first one, and puts all in the order of their names.
+    private func whole(_ first: Muster_V1_FleetSnapshot) async throws(CoordinatorError) -> Muster_V1_FleetSnapshot {
+        let path = Self.path(ofFleetSnapshot: escaped(first.name))
+        var fleet = first
+        while !fleet.nextItem.isEmpty {
+            var page: Muster_V1_FleetSnapshot = try await get(path, [("items_after", fleet.nextItem)])
+            // So it ends, whatever the other side answers.
+            guard page.nextItem.isEmpty || page.nextItem > fleet.nextItem else {
+                throw .unreadable(path: path, reason: "its pages go in a circle")
+            }
+            page.items = fleet.items + page.items
+            fleet = page
+        }
+        fleet.items.sort { ($0.node, $0.database, $0.databaseID) < ($1.node, $1.database, $1.databaseID) }
+        return fleet
     }
 
     package func forget(fleetSnapshot name: String) async throws(CoordinatorError) -> Muster_V1_FleetSnapshotForgotten {

@@ -50,29 +50,54 @@ extension Catalog {
         package init(database: DatabaseID, reason: String) { (self.database, self.reason) = (database, reason) }
     }
 
+    /// Begins one with the first of its databases: each has a job, or a reason why it has none.
+    ///
+    /// - Parameter isWhole: no more are added; see `add`.
     /// - Returns: false where the name is taken.
     package func begin(
-        _ fleet: FleetSnapshot, jobs: [Job], absent: [Absentee], audit row: AuditRow? = nil
+        _ fleet: FleetSnapshot, jobs: [Job], absent: [Absentee], isWhole: Bool = true, audit row: AuditRow? = nil
     ) async throws(CatalogError) -> Bool {
         try await write(auditing: row, if: { $0 }) { database in
             guard try database.row("SELECT 1 FROM fleet_snapshot WHERE name = ?", [fleet.name]) == nil else {
                 return false
             }
             let number = try Self.insert(fleet, into: database)
-            for job in jobs {
-                try Self.insert(job, into: database)
-                try database.run(
-                    "INSERT INTO fleet_snapshot_item(fleet_snapshot, database, job) VALUES (?, ?, ?)",
-                    [number, job.database.blob, job.id.blob])
-            }
-            for item in absent {
-                try database.run(
-                    "INSERT INTO fleet_snapshot_item(fleet_snapshot, database, reason) VALUES (?, ?, ?)",
-                    [number, item.database.blob, item.reason])
-            }
-            try Self.finishIfDone(number, in: database)
+            try database.run("UPDATE fleet_snapshot SET is_filling = 1 WHERE number = ?", [number])
+            try Self.add(jobs, absent, to: number, isLast: isWhole, in: database)
             return true
         }
+    }
+
+    /// Adds more databases to one that is being filled: one short transaction each, so that no receipt waits for a
+    /// large fleet. One that was forgotten meanwhile is left alone.
+    ///
+    /// - Parameter isLast: nothing is added after it.
+    package func add(
+        _ jobs: [Job], absent: [Absentee], to fleet: FleetSnapshot, isLast: Bool
+    ) async throws(CatalogError) {
+        try await write { database in
+            let found: Int64? = try database.value(
+                "SELECT number FROM fleet_snapshot WHERE name = ? AND created_at = ? AND is_filling",
+                [fleet.name, fleet.createdAt.microseconds])
+            if let number = found { try Self.add(jobs, absent, to: number, isLast: isLast, in: database) }
+        }
+    }
+
+    private static func add(
+        _ jobs: [Job], _ absent: [Absentee], to number: Int64, isLast: Bool, in database: GRDB.Database
+    ) throws {
+        for job in jobs {
+            try insert(job, into: database)
+            try database.run(
+                "INSERT INTO fleet_snapshot_item(fleet_snapshot, database, job) VALUES (?, ?, ?)",
+                [number, job.database.blob, job.id.blob])
+        }
+        for item in absent {
+            try database.run(
+                "INSERT INTO fleet_snapshot_item(fleet_snapshot, database, reason) VALUES (?, ?, ?)",
+                [number, item.database.blob, item.reason])
+        }
+        if isLast { try endFilling(number, in: database) }
     }
 
     /// The newest first.
@@ -86,10 +111,12 @@ extension Catalog {
         try await read { try $0.row(Self.fleetQuery + " WHERE f.name = ?", [name]).map(Self.fleet) }
     }
 
-    /// By node and database.
-    package func items(ofFleetSnapshot name: String) async throws(CatalogError) -> [FleetItem] {
+    /// In the order of their databases.
+    package func items(
+        ofFleetSnapshot name: String, after: DatabaseID? = nil, limit: Int = Int.max
+    ) async throws(CatalogError) -> [FleetItem] {
         try await read { database in
-            try database.rows(Self.itemQuery + Self.itemOrder, [name]).map(Self.item)
+            try database.rows(Self.itemPage, [name, after?.blob ?? Data(), limit]).map(Self.item)
         }
     }
 
@@ -132,9 +159,14 @@ extension Catalog {
     package func closeFleetWindows(now: Timestamp, atOnce limit: Int = 1000) async throws(CatalogError) -> Bool {
         let due = try await read { database in
             try database.row(Self.overdueQuery, [now.microseconds, 1]) != nil
+                || database.row(Self.cutOffQuery + " LIMIT 1", [now.microseconds]) != nil
         }
         guard due else { return false }
         return try await write { database in
+            // Whoever filled it is gone, and what was not added is in nobody's list: it counts as missing all the same.
+            for row in try database.rows(Self.cutOffQuery, [now.microseconds]) {
+                try Self.endFilling(row["number"], in: database)
+            }
             for row in try database.rows(Self.overdueQuery, [now.microseconds, limit]) {
                 try Self.close(try Self.job(row), ofFleet: row, now: now, in: database)
             }
@@ -256,12 +288,17 @@ extension Catalog {
         return database.lastInsertedRowID
     }
 
+    private static func endFilling(_ number: Int64, in database: GRDB.Database) throws {
+        try database.run("UPDATE fleet_snapshot SET is_filling = 0 WHERE number = ?", [number])
+        try finishIfDone(number, in: database)
+    }
+
     private static func finishIfDone(_ number: Int64, in database: GRDB.Database) throws {
         let open = try database.row(
             "SELECT 1 FROM fleet_snapshot_item WHERE fleet_snapshot = ? AND snapshot IS NULL AND reason = '' LIMIT 1",
             [number])
         guard open == nil else { return }
-        try database.run("UPDATE fleet_snapshot SET is_finished = 1 WHERE number = ?", [number])
+        try database.run("UPDATE fleet_snapshot SET is_finished = 1 WHERE number = ? AND NOT is_filling", [number])
     }
 
     // MARK: - After a rebuild
@@ -317,6 +354,7 @@ extension Catalog {
         LEFT JOIN snapshot s ON s.id = i.snapshot
         WHERE f.name = ?
         """
+    static let itemPage = itemQuery + " AND i.database > ? ORDER BY i.database LIMIT ?"
     private static let itemOrder = " ORDER BY n.name, d.name, d.id"
     private static let someItems = itemQuery + " AND (i.snapshot IS NOT NULL) = ?" + itemOrder + " LIMIT ?"
 
@@ -328,6 +366,11 @@ extension Catalog {
         WHERE NOT f.is_finished AND f.until < ? AND i.snapshot IS NULL AND i.reason = ''
             AND j.state IN ('queued', 'running')
         LIMIT ?
+        """
+
+    /// Still being filled, with the window over.
+    private static let cutOffQuery = """
+        SELECT number FROM fleet_snapshot INDEXED BY fleet_snapshot_open WHERE NOT is_finished AND is_filling AND until < ?
         """
 
     private static func item(_ row: Row) throws -> FleetItem {

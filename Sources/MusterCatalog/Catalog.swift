@@ -102,6 +102,7 @@ package struct Catalog: Sendable {
         migrator.registerMigration("journal mode") { try $0.execute(sql: Schema.journalMode) }
         migrator.registerMigration("wanting records") { try $0.execute(sql: Schema.wanting) }
         migrator.registerMigration("re-reading") { try $0.execute(sql: Schema.rereading) }
+        migrator.registerMigration("filling fleet snapshots") { try $0.execute(sql: Schema.fleetFilling) }
         return migrator
     }
 

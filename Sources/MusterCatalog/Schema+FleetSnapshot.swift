@@ -27,4 +27,7 @@ extension Schema {
         CREATE INDEX fleet_snapshot_item_open ON fleet_snapshot_item(fleet_snapshot)
             WHERE snapshot IS NULL AND reason = '';
         """
+
+    /// A fleet snapshot does not end while its items are still being added, which takes a large fleet several steps.
+    static let fleetFilling = "ALTER TABLE fleet_snapshot ADD COLUMN is_filling INTEGER NOT NULL DEFAULT 0"
 }

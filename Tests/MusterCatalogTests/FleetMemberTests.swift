@@ -32,6 +32,32 @@ struct FleetMemberTests {
         return (job.id, commit.snapshot)
     }
 
+    /// Whoever adds its databases may be gone before all of them are in it: then its window ends it.
+    @Test func doNotEndItBeforeTheLastOfThemIsAdded() async throws {
+        let (first, second) = (try fixture.commit(node), try fixture.commit(node, name: "other"))
+        for commit in [first, second] { #expect(try await catalog.commit(commit) == .committed) }
+        let fleet = Catalog.FleetSnapshot(
+            name: "two", createdAt: fixture.clock.now(), until: fixture.clock.now() + .seconds(60), labels: [:],
+            actor: "eve", total: 3)
+        func absentee(_ commit: Catalog.Commit) -> Catalog.Absentee {
+            Catalog.Absentee(database: commit.database, reason: "it is paused on its node")
+        }
+        #expect(try await catalog.begin(fleet, jobs: [], absent: [absentee(first)], isWhole: false))
+        #expect(try await catalog.fleetSnapshot("two")?.isFinished == false)
+        try await catalog.add([], absent: [absentee(second)], to: fleet, isLast: false)
+        var other = fleet
+        other.createdAt = fleet.createdAt + .seconds(1)
+        try await catalog.add([], absent: [], to: other, isLast: true)
+        #expect(try await catalog.fleetSnapshot("two")?.isFinished == false, "that is another one of this name")
+        #expect(try await catalog.items(ofFleetSnapshot: "two").count == 2)
+        #expect(try await !catalog.closeFleetWindows(now: fleet.until))
+        #expect(try await catalog.closeFleetWindows(now: fleet.until + .seconds(1)))
+        let ended = try #require(try await catalog.fleetSnapshot("two"))
+        #expect(ended.isFinished && ended.total == 3 && ended.members == 0)
+        try await catalog.add([], absent: [absentee(first)], to: fleet, isLast: true)
+        #expect(try await catalog.items(ofFleetSnapshot: "two").count == 2, "it takes nothing more")
+    }
+
     private func hold(_ snapshot: SnapshotID, times count: Int) async throws {
         for number in 0..<count {
             let hold = Catalog.Hold(name: "hold-\(number)", reason: "", actor: "eve", at: fixture.clock.now())

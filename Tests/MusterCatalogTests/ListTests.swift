@@ -214,7 +214,7 @@ struct ListTests {
         Catalog.runningInspections, Catalog.queuedInspections, Catalog.nodeToInspect, Catalog.verificationList,
         Catalog.recentRuns, Catalog.oldClosedJobs, Catalog.oldRuns,
         Catalog.findingQuery, Catalog.drillQuery, Catalog.nodesInRun, Catalog.itemsInRun, Catalog.inspectableQuery,
-        Catalog.everInspectableQuery,
+        Catalog.everInspectableQuery, Catalog.itemPage,
         Catalog.damagedQuery, Catalog.damagedIDs, Catalog.waitingQuery, Catalog.momentQuery, CommitCheck.receiptQuery,
         CommitCheck.wantingQuery,
         CommitCheck.newcomersQuery, Catalog.standingFailureQuery, Catalog.lostQuery, Catalog.standingQuery,

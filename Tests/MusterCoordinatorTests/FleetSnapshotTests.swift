@@ -160,6 +160,38 @@ struct FleetSnapshotTests {
         #expect(try await server.asAdmin.send(.admin, .get, "/v1/fleet-snapshots/r14").status == 404)
     }
 
+    /// More than one step fills, and more than one answer holds.
+    @Test func aLargeOneIsFilledInStepsAndReadInPages() async throws {
+        try await Rig.serve { server in
+            let node = try await server.makeNode()
+            let ids = (0..<2100).map { _ in DatabaseID(from: .system) }
+            try await Self.report(
+                node, server, ids.map { ($0, "db\($0)", $0 == ids[7] ? "paused" : "") })
+            let first = try await Self.create("large", server)
+            #expect(first.total == 2100 && first.items.count == 1000 && first.state == "taking")
+            #expect(first.nextItem == first.items.last?.databaseID)
+            let path = "/v1/fleet-snapshots/large?items_after="
+            let second: Muster_V1_FleetSnapshot = try await server.asAdmin.get(.admin, path + first.nextItem)
+            let third: Muster_V1_FleetSnapshot = try await server.asAdmin.get(.admin, path + second.nextItem)
+            #expect(third.items.count == 100 && third.nextItem.isEmpty)
+            let seen = [first, second, third].flatMap { $0.items.map(\.databaseID) }
+            #expect(seen.count == 2100 && Set(seen) == Set(ids.map(\.description)))
+            #expect(try await server.asAdmin.send(.admin, .get, path + "x").status == 400)
+
+            let admin = server.rig.admin
+            let http = try HTTPClient(tls: TLSFiles(authority: admin.authority, identity: server.rig.adminIdentity))
+            defer { http.shutdown() }
+            let client = CoordinatorClient(
+                http: http, url: server.url(.admin),
+                retry: .init(policy: RetryPolicy(maximumAttempts: 1), random: .system, clock: ContinuousClock()))
+            let whole = try await client.fleetSnapshot("large")
+            #expect(whole.items.count == 2100 && whole.nextItem.isEmpty && whole.total == 2100)
+            #expect(whole.items.map(\.database) == ids.map { "db\($0)" }.sorted())
+            #expect(whole.items.filter { $0.state == "missing" }.map(\.databaseID) == [ids[7].description])
+            #expect(whole.items.count { !$0.jobID.isEmpty } == 2099)
+        }
+    }
+
     @Test func aNodeCannotPassAnotherSnapshotOffAsAMember() async throws {
         try await Rig.serve { server in
             let node = try await server.makeNode()

@@ -1827,7 +1827,8 @@ package nonisolated struct Muster_V1_FleetSnapshotList: Sendable {
   package init() {}
 }
 
-/// One snapshot of each database of all active nodes. Its members are held until it is forgotten.
+/// GET /v1/fleet-snapshots/{name}?items_after=: one snapshot of each database of all active nodes. Its members are held until
+/// it is forgotten.
 package nonisolated struct Muster_V1_FleetSnapshot: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -1852,7 +1853,11 @@ package nonisolated struct Muster_V1_FleetSnapshot: Sendable {
 
   package var actor: String = String()
 
+  /// In the order of their databases' ids: up to 1,000 in one answer.
   package var items: [Muster_V1_FleetItem] = []
+
+  /// For the next page of them; "" at the end.
+  package var nextItem: String = String()
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -6620,7 +6625,7 @@ nonisolated extension Muster_V1_FleetSnapshotList: SwiftProtobuf.Message, SwiftP
 
 nonisolated extension Muster_V1_FleetSnapshot: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".FleetSnapshot"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{3}created_at\0\u{1}until\0\u{1}state\0\u{1}taken\0\u{1}total\0\u{1}labels\0\u{1}actor\0\u{1}items\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{3}created_at\0\u{1}until\0\u{1}state\0\u{1}taken\0\u{1}total\0\u{1}labels\0\u{1}actor\0\u{1}items\0\u{3}next_item\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -6637,6 +6642,7 @@ nonisolated extension Muster_V1_FleetSnapshot: SwiftProtobuf.Message, SwiftProto
       case 7: try { try decoder.decodeMapField(fieldType: SwiftProtobuf._ProtobufMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.ProtobufString>.self, value: &self.labels) }()
       case 8: try { try decoder.decodeSingularStringField(value: &self.actor) }()
       case 9: try { try decoder.decodeRepeatedMessageField(value: &self.items) }()
+      case 10: try { try decoder.decodeSingularStringField(value: &self.nextItem) }()
       default: break
       }
     }
@@ -6670,6 +6676,9 @@ nonisolated extension Muster_V1_FleetSnapshot: SwiftProtobuf.Message, SwiftProto
     if !self.items.isEmpty {
       try visitor.visitRepeatedMessageField(value: self.items, fieldNumber: 9)
     }
+    if !self.nextItem.isEmpty {
+      try visitor.visitSingularStringField(value: self.nextItem, fieldNumber: 10)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -6683,6 +6692,7 @@ nonisolated extension Muster_V1_FleetSnapshot: SwiftProtobuf.Message, SwiftProto
     if lhs.labels != rhs.labels {return false}
     if lhs.actor != rhs.actor {return false}
     if lhs.items != rhs.items {return false}
+    if lhs.nextItem != rhs.nextItem {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -8,6 +8,9 @@ extension Coordinator {
     private static let windows = Duration.seconds(10)...Duration.seconds(24 * 3600)
     private static let usualWindow = Duration.seconds(300)
     private static let mostListed = 1000
+    /// A reason is up to 4 KiB long, and a client takes 8 MiB.
+    private static let itemsAtOnce = 1000
+    private static let addedAtOnce = 500
 
     /// Makes one job for each database of each active node, and remembers that they belong together.
     func createFleetSnapshot(_ call: Call) async throws -> Response {
@@ -21,30 +24,47 @@ extension Coordinator {
             $0.state != Catalog.removedState && active.contains($0.node)
         }
         guard !databases.isEmpty else { throw Refusal.notFound("database in the fleet") }
-        let labels = request.labels.merging([Catalog.fleetLabel: name]) { $1 }
-        var (jobs, absent): ([Catalog.Job], [Catalog.Absentee]) = ([], [])
-        for database in databases {
-            if database.capture == "paused" {
-                absent.append(Catalog.Absentee(database: database.id, reason: "it is paused on its node"))
-                continue
-            }
-            var job = Catalog.Job(
-                id: JobID(from: random), kind: .snapshot, node: database.node, database: database.id, createdAt: now)
-            job.labels = labels
-            jobs.append(job)
-        }
         let fleet = Catalog.FleetSnapshot(
             name: name, createdAt: now, until: now + window, labels: request.labels, actor: call.caller.name,
             total: databases.count)
         let row = row(call, "fleet-snapshot", "\(name) of \(databases.count) databases")
-        guard try await catalog.begin(fleet, jobs: jobs, absent: absent, audit: row) else {
-            throw Refusal(
-                .conflict, "fleet_snapshot_exists", "there is a fleet snapshot '\(name)'",
-                hint: "Choose another name, or forget that one first.")
-        }
-        for node in Set(jobs.map(\.node)) { await work.ring(node) }
+        try await fill(fleet, with: databases, audit: row)
         try await keepChange()
         return try call.answer(try await fleetMessage(name))
+    }
+
+    /// In steps: each is one short transaction, and its nodes begin at once.
+    private func fill(
+        _ fleet: Catalog.FleetSnapshot, with databases: [Catalog.Database], audit row: Catalog.AuditRow
+    ) async throws {
+        var rest = databases[...]
+        while !rest.isEmpty {
+            let isFirst = rest.count == databases.count
+            let part = rest.prefix(Self.addedAtOnce)
+            rest = rest.dropFirst(part.count)
+            let absent = part.filter { $0.capture == "paused" }.map {
+                Catalog.Absentee(database: $0.id, reason: "it is paused on its node")
+            }
+            let jobs = part.filter { $0.capture != "paused" }.map { job(for: $0, of: fleet) }
+            if !isFirst {
+                try await catalog.add(jobs, absent: absent, to: fleet, isLast: rest.isEmpty)
+            } else if try await !catalog.begin(
+                fleet, jobs: jobs, absent: absent, isWhole: rest.isEmpty, audit: row)
+            {
+                throw Refusal(
+                    .conflict, "fleet_snapshot_exists", "there is a fleet snapshot '\(fleet.name)'",
+                    hint: "Choose another name, or forget that one first.")
+            }
+            for node in Set(jobs.map(\.node)) { await work.ring(node) }
+        }
+    }
+
+    private func job(for database: Catalog.Database, of fleet: Catalog.FleetSnapshot) -> Catalog.Job {
+        var job = Catalog.Job(
+            id: JobID(from: random), kind: .snapshot, node: database.node, database: database.id,
+            createdAt: fleet.createdAt)
+        job.labels = fleet.labels.merging([Catalog.fleetLabel: fleet.name]) { $1 }
+        return job
     }
 
     func listFleetSnapshots(_ call: Call) async throws -> Response {
@@ -55,7 +75,13 @@ extension Coordinator {
     }
 
     func showFleetSnapshot(_ call: Call) async throws -> Response {
-        try call.answer(try await fleetMessage(call.parameters[0]))
+        let after = try call.query("items_after").map { text in
+            guard let id = DatabaseID(text) else {
+                throw Refusal.invalid("'items_after' is no database", hint: "Pass 'next_item' of the page before.")
+            }
+            return id
+        }
+        return try call.answer(try await fleetMessage(call.parameters[0], itemsAfter: after))
     }
 
     func forgetFleetSnapshot(_ call: Call) async throws -> Response {
@@ -78,12 +104,16 @@ extension Coordinator {
         while try await catalog.closeFleetWindows(now: now) {}
     }
 
-    private func fleetMessage(_ name: String) async throws -> Muster_V1_FleetSnapshot {
+    private func fleetMessage(
+        _ name: String, itemsAfter: DatabaseID? = nil
+    ) async throws -> Muster_V1_FleetSnapshot {
         guard let fleet = try await catalog.fleetSnapshot(name) else {
             throw Refusal.notFound("fleet snapshot '\(name.prefix(80))'")
         }
         var message = Muster_V1_FleetSnapshot(fleet)
-        message.items = try await catalog.items(ofFleetSnapshot: name).map(Muster_V1_FleetItem.init)
+        let items = try await catalog.items(ofFleetSnapshot: name, after: itemsAfter, limit: Self.itemsAtOnce + 1)
+        message.items = items.prefix(Self.itemsAtOnce).map(Muster_V1_FleetItem.init)
+        if items.count > Self.itemsAtOnce { message.nextItem = items[Self.itemsAtOnce - 1].database.description }
         return message
     }
 
