@@ -30,16 +30,17 @@ extension Catalog {
 
     package struct Recovered: Hashable, Sendable {
         package let verdicts: Int
-        package let marks: Int
         package let audit: Int
 
-        package init(verdicts: Int = 0, marks: Int = 0, audit: Int = 0) {
-            (self.verdicts, self.marks, self.audit) = (verdicts, marks, audit)
-        }
+        package init(verdicts: Int = 0, audit: Int = 0) { (self.verdicts, self.audit) = (verdicts, audit) }
     }
 
-    /// Takes from an older catalog what the stores do not say: how snapshots were verified and which were given up,
-    /// what nodes reported of their databases, alarms, and the audit.
+    /// Takes from an older catalog what the stores do not say: how snapshots were verified, what nodes reported of their
+    /// databases, alarms, and the audit.
+    ///
+    /// Marks are left behind, but for those of snapshots that were forgotten already: a person may have taken a mark off
+    /// since, or an alarm may have begun to freeze the database, and what the older one has of its grace may be over. The
+    /// policies mark again, with the whole grace. Of what was forgotten the packs are gone.
     ///
     /// The catalog must be rebuilt already, and its audit empty. What the older one has of snapshots that are not here is left.
     package func recover(from path: String) async throws(CatalogError) -> Recovered {
@@ -57,7 +58,6 @@ extension Catalog {
                     func count(_ sql: String) throws -> Int { try Int.fetchOne(database, sql: sql) ?? 0 }
                     recovered = Recovered(
                         verdicts: try count("SELECT count(*) FROM verdict"),
-                        marks: try count("SELECT count(*) FROM snapshot WHERE expired_at IS NOT NULL"),
                         audit: try count("SELECT count(*) FROM audit"))
                     return .commit
                 }
@@ -70,14 +70,13 @@ extension Catalog {
 
     private static let recovery = [
         """
-        UPDATE main.snapshot SET (verified_at, verdict, expired_at, expired_by, grace_until, spared_until) =
-            (o.verified_at, o.verdict, o.expired_at, o.expired_by, o.grace_until, o.spared_until)
+        UPDATE main.snapshot SET (verified_at, verdict, spared_until) = (o.verified_at, o.verdict, o.spared_until)
         FROM old.snapshot o WHERE o.id = main.snapshot.id
-            AND NOT EXISTS (SELECT 1 FROM main.hold h WHERE h.snapshot = main.snapshot.number)
         """,
         """
-        UPDATE main.snapshot SET (verified_at, verdict) = (o.verified_at, o.verdict)
-        FROM old.snapshot o WHERE o.id = main.snapshot.id
+        UPDATE main.snapshot SET (expired_at, expired_by, grace_until) = (o.expired_at, o.expired_by, o.grace_until)
+        FROM old.snapshot o WHERE o.id = main.snapshot.id AND o.forgotten_at IS NOT NULL
+            AND NOT EXISTS (SELECT 1 FROM main.hold h WHERE h.snapshot = main.snapshot.number)
         """,
         """
         UPDATE main.snapshot SET expired_at = NULL, expired_by = NULL, grace_until = NULL

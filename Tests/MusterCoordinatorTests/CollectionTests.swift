@@ -27,7 +27,7 @@ struct CollectionTests {
     }
 
     /// Orders a run and gives what is shown of it once it has ended.
-    private static func collect(_ server: Server, evenIfMuch: Bool = false) async throws -> Muster_V1_CollectionRun {
+    static func collect(_ server: Server, evenIfMuch: Bool = false) async throws -> Muster_V1_CollectionRun {
         let ordered: Muster_V1_CollectionState = try await server.asAdmin.post(
             .admin, "/v1/gc", Muster_V1_CollectionRunRequest.with { $0.evenIfMuch = evenIfMuch })
         for _ in 0..<20_000 {

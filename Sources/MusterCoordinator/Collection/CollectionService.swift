@@ -30,7 +30,8 @@ struct CollectionService: Service {
 
 extension Coordinator {
     private static let lastCollection = "gc-run"
-    private static let lastCollected = "gc-ran-at"
+    /// A rebuild sets it to its own time: a person looks first at what came back.
+    static let lastCollected = "gc-ran-at"
     private static let actor = "coordinator"
 
     /// Runs gc if somebody asked for it or it is due, and deletes what was given up before.

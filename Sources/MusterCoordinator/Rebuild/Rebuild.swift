@@ -315,7 +315,10 @@ package struct Rebuild: Sendable {
         try await catalog.set(PinnedSetting.unscannedStores, to: Array(unread.joined().utf8))
         try await catalog.set(PinnedSetting.epoch, to: Array("\(epoch)".utf8))
         try await catalog.set(PinnedSetting.rebuiltAt, to: Array("\(now.microseconds)".utf8))
-        try await catalog.set(Coordinator.lastApplied, to: Array(now.description.utf8))
+        // Neither marks nor deletes anything before a whole period is over.
+        for setting in [Coordinator.lastApplied, Coordinator.lastCollected] {
+            try await catalog.set(setting, to: Array(now.description.utf8))
+        }
         // Every snapshot is looked at once for where it should be.
         try await catalog.set(Coordinator.placementWalk, to: Array("0".utf8))
         let admin = try await AdminIssue(authority: keys.authority, settings: settings, random: random).make(
