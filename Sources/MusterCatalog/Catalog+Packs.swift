@@ -38,6 +38,8 @@ extension Catalog {
         package var sizeBytes: Int64
         /// Store number and generation of each durable copy; none for a pack that was sent again and is there.
         package var replicas: [(store: Int64, generation: String)]
+        /// Copies that were found bad, in stores that have no other.
+        package var damaged: [(store: Int64, generation: String)]
         /// Extent chunks only, but for a pack that was not read: then all of them.
         package var chunks: [ChunkPlace]
         /// Every byte was hashed on its way; if not, it is the first that is scrubbed.
@@ -45,10 +47,11 @@ extension Catalog {
 
         package init(
             id: PackID, scope: ScopeID, sizeBytes: Int64, replicas: [(store: Int64, generation: String)],
-            chunks: [ChunkPlace], isProven: Bool = true
+            damaged: [(store: Int64, generation: String)] = [], chunks: [ChunkPlace], isProven: Bool = true
         ) {
             (self.id, self.scope, self.sizeBytes) = (id, scope, sizeBytes)
-            (self.replicas, self.chunks, self.isProven) = (replicas, chunks, isProven)
+            (self.replicas, self.damaged) = (replicas, damaged)
+            (self.chunks, self.isProven) = (chunks, isProven)
         }
     }
 
@@ -83,6 +86,7 @@ extension Catalog {
 
     static func add(_ pack: NewPack, _ names: ObjectNames, now: Timestamp, in database: GRDB.Database) throws {
         let lease = (now + leaseDuration).microseconds
+        try correctSize(of: pack, in: database)
         try database.run(
             """
             INSERT INTO pack(id, scope, size_bytes, received_at, leased_until) VALUES (?, ?, ?, ?, ?)
@@ -109,12 +113,37 @@ extension Catalog {
                     pack.isProven ? now.microseconds : 0,
                 ])
         }
+        for copy in pack.damaged {
+            try database.run(
+                """
+                INSERT INTO pack_replica(pack, store, generation, state, checked_at, hashed_at)
+                VALUES (?, ?, ?, 'damaged', ?, 0) ON CONFLICT DO NOTHING
+                """, [number, copy.store, copy.generation, now.microseconds])
+            try want(.pack, number, in: copy.store, now: now, database)
+        }
         try count(wanting: number, in: database)
         for chunk in pack.chunks {
             try database.run(
                 "INSERT INTO chunk(id, pack, offset, length) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
                 [chunk.id.blob, number, chunk.offset, chunk.length])
         }
+    }
+
+    /// After a rebuild a pack is taken to be as long as its copies are, which may be wrong. Whoever hashed one knows better,
+    /// and where no copy is good, so does anybody.
+    private static func correctSize(of pack: NewPack, in database: GRDB.Database) throws {
+        let row = try database.row(
+            """
+            SELECT number, size_bytes, counted_in FROM pack
+            WHERE id = ? AND scope = ? AND size_bytes <> ? AND (wanting OR ?)
+            """, [pack.id.blob, pack.scope.blob, pack.sizeBytes, pack.isProven])
+        guard let row else { return }
+        let (number, known): (Int64, Int64) = (row["number"], row["size_bytes"])
+        try database.run("UPDATE pack SET size_bytes = ? WHERE number = ?", [pack.sizeBytes, number])
+        // What is taken off when the pack is free is what was put on.
+        try database.run(
+            "UPDATE database SET stored_bytes = stored_bytes + ? WHERE id = ?",
+            [pack.sizeBytes - known, row["counted_in"] as Data?])
     }
 
     /// The copy that the new one takes the place of.

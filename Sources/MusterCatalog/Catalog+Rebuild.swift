@@ -80,6 +80,7 @@ extension Catalog {
         package let number: Int64
         package let id: PackID
         package let sizeBytes: Int64
+        /// Those that count as good.
         package let replicas: [PackReplica]
     }
 
@@ -92,7 +93,9 @@ extension Catalog {
             ).map { row in
                 let id: PackID = try row.digest("id")
                 let replicas = try Self.replicas(of: id, in: try row.identifier("scope"), in: database)
-                return PackEntry(number: row["number"], id: id, sizeBytes: row["size_bytes"], replicas: replicas)
+                return PackEntry(
+                    number: row["number"], id: id, sizeBytes: row["size_bytes"],
+                    replicas: replicas.filter { $0.state == .present })
             }
         }
     }
@@ -122,6 +125,8 @@ extension Catalog {
         let bytesAdded = try bytesAdded(by: change.added, in: database) + Int64(commit.manifestBytes)
         let number = try insertSnapshot(commit, change, bytesAdded, into: database)
         try insertPlaces(commit, number, into: database)
+        // One of the copies was read; a scrub reads them all.
+        try database.run("UPDATE manifest_replica SET hashed_at = 0 WHERE snapshot = ?", [number])
         try database.run("UPDATE receipt SET stored = 1 WHERE snapshot = ?", [number])
         for store in snapshot.withoutReceipt {
             try database.run(

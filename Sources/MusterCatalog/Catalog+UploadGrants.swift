@@ -138,6 +138,8 @@ extension Catalog {
             guard try database.row("SELECT 1 FROM pack WHERE number = ? AND NOT is_swept", [pack]) != nil else {
                 return
             }
+            // What is wrong with one copy says nothing of another that was read.
+            guard try !chunks.isEmpty || database.row(Self.provenCopyQuery, [pack]) == nil else { return }
             try database.run("DELETE FROM chunk WHERE pack = ?", [pack])
             for chunk in chunks {
                 try database.run(
@@ -160,6 +162,9 @@ extension Catalog {
     static let dueGrantsQuery = """
         SELECT * FROM upload_grant INDEXED BY upload_grant_by_end
         WHERE is_given_up = ? AND expires_at <= ? ORDER BY expires_at LIMIT ?
+        """
+    private static let provenCopyQuery = """
+        SELECT 1 FROM pack_replica WHERE pack = ? AND state = 'present' AND hashed_at > 0
         """
     static let grantedCopyQuery = """
         SELECT 1 FROM pack p JOIN pack_replica r ON r.pack = p.number

@@ -114,7 +114,7 @@ struct HistoryRebuild {
         var withoutReceipt: [Int64]
         /// Stores where a copy is bad: they are to get a good one.
         var wantedIn: [Int64]
-        var packs: [PackID: [RebuildListing.Copy]] = [:]
+        var packs: [PackID: PackCopies] = [:]
     }
 
     private func snapshot(_ entry: RebuildListing.Acknowledged) async throws -> Read<Found> {
@@ -126,9 +126,9 @@ struct HistoryRebuild {
         var bad: Set<Int64> = []
         for copy in copies {
             guard let store = store(copy.store), let generation = Generation(copy.generation) else { continue }
-            // One good copy tells what it says. Of two in one store, each has to be looked at.
+            // One good copy tells what it says, and how long it is. Of two in one store, each has to be looked at.
             let isAlone = copies.filter { $0.store == copy.store }.count == 1
-            if manifest != nil, isAlone || good[copy.store] != nil {
+            if let manifest, good[copy.store] != nil || (isAlone && copy.byteCount == manifest.bytes.count) {
                 good[copy.store] = good[copy.store] ?? copy.generation
                 continue
             }
@@ -149,7 +149,7 @@ struct HistoryRebuild {
         var places: [(store: Int64, generation: String, receiptGeneration: String)] = []
         var withoutReceipt: [Int64] = []
         for (store, generation) in good.sorted(by: { $0.key < $1.key }) {
-            let receipt = receipts.first { $0.store == store }
+            let receipt = receipts.first { $0.store == store && $0.byteCount == entry.receipt.count }
             // One that is missing gets a name of its own when it is written.
             places.append((store, generation, receipt?.generation ?? generation))
             if receipt == nil { withoutReceipt.append(store) }
@@ -200,31 +200,8 @@ struct HistoryRebuild {
         return nil
     }
 
-    /// One copy for each store that has one. Of several in one store the one that has the pack's hash.
-    func packCopies(_ pack: PackID, _ findings: inout RebuildFindings) async throws -> [RebuildListing.Copy] {
-        var found: [RebuildListing.Copy] = []
-        let copies = try await listing.copies(of: pack)
-        for number in Set(copies.map(\.store)).sorted() {
-            let here = copies.filter { $0.store == number }
-            if here.count == 1 {
-                found += here
-                continue
-            }
-            guard let store = store(number) else { continue }
-            for copy in here {
-                guard let generation = Generation(copy.generation) else { continue }
-                let name = ObjectName.pack(pack, generation)
-                let bytes = try await store.store.readForRebuild(
-                    name, maximumBytes: Format.maximumPackBytes, &findings)
-                guard let bytes, SHA256Hasher.hash(bytes) == pack else {
-                    findings.add(name.description, in: store.name, "it is not the pack that its name says")
-                    continue
-                }
-                found.append(copy)
-                break
-            }
-        }
-        return found
+    func packCopies(_ pack: PackID, _ findings: inout RebuildFindings) async throws -> PackCopies {
+        try await PackCopies.sort(try await listing.copies(of: pack), of: pack, in: stores, &findings)
     }
 
     // MARK: - Tools

@@ -135,13 +135,13 @@ struct LineageHistory {
         }
     }
 
-    private func newPacks(
-        _ packs: [PackID: [RebuildListing.Copy]], in scope: ScopeID
-    ) -> [Catalog.NewPack] {
+    /// Nobody has read them, whatever their copies agree in: they are the first that a scrub reads.
+    private func newPacks(_ packs: [PackID: PackCopies], in scope: ScopeID) -> [Catalog.NewPack] {
         packs.sorted { $0.key < $1.key }.map { id, copies in
             Catalog.NewPack(
-                id: id, scope: scope, sizeBytes: copies.first?.byteCount ?? 0,
-                replicas: copies.map { ($0.store, $0.generation) }, chunks: [])
+                id: id, scope: scope, sizeBytes: copies.byteCount,
+                replicas: copies.sound.map { ($0.store, $0.generation) },
+                damaged: copies.damaged.map { ($0.store, $0.generation) }, chunks: [], isProven: false)
         }
     }
 
