@@ -60,6 +60,26 @@ extension Catalog {
         }
     }
 
+    /// The newest state or backup that this very catalog noted in a store; nil before there is one.
+    package func newestOwn(_ kind: OwnKind, in store: Int64) async throws(CatalogError) -> OwnObject? {
+        try await read { database in
+            try database.row(Self.newestOwnQuery, [store, kind.rawValue]).map { row in
+                let byteCount: Int64 = row["byte_count"]
+                return OwnObject(store: store, object: row["object"], kind: kind, byteCount: Int(byteCount))
+            }
+        }
+    }
+
+    /// Strikes out an object that is not there, or not what was put: it counts for nothing, and gc deletes what is under
+    /// its name, if anything is. What takes its place has another name.
+    package func strikeOut(_ own: OwnObject, notBefore: Timestamp) async throws(CatalogError) {
+        try await write { database in
+            try Self.discard(
+                own.object, in: own.store, byteCount: own.byteCount, notBefore: notBefore, reason: "damaged", database)
+            try database.run("DELETE FROM own_object WHERE store = ? AND object = ?", [own.store, own.object])
+        }
+    }
+
     /// Packs in a store that the newest of its backups need.
     package func packs(
         ofNewest limit: Int, backupsIn store: Int64
@@ -109,6 +129,10 @@ extension Catalog {
         kind = 'pack' AND pack NOT IN (SELECT pack FROM backup_pack WHERE backup >= ?)
         AND (NOT is_adopted OR NOT EXISTS (SELECT 1 FROM own_object b
             WHERE b.store = ? AND b.kind = 'backup' AND b.object >= ? AND b.is_adopted))
+        """
+    static let newestOwnQuery = """
+        SELECT object, byte_count FROM own_object WHERE store = ? AND kind = ? AND is_whole AND NOT is_adopted
+        ORDER BY object DESC LIMIT 1
         """
     static let backupPacksQuery = """
         SELECT o.* FROM own_object o WHERE o.store = ?1 AND o.kind = 'pack' AND o.is_whole

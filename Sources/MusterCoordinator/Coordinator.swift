@@ -112,6 +112,8 @@ struct Coordinator: Sendable {
     let keyLanes = Lanes<NodeID>()
     /// A check of a store begins once.
     let storeCheckLanes = Lanes<Int64>()
+    /// What a store has of the coordinator's own is looked at by one at a time.
+    let ownObjectLanes = Lanes<Int64>()
     /// The fleet's state and the catalog's backup: of each one at a time.
     let stateLanes = Lanes<Bool>()
     /// Where the catalog is copied to while it is backed up.

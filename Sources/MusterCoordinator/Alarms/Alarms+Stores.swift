@@ -8,6 +8,7 @@ extension Coordinator {
     func storeAlarms(_ stores: [Muster_V1_StoreStatus], now: Timestamp) async throws -> [FleetAlarm] {
         var alarms = stores.flatMap { storeAlarms($0) } + placementAlarms
         for store in self.stores.all {
+            alarms += try await ownObjectAlarms(store)
             if let record = try await catalog.lastProbe(ofStore: store.number) {
                 alarms += Self.probeAlarms(store.name, StoreProving.capabilities(record), at: record.at)
             }

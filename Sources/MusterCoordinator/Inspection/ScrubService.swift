@@ -34,6 +34,7 @@ struct ScrubService: Service {
         guard coordinator.succession.successor == nil else { return }
         let pace = coordinator.readingPace(of: store)
         var passed = PassedOver()
+        await coordinator.careForOwnObjectsIfDue(in: store, pace)
         do {
             while !Task.isShuttingDownGracefully, !Task.isCancelled, !store.isAway {
                 guard try await scrubBatch(of: store, pace, &passed) else { break }

@@ -64,6 +64,12 @@ struct StoreCheck: Codable, Hashable, Sendable {
         var count = 0
         var failed: [Failed] = []
         var bytesRead: Int64 = 0
+
+        mutating func add(_ other: Looked) {
+            count += other.count
+            failed += other.failed
+            bytesRead += other.bytesRead
+        }
     }
 }
 
@@ -137,7 +143,11 @@ extension Coordinator {
                     inStore: store.number, after: after, limit: Self.lookedAtOnce)
                 return (snapshots.last?.number, try await look(at: snapshots, in: store, isHashed))
             },
-            keys: { try await lookAtKeys(in: store) }, now: clock.now())
+            keys: {
+                var looked = try await lookAtKeys(in: store)
+                looked.add(try await lookAtOwn(in: store, isHashed, pace))
+                return looked
+            }, now: clock.now())
     }
 
     private func look(
@@ -215,6 +225,19 @@ extension Coordinator {
         return looked
     }
 
+    /// What a rebuild needs and no snapshot does.
+    private func lookAtOwn(in store: OpenStore, _ isHashed: Bool, _ pace: CopyPace) async throws -> StoreCheck.Looked {
+        do {
+            let own = try await careForOwnObjects(in: store, isHashed: isHashed, pace)
+            let failed = own.faults.map { StoreCheck.Failed(snapshot: "", object: $0.object, reason: $0.reason) }
+            return StoreCheck.Looked(count: own.count, failed: failed, bytesRead: own.bytesRead)
+        } catch let error as StoreError where !error.meansAbsence {
+            let failed = StoreCheck.Failed(
+                snapshot: "", object: "coordinator/", reason: "not looked at: \(error.summary)")
+            return StoreCheck.Looked(count: 1, failed: [failed])
+        }
+    }
+
     private func inLanes<Item: Sendable>(
         _ items: [Item], _ look: @escaping @Sendable (Item) async throws -> StoreCheck.Looked
     ) async throws -> StoreCheck.Looked {
@@ -224,9 +247,7 @@ extension Coordinator {
             rest = rest.dropFirst(Self.lanes)
             var all = StoreCheck.Looked()
             while let one = try await group.next() {
-                all.count += one.count
-                all.failed += one.failed
-                all.bytesRead += one.bytesRead
+                all.add(one)
                 if let item = rest.popFirst() { group.addTask { try await look(item) } }
             }
             return all

@@ -151,6 +151,11 @@ extension Coordinator {
             }
         }
         try await catalog.adopt(listed, in: target.number)
+        if let number = kept[target.number] {
+            let name = ObjectName.coordinatorState(epoch: epoch, number: number).description
+            // It is put once more.
+            if !listed.contains(where: { $0.object == name }) { kept[target.number] = nil }
+        }
         try await catalog.set(setting, to: Array(now.description.utf8))
     }
 

@@ -9,8 +9,26 @@ struct CoordinatorKeys: Sendable {
     let receiptKey: SigningKey
     let recoveryKeys: [RecoveryPublicKey]
 
+    /// The records that each store keeps of them.
+    static let kept: [CoordinatorRecord] = [.authorityKey, .receiptKey]
+
     /// How many receipts decide between several receipt keys.
     private static let samples = 64
+
+    /// One of the records in `kept`, sealed to the recovery keys.
+    func sealed(_ record: CoordinatorRecord, epoch: UInt64, random: RandomSource) throws -> [UInt8] {
+        // The authority's certificate is public, but a rebuild needs the very same one: nodes pin it.
+        let secret = record == .authorityKey ? try authority.sealedBytes : receiptKey.privateBytes
+        return try SealedRecord.make(
+            secret, name: record.rawValue, coordinatorEpoch: epoch, recipients: recoveryKeys, signer: receiptKey,
+            random: random)
+    }
+
+    /// Whether such a record is what a rebuild with any of the recovery keys could open and would take.
+    func matches(_ record: SealedRecord, as kind: CoordinatorRecord) -> Bool {
+        record.name == kind.rawValue && record.signingKey == receiptKey.verifyingKey
+            && Set(record.secrets.map(\.recipient.bytes)) == Set(recoveryKeys.map(\.bytes))
+    }
 
     /// Opens the records of all stores and takes those that belong together.
     ///

@@ -64,6 +64,21 @@ extension Coordinator {
         }
     }
 
+    /// Writes the state anew, under the next number: the record that a store has is not what was put there.
+    func renewFleetState() async throws {
+        try await stateLanes.pass(true) { try await catalog.set(Self.writtenSetting, to: try await unsaid()) }
+        try await keepFleetState()
+    }
+
+    /// What was written last, as if it had said something else.
+    private func unsaid() async throws -> [UInt8] {
+        guard let bytes = try await catalog.setting(Self.writtenSetting) else { return [] }
+        // One that cannot be read is as none: the next number that is free is taken.
+        guard var written = try? JSONDecoder().decode(Written.self, from: Data(bytes)) else { return [] }
+        written.content = ""
+        return Array(try JSONEncoder().encode(written))
+    }
+
     private func isAuditDue(_ written: Written?, _ state: FleetState) -> Bool {
         guard let row = written?.auditRow, let at = written?.at else { return true }
         // A clock that was set back must not put it off.

@@ -52,14 +52,9 @@ struct StoreFounding: Sendable {
     /// What makes it a store of this coordinator. Until then another one may take it up.
     func keepSecrets(in founded: Founded) async throws {
         let (store, leftovers) = (founded.store, founded.leftovers)
-        // The authority's certificate is public, but a rebuild needs the very same one: nodes pin it.
-        let records: [(CoordinatorRecord, [UInt8])] = [
-            (.authorityKey, try authority.sealedBytes), (.receiptKey, receiptKey.privateBytes),
-        ]
-        for (record, secret) in records where !leftovers.records.contains(record) {
-            let sealed = try SealedRecord.make(
-                secret, name: record.rawValue, coordinatorEpoch: epoch, recipients: recoveryKeys,
-                signer: receiptKey, random: random)
+        let keys = CoordinatorKeys(authority: authority, receiptKey: receiptKey, recoveryKeys: recoveryKeys)
+        for record in CoordinatorKeys.kept where !leftovers.records.contains(record) {
+            let sealed = try keys.sealed(record, epoch: epoch, random: random)
             try await store.put(.coordinatorRecord(record, Generation(from: random)), sealed)
         }
         guard !leftovers.hasEpoch else { return }
