@@ -90,10 +90,11 @@ extension Catalog {
         """
         UPDATE main.database SET (path, schedule, state, error_summary, error_hint, attempted_at, capture,
                 interval_milliseconds, slot_interval_milliseconds, interval_shortened_at, checked_at, scrubbed_at,
-                verified_at, drilled_at, inspection_tried_at, restore_seconds, restored_bytes) =
+                verified_at, drilled_at, inspection_tried_at, restore_seconds, restored_bytes, awaits_schedule) =
             (o.path, o.schedule, o.state, o.error_summary, o.error_hint, o.attempted_at, o.capture,
                 o.interval_milliseconds, o.slot_interval_milliseconds, o.interval_shortened_at, o.checked_at,
-                o.scrubbed_at, o.verified_at, o.drilled_at, o.inspection_tried_at, o.restore_seconds, o.restored_bytes)
+                o.scrubbed_at, o.verified_at, o.drilled_at, o.inspection_tried_at, o.restore_seconds, o.restored_bytes,
+                o.awaits_schedule OR (o.reported_at IS NULL AND o.interval_milliseconds = 0))
         FROM old.database o WHERE o.id = main.database.id AND o.node = main.database.node
         """,
         """

@@ -53,11 +53,29 @@ extension Catalog {
         }
     }
 
+    /// Raises the alarm that nobody has said since the rebuild how the database is scheduled, where none stands.
+    package func raiseAwaited(of id: DatabaseID, now: Timestamp) async throws(CatalogError) {
+        try await write { database in
+            let row = try database.row("SELECT node, name FROM database WHERE id = ? AND awaits_schedule", [id.blob])
+            guard let row else { return }
+            let name: String = row["name"]
+            try Self.raise(
+                Alarm(
+                    kind: .schedule, node: try row.identifier("node"), database: id,
+                    summary: "how database '\(name)' is scheduled its node has not said since the rebuild",
+                    hint: "Nothing of it is given up until it does, or until 'muster alarm clear schedule', which "
+                        + "accepts that it has no schedule.",
+                    since: now),
+                in: database)
+        }
+    }
+
     /// A person has seen that the schedule is what it should be.
     static func acceptSchedule(of id: DatabaseID, in database: GRDB.Database) throws {
         try database.run(
             """
-            UPDATE database SET slot_interval_milliseconds = interval_milliseconds, interval_shortened_at = NULL
+            UPDATE database SET slot_interval_milliseconds = interval_milliseconds, interval_shortened_at = NULL,
+                awaits_schedule = 0
             WHERE id = ?
             """, [id.blob])
     }

@@ -22,6 +22,8 @@ extension Catalog {
         package let alarm: String?
         /// Where an alarm has to be raised.
         package let flood: Flood?
+        /// The alarm is that nobody has said since a rebuild how the database is scheduled.
+        package var isAwaited = false
         package let keptCount: Int
         package var expiringCount: Int { expiring.count }
         let expiring: [Expiring]
@@ -128,7 +130,8 @@ extension Catalog {
         guard
             let owner = try database.row(
                 """
-                SELECT node, snapshot_count, interval_milliseconds, slot_interval_milliseconds, interval_shortened_at
+                SELECT node, snapshot_count, interval_milliseconds, slot_interval_milliseconds, interval_shortened_at,
+                    awaits_schedule
                 FROM database WHERE id = ?
                 """, [id.blob])
         else { return nil }
@@ -143,12 +146,15 @@ extension Catalog {
         // Where no policy is for the database a flood can do no harm here.
         let interval = slotInterval(owner, now: now)
         let flood = retention.isEmpty ? nil : try Self.flood(of: id, interval: interval, now: now, in: database)
-        let alarm = standing ?? (flood == nil ? nil : "flood")
+        let isAwaited = standing == nil && flood == nil && !retention.isEmpty && owner["awaits_schedule"]
+        let alarm =
+            standing ?? (flood == nil ? nil : AlarmKind.flood.rawValue)
+            ?? (isAwaited ? AlarmKind.schedule.rawValue : nil)
         let (lastVerified, revision) = (try lastVerified(of: id, now: now, in: database), try revision(in: database))
         guard isShown || (!retention.isEmpty && alarm == nil) else {
             return RetentionVerdict(
-                decisions: [], receivedAt: [], alarm: alarm, flood: flood, keptCount: owner["snapshot_count"],
-                expiring: [],
+                decisions: [], receivedAt: [], alarm: alarm, flood: flood, isAwaited: isAwaited,
+                keptCount: owner["snapshot_count"], expiring: [],
                 lastVerified: lastVerified, revision: revision)
         }
         let rows = try candidates(of: id, looksAtLabels: retention.looksAtLabels, in: database)
@@ -158,8 +164,8 @@ extension Catalog {
         }
         return RetentionVerdict(
             decisions: decisions, receivedAt: rows.map(\.snapshot.receivedAt), alarm: alarm, flood: flood,
-            keptCount: decisions.count - expiring.count, expiring: expiring, lastVerified: lastVerified,
-            revision: revision)
+            isAwaited: isAwaited, keptCount: decisions.count - expiring.count, expiring: expiring,
+            lastVerified: lastVerified, revision: revision)
     }
 
     /// What the schedule was when it could be trusted.

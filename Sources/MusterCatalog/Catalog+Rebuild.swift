@@ -67,6 +67,12 @@ extension Catalog {
         }
     }
 
+    /// Nothing of these databases is given up before their nodes have said how they are scheduled, or a backup does: without
+    /// that, each snapshot of a flood would take one of the places that a policy keeps.
+    package func awaitSchedules() async throws(CatalogError) {
+        try await write { try $0.run("UPDATE database SET awaits_schedule = 1", []) }
+    }
+
     /// How far that snapshot is from a full manifest; nil where there is none with that manifest.
     package func baseSteps(of snapshot: SnapshotID, manifest: ManifestHash) async throws(CatalogError) -> Int64? {
         try await read { database in

@@ -111,18 +111,19 @@ extension Catalog {
         _ entry: Database, of node: NodeID, now: Timestamp, in database: GRDB.Database
     ) throws {
         let row = try database.row(
-            "SELECT interval_milliseconds, slot_interval_milliseconds FROM database WHERE id = ?", [entry.id.blob])
+            "SELECT interval_milliseconds, slot_interval_milliseconds, awaits_schedule FROM database WHERE id = ?",
+            [entry.id.blob])
         guard let row else { return }
         let (known, longest): (Int64, Int64) = (row["interval_milliseconds"], row["slot_interval_milliseconds"])
         try database.run(
             """
-            UPDATE database SET interval_milliseconds = ?1,
+            UPDATE database SET interval_milliseconds = ?1, awaits_schedule = 0,
                 slot_interval_milliseconds = max(slot_interval_milliseconds, ?1),
                 interval_shortened_at = CASE WHEN ?1 >= slot_interval_milliseconds THEN NULL
                     WHEN ?1 < interval_milliseconds THEN ?2 ELSE coalesce(interval_shortened_at, ?2) END
             WHERE id = ?3
             """, [entry.intervalMilliseconds, now.microseconds, entry.id.blob])
-        guard known != entry.intervalMilliseconds else { return }
+        guard known != entry.intervalMilliseconds || row["awaits_schedule"] else { return }
         if entry.intervalMilliseconds >= longest || entry.intervalMilliseconds < longest / tellingFactor {
             // Each change is news anew, and a schedule that is as it was is none.
             try database.run(

@@ -103,6 +103,7 @@ package struct Catalog: Sendable {
         migrator.registerMigration("wanting records") { try $0.execute(sql: Schema.wanting) }
         migrator.registerMigration("re-reading") { try $0.execute(sql: Schema.rereading) }
         migrator.registerMigration("filling fleet snapshots") { try $0.execute(sql: Schema.fleetFilling) }
+        migrator.registerMigration("awaited schedules") { try $0.execute(sql: Schema.awaitedSchedules) }
         return migrator
     }
 

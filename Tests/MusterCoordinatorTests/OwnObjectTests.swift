@@ -122,13 +122,13 @@ struct OwnObjectTests {
             let store = try #require(coordinator.stores.all.first)
             let pace = CopyPace(bytesPerSecond: 0, clock: rig.clock)
             await coordinator.careForOwnObjectsIfDue(in: store, pace)
-            let first = try #require(try await coordinator.ownFaults(of: store)).at
+            let first = try #require(try await coordinator.ownNote(of: store)).at
             rig.clock.advance(by: .seconds(3600))
             await coordinator.careForOwnObjectsIfDue(in: store, pace)
-            #expect(try await coordinator.ownFaults(of: store)?.at == first)
+            #expect(try await coordinator.ownNote(of: store)?.at == first)
             rig.clock.advance(by: .seconds(coordinator.settings.scrub.everySeconds))
             await coordinator.careForOwnObjectsIfDue(in: store, pace)
-            #expect(try #require(try await coordinator.ownFaults(of: store)).at > first)
+            #expect(try #require(try await coordinator.ownNote(of: store)).at > first)
         }
     }
 

@@ -189,6 +189,7 @@ package struct Rebuild: Sendable {
             .run(&findings)
         let history = try await restoreHistory(stores, keys, signers, catalog, unfinished, &findings)
         let retention = try await restoreRetention(stores.state, catalog, &findings)
+        try await catalog.awaitSchedules()
         let backup = try await recoverCatalog(stores, keys, catalog, unfinished, &findings)
         return Attempt(
             stores: stores, unfinished: unfinished, catalog: catalog, history: history, retention: retention,

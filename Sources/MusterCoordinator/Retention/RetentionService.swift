@@ -86,6 +86,7 @@ extension Coordinator {
             return nil
         }
         if let flood = verdict.flood { try await catalog.raise(flood, of: database, now: now) }
+        if verdict.isAwaited { try await catalog.raiseAwaited(of: database, now: now) }
         let marked = try await catalog.mark(verdict, of: database, run: run, actor: actor, now: now, audit: row)
         return Application(
             kept: verdict.keptCount + verdict.expiringCount - marked, marked: marked, alarm: verdict.alarm)
