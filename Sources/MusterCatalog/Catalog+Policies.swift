@@ -223,7 +223,7 @@ extension Catalog {
             WHERE cleared_at IS NULL AND database IS NULL AND kind IN (\(freezingWords)) AND node = ?2
         LIMIT 1
         """
-    private static let freezingWords = freezingAlarms.map { "'\($0)'" }.joined(separator: ", ")
+    static let freezingWords = freezingAlarms.map { "'\($0)'" }.joined(separator: ", ")
 
     /// Databases in the order of their ids, so that a run goes over all of them page by page.
     package func databaseIDs(after id: DatabaseID?, limit: Int) async throws(CatalogError) -> [DatabaseID] {

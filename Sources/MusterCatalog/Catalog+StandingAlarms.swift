@@ -15,6 +15,44 @@ extension Catalog {
         package let count: Int
     }
 
+    /// So many are kept for a rebuild: each may be of a database.
+    private static let mostFreezes = 10_000
+
+    /// Alarms that stand and keep what they are of from expiring, the oldest first.
+    package func standingFreezes() async throws(CatalogError) -> [Alarm] {
+        try await read { database in
+            try database.rows(Self.freezesQuery, [Self.mostFreezes]).map { row in
+                Alarm(
+                    kind: try row.word("kind"), node: try row.optionalIdentifier("node"),
+                    database: try row.optionalIdentifier("database"), summary: row["summary"], hint: row["hint"],
+                    since: row.time("since"))
+            }
+        }
+    }
+
+    static let freezesQuery = """
+        SELECT * FROM alarm INDEXED BY alarm_standing WHERE cleared_at IS NULL AND kind IN (\(freezingWords))
+        ORDER BY number LIMIT ?
+        """
+
+    /// Raises those again that do not stand.
+    package func restore(_ alarms: [Alarm]) async throws(CatalogError) {
+        try await write { database in
+            for alarm in alarms {
+                try database.run(
+                    """
+                    INSERT INTO alarm(kind, node, database, summary, hint, since) SELECT ?1, ?2, ?3, ?4, ?5, ?6
+                    WHERE NOT EXISTS (SELECT 1 FROM alarm
+                        WHERE cleared_at IS NULL AND database IS ?3 AND kind = ?1 AND node IS ?2)
+                    """,
+                    [
+                        alarm.kind.rawValue, alarm.node?.blob, alarm.database?.blob, alarm.summary, alarm.hint,
+                        alarm.since.microseconds,
+                    ])
+            }
+        }
+    }
+
     /// Alarms that nobody cleared: of each kind the oldest of every node. What was news for its time is none any more.
     package func alarms(now: Timestamp) async throws(CatalogError) -> [Alarm] {
         let (condition, arguments) = Self.standing(at: now)

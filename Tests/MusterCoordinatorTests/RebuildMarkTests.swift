@@ -48,6 +48,28 @@ struct RebuildMarkTests {
         try await catalog.close()
     }
 
+    /// What keeps a database from expiring is known as soon as the fleet's state is.
+    @Test func anAlarmThatFreezesOutlivesTheCatalog() async throws {
+        let rig = try await Rig(stores: 1)
+        let alarm = try await rig.serve { server in
+            let node = try await TestLineage.make(server, count: 1).node
+            let coordinator = server.service.coordinator
+            try await coordinator.backUpCatalog()
+            let alarm = Catalog.Alarm(
+                kind: .entropy, node: node.id, database: node.database, summary: "it does not compress", hint: "Look.",
+                since: rig.clock.now())
+            try await coordinator.catalog.restore([alarm])
+            try await coordinator.keepFleetState()
+            return alarm
+        }
+        let catalog = try Self.catalog(of: try await rig.rebuilt(from: [rig.folder(1)]).rig)
+        #expect(try await catalog.standingFreezes() == [alarm])
+        // Once, however often it is restored.
+        try await catalog.restore([alarm])
+        #expect(try await catalog.standingFreezes().count == 1)
+        try await catalog.close()
+    }
+
     @Test func gcIsNotDueAtOnce() async throws {
         let rig = try await Rig(stores: 1)
         try await rig.serve { server in _ = try await TestLineage.make(server, count: 1) }

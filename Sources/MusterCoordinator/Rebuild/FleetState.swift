@@ -58,6 +58,16 @@ struct FleetState: Codable, Hashable, Sendable {
         var total: Int
     }
 
+    /// One that keeps a database from expiring.
+    struct Alarm: Codable, Hashable, Sendable {
+        var kind: String
+        var node: String?
+        var database: String?
+        var summary: String
+        var hint: String
+        var since: Int64
+    }
+
     var version = Self.version
     var epoch: UInt64 = 0
     var number: UInt64 = 0
@@ -70,6 +80,8 @@ struct FleetState: Codable, Hashable, Sendable {
     var retention: String
     /// Absent where there were none yet.
     var fleetSnapshots: [FleetSnapshot]?
+    /// Those that stand and freeze what they are of. Absent where there are none.
+    var alarms: [Alarm]?
     /// The newest row of the audit: what a rebuild recovers must reach so far. Absent in records of before.
     var audit: Catalog.AuditHead?
     /// Scope id and secret of the catalog's backups, as hex digits.
@@ -151,6 +163,12 @@ extension FleetState {
                 name: $0.name, createdAt: $0.createdAt.microseconds, until: $0.until.microseconds, labels: $0.labels,
                 actor: $0.actor, total: $0.total)
         }
+        let freezing = try await catalog.standingFreezes().map {
+            Alarm(
+                kind: $0.kind.rawValue, node: $0.node?.description, database: $0.database?.description,
+                summary: $0.summary, hint: $0.hint, since: $0.since.microseconds)
+        }
+        alarms = freezing.isEmpty ? nil : freezing
         audit = try await catalog.auditHead()
         retention = String(decoding: try await catalog.retentionRecord(), as: UTF8.self)
     }
@@ -167,6 +185,17 @@ extension FleetState.Node {
             joinedAt: Timestamp(microseconds: joinedAt), agentVersion: "")
         (node.state, node.endedAt) = (state, endedAt.map(Timestamp.init(microseconds:)))
         return node
+    }
+}
+
+extension FleetState.Alarm {
+    /// - Returns: nil for a kind that this version does not know.
+    var entry: Catalog.Alarm? {
+        AlarmKind(rawValue: kind).map {
+            Catalog.Alarm(
+                kind: $0, node: node.flatMap { NodeID($0) }, database: database.flatMap { DatabaseID($0) },
+                summary: summary, hint: hint, since: Timestamp(microseconds: since))
+        }
     }
 }
 

@@ -191,6 +191,8 @@ package struct Rebuild: Sendable {
         let retention = try await restoreRetention(stores.state, catalog, &findings)
         try await catalog.awaitSchedules()
         let backup = try await recoverCatalog(stores, keys, catalog, unfinished, &findings)
+        // An hour's backup does not have the youngest of them.
+        try await catalog.restore((stores.state?.alarms ?? []).compactMap(\.entry))
         return Attempt(
             stores: stores, unfinished: unfinished, catalog: catalog, history: history, retention: retention,
             backup: backup, nodes: nodes, findings: findings)
