@@ -86,7 +86,6 @@ extension Catalog {
         package let number: Int64
         package let id: PackID
         package let sizeBytes: Int64
-        /// Those that count as good.
         package let replicas: [PackReplica]
     }
 
@@ -99,12 +98,34 @@ extension Catalog {
             ).map { row in
                 let id: PackID = try row.digest("id")
                 let replicas = try Self.replicas(of: id, in: try row.identifier("scope"), in: database)
-                return PackEntry(
-                    number: row["number"], id: id, sizeBytes: row["size_bytes"],
-                    replicas: replicas.filter { $0.state == .present })
+                return PackEntry(number: row["number"], id: id, sizeBytes: row["size_bytes"], replicas: replicas)
             }
         }
     }
+
+    /// A snapshot of which packs are in no store.
+    package struct Torn: Hashable, Sendable {
+        package let snapshot: SnapshotID
+        package let packs: Int
+    }
+
+    /// Those that are not marked. One that was forgotten is among them where its manifest stays, as others are based on it,
+    /// and so its receipt: nothing in a store tells it from one that has lost its packs.
+    package func torn(limit: Int) async throws(CatalogError) -> [Torn] {
+        try await read { database in
+            try database.rows(Self.tornQuery, [limit]).map {
+                Torn(snapshot: try $0.identifier("id"), packs: $0["packs"])
+            }
+        }
+    }
+
+    static let tornQuery = """
+        SELECT s.id, count(*) AS packs FROM pack p INDEXED BY pack_lost
+        CROSS JOIN pack_reference f ON f.pack = p.number
+        CROSS JOIN snapshot s ON s.lineage = f.lineage AND s.sequence >= f.born
+            AND (f.died IS NULL OR s.sequence < f.died)
+        WHERE p.wanting AND p.committed AND s.expired_at IS NULL GROUP BY s.number ORDER BY s.number LIMIT ?
+        """
 
     /// Which chunks lie in packs, for the question what need not be sent again.
     package func add(chunks: [(pack: Int64, chunks: [ChunkPlace])]) async throws(CatalogError) {

@@ -54,6 +54,12 @@ package struct RebuildListing: Sendable {
         package let receipts: Int
     }
 
+    /// Copies of packs that were not taken up.
+    package struct Unreferenced: Hashable, Sendable {
+        package let copies: Int
+        package let bytes: Int64
+    }
+
     private let queue: DatabaseQueue
 
     package init(path: String) throws(CatalogError) {
@@ -77,6 +83,9 @@ package struct RebuildListing: Sendable {
     private static let schema = """
         CREATE TABLE pack(
             id BLOB NOT NULL, store INTEGER NOT NULL, generation TEXT NOT NULL, byte_count INTEGER NOT NULL,
+            PRIMARY KEY (id, store, generation)) STRICT, WITHOUT ROWID;
+        CREATE TABLE referred(
+            id BLOB NOT NULL, store INTEGER NOT NULL, generation TEXT NOT NULL,
             PRIMARY KEY (id, store, generation)) STRICT, WITHOUT ROWID;
         CREATE TABLE object(
             snapshot BLOB NOT NULL, database BLOB NOT NULL, lineage BLOB NOT NULL, sequence INTEGER NOT NULL,
@@ -112,6 +121,32 @@ package struct RebuildListing: Sendable {
                         kind.rawValue, copy.store, copy.generation, copy.byteCount,
                     ])
             }
+        }
+    }
+
+    /// Notes which copies the catalog has.
+    package func refer(to packs: [Catalog.PackEntry]) async throws(CatalogError) {
+        try await write { database in
+            for pack in packs {
+                for replica in pack.replicas {
+                    try database.run(
+                        "INSERT OR IGNORE INTO referred VALUES (?, ?, ?)",
+                        [pack.id.blob, replica.store, replica.generation])
+                }
+            }
+        }
+    }
+
+    /// What was listed and nobody referred to.
+    package func unreferenced() async throws(CatalogError) -> Unreferenced {
+        try await read { database in
+            let row = try database.row(
+                """
+                SELECT count(*) AS copies, coalesce(sum(byte_count), 0) AS bytes FROM pack p
+                WHERE NOT EXISTS (SELECT 1 FROM referred r
+                    WHERE r.id = p.id AND r.store = p.store AND r.generation = p.generation)
+                """, [])
+            return Unreferenced(copies: row?["copies"] ?? 0, bytes: row?["bytes"] ?? 0)
         }
     }
 

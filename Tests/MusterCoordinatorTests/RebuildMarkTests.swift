@@ -80,6 +80,38 @@ struct RebuildMarkTests {
         try await catalog.close()
     }
 
+    /// Without a backup nothing tells it from a snapshot that has lost its packs: it is named.
+    @Test(arguments: [true, false])
+    func whatWasForgottenAndComesBackTornIsNamed(hasBackup: Bool) async throws {
+        let rig = try await Rig(stores: 1)
+        let lineage = try await rig.serve { server in
+            var lineage = TestLineage(try await server.makeNode())
+            try await lineage.add(try lineage.next(base: nil), to: server)
+            try await lineage.add(try lineage.next(base: 0, dropping: [0]), to: server)
+            let catalog = server.service.coordinator.catalog
+            try await Self.mark(lineage.snapshots[0], in: server)
+            rig.clock.advance(by: .seconds(86_401))
+            _ = try await CollectionTests.collect(server)
+            #expect(try await catalog.snapshot(lineage.snapshots[0].id)?.isForgotten == true)
+            return lineage
+        }
+        // One was taken at shutdown.
+        let backups = try await rig.store(1).objects(.catalogBackups, maximumCount: 10)
+        #expect(backups.count == 1)
+        for backup in backups where !hasBackup {
+            try FileManager.default.removeItem(atPath: rig.folder(1) + "/" + backup.name.description)
+        }
+        let pack = try #require(
+            try await rig.store(1).objects(.packs, maximumCount: 10).first {
+                $0.name.description.contains("\(lineage.snapshots[0].pack.id)")
+            })
+        try FileManager.default.removeItem(atPath: rig.folder(1) + "/" + pack.name.description)
+        let outcome = try await rig.rebuilt(from: [rig.folder(1)]).outcome
+        let torn = outcome.findings.filter { $0.object == "snapshot \(lineage.snapshots[0].id)" }
+        #expect(torn.count == (hasBackup ? 0 : 1), "\(outcome.findings)")
+        #expect(outcome.snapshots == 2)
+    }
+
     /// Its manifest stays, as another one is based on it, and so does its receipt. Its packs are gone.
     @Test func whatWasForgottenIsMarkedStill() async throws {
         let rig = try await Rig(stores: 1)

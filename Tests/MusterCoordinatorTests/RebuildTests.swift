@@ -104,6 +104,8 @@ struct RebuildTests {
         #expect(outcome.snapshots == 2)
         #expect(outcome.unacknowledged == 1)
         #expect(outcome.findingCount == 0)
+        // Its pack stays where it is.
+        #expect(outcome.unreferencedPacks == 1 && outcome.unreferencedBytes == snapshots[2].pack.bytes.count)
     }
 
     @Test func ofTwoCopiesTheGoodOneIsTaken() async throws {
@@ -119,6 +121,7 @@ struct RebuildTests {
         let (rebuilt, outcome) = try await rig.rebuilt(from: [store])
         #expect(outcome.snapshots == 2)
         #expect(outcome.findingCount == 3, "\(outcome.findings)")
+        #expect(outcome.unreferencedPacks == 1 && outcome.unreferencedBytes == snapshots[0].pack.bytes.count)
         try await rebuilt.serve { server in
             let pack = try await server.asAdmin.send(.admin, .get, "/v1/packs/\(snapshots[0].pack.id)")
             #expect(pack.body == snapshots[0].pack.bytes)
@@ -181,6 +184,7 @@ struct RebuildTests {
         try FileManager.default.removeItem(at: file(try await object(.packs, of: snapshots[1])))
         let (rebuilt, outcome) = try await rig.rebuilt(from: [store])
         #expect(outcome.snapshots == 2)
+        #expect(outcome.findings.map(\.object) == ["snapshot \(snapshots[1].id)"])
         try await rebuilt.serve { server in
             let next = try node.makeSnapshot(extents: 2, seed: 2, after: snapshots[1].manifest)
             let answer = try await server.peer(node).commit(next.manifest)

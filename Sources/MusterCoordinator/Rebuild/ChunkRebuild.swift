@@ -10,6 +10,7 @@ struct ChunkRebuild {
     private static let batch = 256
 
     let stores: [RebuildStore]
+    let listing: RebuildListing
     let catalog: Catalog
     let progress: @Sendable (Rebuild.Progress) -> Void
 
@@ -25,6 +26,7 @@ struct ChunkRebuild {
                 return try await group.reduce(into: [Read]()) { $0.append($1) }
             }
             for result in read { findings.add(result.findings) }
+            try await listing.refer(to: packs)
             try await catalog.add(chunks: read.map { ($0.pack, $0.chunks) })
             count += packs.count
             progress(.packs(done: count))
@@ -39,7 +41,7 @@ struct ChunkRebuild {
 
     private func chunks(of pack: Catalog.PackEntry) async throws -> Read {
         var result = Read(pack: pack.number)
-        for replica in pack.replicas {
+        for replica in pack.replicas where replica.state == .present {
             guard let store = stores.first(where: { $0.number == replica.store }),
                 let generation = Generation(replica.generation)
             else { continue }

@@ -38,6 +38,9 @@ package struct Rebuild: Sendable {
         package let packs: Int
         /// Manifests that no receipt names: commits that were never acknowledged.
         package let unacknowledged: Int
+        /// Copies of packs that no snapshot needs, or beside which a store has another one, and their bytes. They stay.
+        package let unreferencedPacks: Int
+        package let unreferencedBytes: Int64
         package let policies: Int
         package let holds: Int
         /// False where no store has a record of the fleet's state.
@@ -193,6 +196,12 @@ package struct Rebuild: Sendable {
         let backup = try await recoverCatalog(stores, keys, catalog, unfinished, &findings)
         // An hour's backup does not have the youngest of them.
         try await catalog.restore((stores.state?.alarms ?? []).compactMap(\.entry))
+        // What the backup says was given up is no loss.
+        for torn in try await catalog.torn(limit: RebuildFindings.named) {
+            findings.add(
+                "snapshot \(torn.snapshot)", in: "",
+                "\(torn.packs) of its packs are in no store that was read: it was given up before, or they are lost")
+        }
         return Attempt(
             stores: stores, unfinished: unfinished, catalog: catalog, history: history, retention: retention,
             backup: backup, nodes: nodes, findings: findings)
@@ -220,6 +229,7 @@ package struct Rebuild: Sendable {
         return Outcome(
             admin: admin, epoch: epoch, nodes: totals.nodes, databases: totals.databases,
             snapshots: history.snapshots, packs: history.packs, unacknowledged: history.unacknowledged,
+            unreferencedPacks: history.unreferenced.copies, unreferencedBytes: history.unreferenced.bytes,
             policies: attempt.retention.policies, holds: attempt.retention.holds, hasState: stores.state != nil,
             catalogBackup: attempt.backup?.takenAt, verdicts: attempt.backup?.recovered.verdicts ?? 0,
             lostAudit: lostAudit?.text, unreadStores: stores.planned.filter { $0.store == nil }.map(\.name),
@@ -230,6 +240,7 @@ package struct Rebuild: Sendable {
         let snapshots: Int
         let packs: Int
         let unacknowledged: Int
+        let unreferenced: RebuildListing.Unreferenced
         let mark: ListingMark
     }
 
@@ -246,12 +257,14 @@ package struct Rebuild: Sendable {
             stores: stores.open, listing: listing, catalog: catalog, receiptKey: keys.receiptKey.verifyingKey,
             nodes: signers, progress: progress
         ).run(&findings)
-        let packs = try await ChunkRebuild(stores: stores.open, catalog: catalog, progress: progress).run(&findings)
-        let counts = try await listing.counts()
+        let packs = try await ChunkRebuild(
+            stores: stores.open, listing: listing, catalog: catalog, progress: progress
+        ).run(&findings)
+        let (counts, unreferenced) = (try await listing.counts(), try await listing.unreferenced())
         try listing.close()
         return History(
             snapshots: snapshots, packs: packs, unacknowledged: max(0, counts.manifests - counts.receipts),
-            mark: mark)
+            unreferenced: unreferenced, mark: mark)
     }
 
     private func restoreRetention(
@@ -361,39 +374,5 @@ struct LostAudit: Codable, Hashable, Sendable {
     var text: String {
         recovered < head.row
             ? "rows \(first) to \(head.row) of the audit are lost" : "row \(head.row) of the audit is not what it was"
-    }
-}
-
-/// The directory of a coordinator that is being rebuilt, beside the one that it becomes.
-struct UnfinishedDirectory {
-    let directory: CoordinatorDirectory
-    private let final: CoordinatorDirectory
-
-    /// Begins anew: what a rebuild that was cut off left here is removed.
-    init(for final: CoordinatorDirectory) throws {
-        self.final = final
-        directory = CoordinatorDirectory(path: final.path + ".rebuilding")
-        if FileManager.default.fileExists(atPath: directory.path) {
-            // Only what a rebuild made: it always holds a listing, or nothing yet.
-            let names = try FileManager.default.contentsOfDirectory(atPath: directory.path)
-            guard names.isEmpty || names.contains(Self.listingName) else {
-                throw CoordinatorSetupError.directoryNotEmpty(path: directory.path)
-            }
-            try FileManager.default.removeItem(atPath: directory.path)
-        }
-        try PrivateFile.makeDirectory(directory.path)
-        try PrivateFile.write([], to: listing)
-    }
-
-    private static let listingName = "rebuild.db"
-    var listing: String { directory.path + "/" + Self.listingName }
-
-    /// Makes it the coordinator's directory, in one step.
-    func takeName() throws {
-        try FileManager.default.removeItem(atPath: listing)
-        try PrivateFile.syncDirectory(of: listing)
-        // An empty directory gives way (rename(2)).
-        try PrivateFile.succeed(rename(directory.path, final.path), final.path, "rename")
-        try PrivateFile.syncDirectory(of: final.path)
     }
 }

@@ -82,6 +82,8 @@ extension CoordinatorRebuild {
 
         let epoch: UInt64
         let nodes, databases, snapshots, packs, unacknowledged, policies, holds, findingCount: Int
+        let unreferencedPacks: Int
+        let unreferencedBytes: Int64
         let hasState: Bool
         let catalogBackup: String?
         let verdicts: Int
@@ -90,13 +92,20 @@ extension CoordinatorRebuild {
         let findings: [Finding]
     }
 
+    /// They stay: nothing is deleted on the evidence of a listing.
+    private static func leftText(_ outcome: Rebuild.Outcome) -> String {
+        let count = outcome.unreferencedPacks
+        return count == 0 ? "none" : "\(count) with \(outcome.unreferencedBytes) bytes, which stay"
+    }
+
     private func report(_ outcome: Rebuild.Outcome, _ contextPath: String) throws {
         try format.show(
             Report(
                 epoch: outcome.epoch, nodes: outcome.nodes, databases: outcome.databases,
                 snapshots: outcome.snapshots, packs: outcome.packs, unacknowledged: outcome.unacknowledged,
                 policies: outcome.policies, holds: outcome.holds,
-                findingCount: outcome.findingCount, hasState: outcome.hasState,
+                findingCount: outcome.findingCount, unreferencedPacks: outcome.unreferencedPacks,
+                unreferencedBytes: outcome.unreferencedBytes, hasState: outcome.hasState,
                 catalogBackup: outcome.catalogBackup?.description, verdicts: outcome.verdicts,
                 lostAudit: outcome.lostAudit, unreadStores: outcome.unreadStores,
                 findings: outcome.findings.map { .init(store: $0.store, object: $0.object, reason: $0.reason) }),
@@ -106,6 +115,7 @@ extension CoordinatorRebuild {
                 ("policies, holds", "\(outcome.policies), \(outcome.holds)"),
                 ("catalog backup of", outcome.catalogBackup?.description ?? "none"),
                 ("audit", outcome.lostAudit ?? "whole"),
+                ("packs nobody needs", Self.leftText(outcome)),
                 ("stores not read", outcome.unreadStores.joined(separator: ", ")),
                 ("not usable", "\(outcome.findingCount)"),
             ])
