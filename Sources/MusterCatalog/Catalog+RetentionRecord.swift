@@ -8,8 +8,8 @@ package import MusterModel
 /// once policies are set again, what was held would not be. So whoever writes the coordinator's records to the stores
 /// puts `retentionRecord()` into one, under a number that grows, whenever `retentionRevision()` has grown, and before
 /// the change that made it grow is acknowledged where that is a hold; and a rebuild calls `restoreRetention(from:)`
-/// with the newest, after it has put the snapshots into the catalog. Marks are not in it: after a rebuild nothing is marked,
-/// and the next run marks anew, with the whole grace.
+/// with the newest, after it has put the snapshots into the catalog. Marks are not in it: after a rebuild nothing is marked
+/// but what was forgotten, and the next run marks anew, with the whole grace.
 extension Catalog {
     private struct Record: Codable {
         struct Policy: Codable {
