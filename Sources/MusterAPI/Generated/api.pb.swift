@@ -779,6 +779,13 @@ package nonisolated struct Muster_V1_JobOutcome: @unchecked Sendable {
   /// Clears the value of `drill`. Subsequent reads from it will return its default value.
   package mutating func clearDrill() {_uniqueStorage()._drill = nil}
 
+  /// Replicas that were refused, where another one served: the outcome does not hang on them, the stores do. The
+  /// coordinator reads them again by itself.
+  package var refused: [Muster_V1_Finding] {
+    get {_storage._refused}
+    set {_uniqueStorage()._refused = newValue}
+  }
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -796,6 +803,9 @@ package nonisolated struct Muster_V1_RestoreProgress: Sendable {
   package var bytesRead: UInt64 = 0
 
   package var bytesTotal: UInt64 = 0
+
+  /// Why nothing is read just now; "" while something is.
+  package var waitsFor: String = String()
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -831,12 +841,14 @@ package nonisolated struct Muster_V1_DrillOutcome: Sendable {
 
   package var assertions: [Muster_V1_AssertionOutcome] = []
 
+  /// Tables whose rows were counted.
   package var tableCount: UInt32 = 0
 
   package var rowCount: UInt64 = 0
 
-  /// Compared with the drill before, if the node remembers one: tables with fewer rows, tables that are gone, and the
-  /// largest part of its rows that a table lost, from 0 to 1.
+  /// Compared with the drill of the newest older snapshot of the same lineage, if the node remembers one: tables with
+  /// fewer rows, tables that are gone, and the largest part of its rows that a table lost, from 0 to 1; of tables whose
+  /// owner lets them shrink nothing counts.
   package var compared: Bool = false
 
   package var shrunkTables: UInt32 = 0
@@ -846,6 +858,15 @@ package nonisolated struct Muster_V1_DrillOutcome: Sendable {
   package var largestDrop: Double = 0
 
   package var foreignKeyViolations: UInt64 = 0
+
+  /// Tables that could have been counted; more than `table_count` where there are too many.
+  package var tablesPresent: UInt32 = 0
+
+  /// The snapshot whose drill it was compared with; "" without `compared`.
+  package var comparedWith: String = String()
+
+  /// "ok", "failed", or "" where it was not asked to the end.
+  package var integrity: String = String()
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -1229,7 +1250,7 @@ package nonisolated struct Muster_V1_RestoreItem: @unchecked Sendable {
     set {_uniqueStorage()._targetPath = newValue}
   }
 
-  /// "queued", "running", "done" or "failed".
+  /// "queued", "running", "done", "failed", or "cancelled": it was taken back.
   package var state: String {
     get {_storage._state}
     set {_uniqueStorage()._state = newValue}
@@ -1273,6 +1294,12 @@ package nonisolated struct Muster_V1_RestoreItem: @unchecked Sendable {
   package var finishedAt: String {
     get {_storage._finishedAt}
     set {_uniqueStorage()._finishedAt = newValue}
+  }
+
+  /// Why its node reads nothing just now; "" while it does.
+  package var waitsFor: String {
+    get {_storage._waitsFor}
+    set {_uniqueStorage()._waitsFor = newValue}
   }
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -2038,6 +2065,12 @@ package nonisolated struct Muster_V1_Verification: @unchecked Sendable {
     set {_uniqueStorage()._nextFinding = newValue}
   }
 
+  /// Replicas that were refused while another one served, the first 1000: what was inspected did not fail by them.
+  package var refused: [Muster_V1_Finding] {
+    get {_storage._refused}
+    set {_uniqueStorage()._refused = newValue}
+  }
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -2151,7 +2184,7 @@ package nonisolated struct Muster_V1_VerificationItem: Sendable {
   package init() {}
 }
 
-/// GET /v1/databases/{id}/drills?limit=: newest first, the last 100.
+/// GET /v1/databases/{id or name}/drills?node=&limit=: newest first, the last 100.
 package nonisolated struct Muster_V1_DrillList: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -2164,33 +2197,51 @@ package nonisolated struct Muster_V1_DrillList: Sendable {
   package init() {}
 }
 
-package nonisolated struct Muster_V1_Drill: Sendable {
+package nonisolated struct Muster_V1_Drill: @unchecked Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
-  package var run: String = String()
+  package var run: String {
+    get {_storage._run}
+    set {_uniqueStorage()._run = newValue}
+  }
 
-  package var snapshotID: String = String()
+  package var snapshotID: String {
+    get {_storage._snapshotID}
+    set {_uniqueStorage()._snapshotID = newValue}
+  }
 
-  package var at: String = String()
+  package var at: String {
+    get {_storage._at}
+    set {_uniqueStorage()._at = newValue}
+  }
 
-  package var passed: Bool = false
+  package var passed: Bool {
+    get {_storage._passed}
+    set {_uniqueStorage()._passed = newValue}
+  }
 
   package var outcome: Muster_V1_DrillOutcome {
-    get {_outcome ?? Muster_V1_DrillOutcome()}
-    set {_outcome = newValue}
+    get {_storage._outcome ?? Muster_V1_DrillOutcome()}
+    set {_uniqueStorage()._outcome = newValue}
   }
   /// Returns true if `outcome` has been explicitly set.
-  package var hasOutcome: Bool {self._outcome != nil}
+  package var hasOutcome: Bool {_storage._outcome != nil}
   /// Clears the value of `outcome`. Subsequent reads from it will return its default value.
-  package mutating func clearOutcome() {self._outcome = nil}
+  package mutating func clearOutcome() {_uniqueStorage()._outcome = nil}
+
+  /// Why it did not pass; "" where it did.
+  package var reason: String {
+    get {_storage._reason}
+    set {_uniqueStorage()._reason = newValue}
+  }
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
 
-  fileprivate var _outcome: Muster_V1_DrillOutcome? = nil
+  fileprivate var _storage = _StorageClass.defaultInstance
 }
 
 /// GET /v1/coverage, and in Status: how much of the fleet was inspected, and how long ago.
@@ -4592,7 +4643,7 @@ nonisolated extension Muster_V1_Job: SwiftProtobuf.Message, SwiftProtobuf._Messa
 
 nonisolated extension Muster_V1_JobOutcome: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".JobOutcome"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}state\0\u{3}snapshot_id\0\u{3}error_summary\0\u{3}error_hint\0\u{1}failed\0\u{1}seconds\0\u{3}bytes_read\0\u{1}drill\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}state\0\u{3}snapshot_id\0\u{3}error_summary\0\u{3}error_hint\0\u{1}failed\0\u{1}seconds\0\u{3}bytes_read\0\u{1}drill\0\u{1}refused\0")
 
   fileprivate class _StorageClass {
     var _state: String = String()
@@ -4603,6 +4654,7 @@ nonisolated extension Muster_V1_JobOutcome: SwiftProtobuf.Message, SwiftProtobuf
     var _seconds: Double = 0
     var _bytesRead: UInt64 = 0
     var _drill: Muster_V1_DrillOutcome? = nil
+    var _refused: [Muster_V1_Finding] = []
 
       // This property is used as the initial default value for new instances of the type.
       // The type itself is protecting the reference to its storage via CoW semantics.
@@ -4621,6 +4673,7 @@ nonisolated extension Muster_V1_JobOutcome: SwiftProtobuf.Message, SwiftProtobuf
       _seconds = source._seconds
       _bytesRead = source._bytesRead
       _drill = source._drill
+      _refused = source._refused
     }
   }
 
@@ -4647,6 +4700,7 @@ nonisolated extension Muster_V1_JobOutcome: SwiftProtobuf.Message, SwiftProtobuf
         case 6: try { try decoder.decodeSingularDoubleField(value: &_storage._seconds) }()
         case 7: try { try decoder.decodeSingularUInt64Field(value: &_storage._bytesRead) }()
         case 8: try { try decoder.decodeSingularMessageField(value: &_storage._drill) }()
+        case 9: try { try decoder.decodeRepeatedMessageField(value: &_storage._refused) }()
         default: break
         }
       }
@@ -4683,6 +4737,9 @@ nonisolated extension Muster_V1_JobOutcome: SwiftProtobuf.Message, SwiftProtobuf
       try { if let v = _storage._drill {
         try visitor.visitSingularMessageField(value: v, fieldNumber: 8)
       } }()
+      if !_storage._refused.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._refused, fieldNumber: 9)
+      }
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -4700,6 +4757,7 @@ nonisolated extension Muster_V1_JobOutcome: SwiftProtobuf.Message, SwiftProtobuf
         if _storage._seconds != rhs_storage._seconds {return false}
         if _storage._bytesRead != rhs_storage._bytesRead {return false}
         if _storage._drill != rhs_storage._drill {return false}
+        if _storage._refused != rhs_storage._refused {return false}
         return true
       }
       if !storagesAreEqual {return false}
@@ -4711,7 +4769,7 @@ nonisolated extension Muster_V1_JobOutcome: SwiftProtobuf.Message, SwiftProtobuf
 
 nonisolated extension Muster_V1_RestoreProgress: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".RestoreProgress"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}bytes_read\0\u{3}bytes_total\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}bytes_read\0\u{3}bytes_total\0\u{3}waits_for\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -4721,6 +4779,7 @@ nonisolated extension Muster_V1_RestoreProgress: SwiftProtobuf.Message, SwiftPro
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularUInt64Field(value: &self.bytesRead) }()
       case 2: try { try decoder.decodeSingularUInt64Field(value: &self.bytesTotal) }()
+      case 3: try { try decoder.decodeSingularStringField(value: &self.waitsFor) }()
       default: break
       }
     }
@@ -4733,12 +4792,16 @@ nonisolated extension Muster_V1_RestoreProgress: SwiftProtobuf.Message, SwiftPro
     if self.bytesTotal != 0 {
       try visitor.visitSingularUInt64Field(value: self.bytesTotal, fieldNumber: 2)
     }
+    if !self.waitsFor.isEmpty {
+      try visitor.visitSingularStringField(value: self.waitsFor, fieldNumber: 3)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Muster_V1_RestoreProgress, rhs: Muster_V1_RestoreProgress) -> Bool {
     if lhs.bytesRead != rhs.bytesRead {return false}
     if lhs.bytesTotal != rhs.bytesTotal {return false}
+    if lhs.waitsFor != rhs.waitsFor {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -4776,7 +4839,7 @@ nonisolated extension Muster_V1_RestoreProgressAccepted: SwiftProtobuf.Message, 
 
 nonisolated extension Muster_V1_DrillOutcome: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".DrillOutcome"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}restore_seconds\0\u{3}restored_bytes\0\u{3}check_seconds\0\u{1}assertions\0\u{3}table_count\0\u{3}row_count\0\u{1}compared\0\u{3}shrunk_tables\0\u{3}vanished_tables\0\u{3}largest_drop\0\u{3}foreign_key_violations\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}restore_seconds\0\u{3}restored_bytes\0\u{3}check_seconds\0\u{1}assertions\0\u{3}table_count\0\u{3}row_count\0\u{1}compared\0\u{3}shrunk_tables\0\u{3}vanished_tables\0\u{3}largest_drop\0\u{3}foreign_key_violations\0\u{3}tables_present\0\u{3}compared_with\0\u{1}integrity\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -4795,6 +4858,9 @@ nonisolated extension Muster_V1_DrillOutcome: SwiftProtobuf.Message, SwiftProtob
       case 9: try { try decoder.decodeSingularUInt32Field(value: &self.vanishedTables) }()
       case 10: try { try decoder.decodeSingularDoubleField(value: &self.largestDrop) }()
       case 11: try { try decoder.decodeSingularUInt64Field(value: &self.foreignKeyViolations) }()
+      case 12: try { try decoder.decodeSingularUInt32Field(value: &self.tablesPresent) }()
+      case 13: try { try decoder.decodeSingularStringField(value: &self.comparedWith) }()
+      case 14: try { try decoder.decodeSingularStringField(value: &self.integrity) }()
       default: break
       }
     }
@@ -4834,6 +4900,15 @@ nonisolated extension Muster_V1_DrillOutcome: SwiftProtobuf.Message, SwiftProtob
     if self.foreignKeyViolations != 0 {
       try visitor.visitSingularUInt64Field(value: self.foreignKeyViolations, fieldNumber: 11)
     }
+    if self.tablesPresent != 0 {
+      try visitor.visitSingularUInt32Field(value: self.tablesPresent, fieldNumber: 12)
+    }
+    if !self.comparedWith.isEmpty {
+      try visitor.visitSingularStringField(value: self.comparedWith, fieldNumber: 13)
+    }
+    if !self.integrity.isEmpty {
+      try visitor.visitSingularStringField(value: self.integrity, fieldNumber: 14)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -4849,6 +4924,9 @@ nonisolated extension Muster_V1_DrillOutcome: SwiftProtobuf.Message, SwiftProtob
     if lhs.vanishedTables != rhs.vanishedTables {return false}
     if lhs.largestDrop != rhs.largestDrop {return false}
     if lhs.foreignKeyViolations != rhs.foreignKeyViolations {return false}
+    if lhs.tablesPresent != rhs.tablesPresent {return false}
+    if lhs.comparedWith != rhs.comparedWith {return false}
+    if lhs.integrity != rhs.integrity {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -5474,7 +5552,7 @@ nonisolated extension Muster_V1_RestoreRun: SwiftProtobuf.Message, SwiftProtobuf
 
 nonisolated extension Muster_V1_RestoreItem: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".RestoreItem"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}grant\0\u{3}snapshot_id\0\u{1}node\0\u{1}database\0\u{3}target_node\0\u{3}target_path\0\u{1}state\0\u{3}bytes_read\0\u{3}bytes_total\0\u{3}error_summary\0\u{3}error_hint\0\u{1}finding\0\u{3}expires_at\0\u{3}finished_at\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}grant\0\u{3}snapshot_id\0\u{1}node\0\u{1}database\0\u{3}target_node\0\u{3}target_path\0\u{1}state\0\u{3}bytes_read\0\u{3}bytes_total\0\u{3}error_summary\0\u{3}error_hint\0\u{1}finding\0\u{3}expires_at\0\u{3}finished_at\0\u{3}waits_for\0")
 
   fileprivate class _StorageClass {
     var _grant: String = String()
@@ -5491,6 +5569,7 @@ nonisolated extension Muster_V1_RestoreItem: SwiftProtobuf.Message, SwiftProtobu
     var _finding: Muster_V1_Finding? = nil
     var _expiresAt: String = String()
     var _finishedAt: String = String()
+    var _waitsFor: String = String()
 
       // This property is used as the initial default value for new instances of the type.
       // The type itself is protecting the reference to its storage via CoW semantics.
@@ -5515,6 +5594,7 @@ nonisolated extension Muster_V1_RestoreItem: SwiftProtobuf.Message, SwiftProtobu
       _finding = source._finding
       _expiresAt = source._expiresAt
       _finishedAt = source._finishedAt
+      _waitsFor = source._waitsFor
     }
   }
 
@@ -5547,6 +5627,7 @@ nonisolated extension Muster_V1_RestoreItem: SwiftProtobuf.Message, SwiftProtobu
         case 12: try { try decoder.decodeSingularMessageField(value: &_storage._finding) }()
         case 13: try { try decoder.decodeSingularStringField(value: &_storage._expiresAt) }()
         case 14: try { try decoder.decodeSingularStringField(value: &_storage._finishedAt) }()
+        case 15: try { try decoder.decodeSingularStringField(value: &_storage._waitsFor) }()
         default: break
         }
       }
@@ -5601,6 +5682,9 @@ nonisolated extension Muster_V1_RestoreItem: SwiftProtobuf.Message, SwiftProtobu
       if !_storage._finishedAt.isEmpty {
         try visitor.visitSingularStringField(value: _storage._finishedAt, fieldNumber: 14)
       }
+      if !_storage._waitsFor.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._waitsFor, fieldNumber: 15)
+      }
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -5624,6 +5708,7 @@ nonisolated extension Muster_V1_RestoreItem: SwiftProtobuf.Message, SwiftProtobu
         if _storage._finding != rhs_storage._finding {return false}
         if _storage._expiresAt != rhs_storage._expiresAt {return false}
         if _storage._finishedAt != rhs_storage._finishedAt {return false}
+        if _storage._waitsFor != rhs_storage._waitsFor {return false}
         return true
       }
       if !storagesAreEqual {return false}
@@ -6860,7 +6945,7 @@ nonisolated extension Muster_V1_VerificationRequest: SwiftProtobuf.Message, Swif
 
 nonisolated extension Muster_V1_Verification: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Verification"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}run\0\u{1}level\0\u{1}state\0\u{1}passed\0\u{1}total\0\u{1}failed\0\u{3}started_at\0\u{3}finished_at\0\u{3}bytes_read\0\u{1}waiting\0\u{3}failed_count\0\u{1}unfinished\0\u{3}waiting_count\0\u{1}scope\0\u{1}actor\0\u{3}patience_seconds\0\u{1}filling\0\u{3}next_finding\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}run\0\u{1}level\0\u{1}state\0\u{1}passed\0\u{1}total\0\u{1}failed\0\u{3}started_at\0\u{3}finished_at\0\u{3}bytes_read\0\u{1}waiting\0\u{3}failed_count\0\u{1}unfinished\0\u{3}waiting_count\0\u{1}scope\0\u{1}actor\0\u{3}patience_seconds\0\u{1}filling\0\u{3}next_finding\0\u{1}refused\0")
 
   fileprivate class _StorageClass {
     var _run: String = String()
@@ -6881,6 +6966,7 @@ nonisolated extension Muster_V1_Verification: SwiftProtobuf.Message, SwiftProtob
     var _patienceSeconds: UInt32 = 0
     var _filling: Bool = false
     var _nextFinding: UInt64 = 0
+    var _refused: [Muster_V1_Finding] = []
 
       // This property is used as the initial default value for new instances of the type.
       // The type itself is protecting the reference to its storage via CoW semantics.
@@ -6909,6 +6995,7 @@ nonisolated extension Muster_V1_Verification: SwiftProtobuf.Message, SwiftProtob
       _patienceSeconds = source._patienceSeconds
       _filling = source._filling
       _nextFinding = source._nextFinding
+      _refused = source._refused
     }
   }
 
@@ -6945,6 +7032,7 @@ nonisolated extension Muster_V1_Verification: SwiftProtobuf.Message, SwiftProtob
         case 16: try { try decoder.decodeSingularUInt32Field(value: &_storage._patienceSeconds) }()
         case 17: try { try decoder.decodeSingularBoolField(value: &_storage._filling) }()
         case 18: try { try decoder.decodeSingularUInt64Field(value: &_storage._nextFinding) }()
+        case 19: try { try decoder.decodeRepeatedMessageField(value: &_storage._refused) }()
         default: break
         }
       }
@@ -7007,6 +7095,9 @@ nonisolated extension Muster_V1_Verification: SwiftProtobuf.Message, SwiftProtob
       if _storage._nextFinding != 0 {
         try visitor.visitSingularUInt64Field(value: _storage._nextFinding, fieldNumber: 18)
       }
+      if !_storage._refused.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._refused, fieldNumber: 19)
+      }
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -7034,6 +7125,7 @@ nonisolated extension Muster_V1_Verification: SwiftProtobuf.Message, SwiftProtob
         if _storage._patienceSeconds != rhs_storage._patienceSeconds {return false}
         if _storage._filling != rhs_storage._filling {return false}
         if _storage._nextFinding != rhs_storage._nextFinding {return false}
+        if _storage._refused != rhs_storage._refused {return false}
         return true
       }
       if !storagesAreEqual {return false}
@@ -7320,53 +7412,104 @@ nonisolated extension Muster_V1_DrillList: SwiftProtobuf.Message, SwiftProtobuf.
 
 nonisolated extension Muster_V1_Drill: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Drill"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}run\0\u{3}snapshot_id\0\u{1}at\0\u{1}passed\0\u{1}outcome\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}run\0\u{3}snapshot_id\0\u{1}at\0\u{1}passed\0\u{1}outcome\0\u{1}reason\0")
+
+  fileprivate class _StorageClass {
+    var _run: String = String()
+    var _snapshotID: String = String()
+    var _at: String = String()
+    var _passed: Bool = false
+    var _outcome: Muster_V1_DrillOutcome? = nil
+    var _reason: String = String()
+
+      // This property is used as the initial default value for new instances of the type.
+      // The type itself is protecting the reference to its storage via CoW semantics.
+      // This will force a copy to be made of this reference when the first mutation occurs;
+      // hence, it is safe to mark this as `nonisolated(unsafe)`.
+      static nonisolated(unsafe) let defaultInstance = _StorageClass()
+
+    private init() {}
+
+    init(copying source: _StorageClass) {
+      _run = source._run
+      _snapshotID = source._snapshotID
+      _at = source._at
+      _passed = source._passed
+      _outcome = source._outcome
+      _reason = source._reason
+    }
+  }
+
+  fileprivate mutating func _uniqueStorage() -> _StorageClass {
+    if !isKnownUniquelyReferenced(&_storage) {
+      _storage = _StorageClass(copying: _storage)
+    }
+    return _storage
+  }
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
-    while let fieldNumber = try decoder.nextFieldNumber() {
-      // The use of inline closures is to circumvent an issue where the compiler
-      // allocates stack space for every case branch when no optimizations are
-      // enabled. https://github.com/apple/swift-protobuf/issues/1034
-      switch fieldNumber {
-      case 1: try { try decoder.decodeSingularStringField(value: &self.run) }()
-      case 2: try { try decoder.decodeSingularStringField(value: &self.snapshotID) }()
-      case 3: try { try decoder.decodeSingularStringField(value: &self.at) }()
-      case 4: try { try decoder.decodeSingularBoolField(value: &self.passed) }()
-      case 5: try { try decoder.decodeSingularMessageField(value: &self._outcome) }()
-      default: break
+    _ = _uniqueStorage()
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      while let fieldNumber = try decoder.nextFieldNumber() {
+        // The use of inline closures is to circumvent an issue where the compiler
+        // allocates stack space for every case branch when no optimizations are
+        // enabled. https://github.com/apple/swift-protobuf/issues/1034
+        switch fieldNumber {
+        case 1: try { try decoder.decodeSingularStringField(value: &_storage._run) }()
+        case 2: try { try decoder.decodeSingularStringField(value: &_storage._snapshotID) }()
+        case 3: try { try decoder.decodeSingularStringField(value: &_storage._at) }()
+        case 4: try { try decoder.decodeSingularBoolField(value: &_storage._passed) }()
+        case 5: try { try decoder.decodeSingularMessageField(value: &_storage._outcome) }()
+        case 6: try { try decoder.decodeSingularStringField(value: &_storage._reason) }()
+        default: break
+        }
       }
     }
   }
 
   package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
-    // The use of inline closures is to circumvent an issue where the compiler
-    // allocates stack space for every if/case branch local when no optimizations
-    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
-    // https://github.com/apple/swift-protobuf/issues/1182
-    if !self.run.isEmpty {
-      try visitor.visitSingularStringField(value: self.run, fieldNumber: 1)
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every if/case branch local when no optimizations
+      // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+      // https://github.com/apple/swift-protobuf/issues/1182
+      if !_storage._run.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._run, fieldNumber: 1)
+      }
+      if !_storage._snapshotID.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._snapshotID, fieldNumber: 2)
+      }
+      if !_storage._at.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._at, fieldNumber: 3)
+      }
+      if _storage._passed != false {
+        try visitor.visitSingularBoolField(value: _storage._passed, fieldNumber: 4)
+      }
+      try { if let v = _storage._outcome {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 5)
+      } }()
+      if !_storage._reason.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._reason, fieldNumber: 6)
+      }
     }
-    if !self.snapshotID.isEmpty {
-      try visitor.visitSingularStringField(value: self.snapshotID, fieldNumber: 2)
-    }
-    if !self.at.isEmpty {
-      try visitor.visitSingularStringField(value: self.at, fieldNumber: 3)
-    }
-    if self.passed != false {
-      try visitor.visitSingularBoolField(value: self.passed, fieldNumber: 4)
-    }
-    try { if let v = self._outcome {
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 5)
-    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Muster_V1_Drill, rhs: Muster_V1_Drill) -> Bool {
-    if lhs.run != rhs.run {return false}
-    if lhs.snapshotID != rhs.snapshotID {return false}
-    if lhs.at != rhs.at {return false}
-    if lhs.passed != rhs.passed {return false}
-    if lhs._outcome != rhs._outcome {return false}
+    if lhs._storage !== rhs._storage {
+      let storagesAreEqual: Bool = withExtendedLifetime((lhs._storage, rhs._storage)) { (_args: (_StorageClass, _StorageClass)) in
+        let _storage = _args.0
+        let rhs_storage = _args.1
+        if _storage._run != rhs_storage._run {return false}
+        if _storage._snapshotID != rhs_storage._snapshotID {return false}
+        if _storage._at != rhs_storage._at {return false}
+        if _storage._passed != rhs_storage._passed {return false}
+        if _storage._outcome != rhs_storage._outcome {return false}
+        if _storage._reason != rhs_storage._reason {return false}
+        return true
+      }
+      if !storagesAreEqual {return false}
+    }
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
