@@ -29,13 +29,22 @@ package struct OwnerAssertion: Hashable, Sendable, Codable {
 /// What a drill of one database has to hold against.
 package struct DrillExpectations: Hashable, Sendable {
     package static let mostAssertions = 64
+    package static let mostTables = 64
+    package static let longestTable = 512
 
     package var assertions: [OwnerAssertion] = []
     /// The largest part of its rows that a table may have lost since the drill before, from 0 to 1; nil where that is
     /// only reported.
     package var largestDrop: Double?
+    /// Tables that may lose rows, as queues and logs do: no drop of theirs counts.
+    package var shrinkingTables: [String] = []
     /// False where violations of foreign keys are only reported.
     package var wantsForeignKeys = true
 
     package init() {}
+
+    /// SQLite takes names of tables without regard to the case of ASCII letters.
+    package func mayShrink(_ table: String) -> Bool {
+        shrinkingTables.contains { $0.lowercased() == table.lowercased() }
+    }
 }

@@ -36,7 +36,10 @@ package struct RebuiltAnswers: Hashable, Sendable, Codable {
     package var foreignKeyViolations: Int64 = 0
     /// In the order of the questions.
     package var assertions: [Answer] = []
+    /// Of tables in the order of the bytes of their names, the first `mostTables`.
     package var rows: [String: Int64] = [:]
+    /// Tables that could be counted; those beyond `rows` come after them in that order.
+    package var tablesPresent: Int64 = 0
     /// Why not everything could be asked.
     package var failure: RebuiltTrouble?
     package var details: [String] = []

@@ -79,12 +79,9 @@ package struct RebuiltDatabase: ~Copyable {
     private borrowing func countRows(
         _ answers: inout RebuiltAnswers, until deadline: Duration
     ) throws(SQLiteError) {
-        let names = try image.connection.rows(
-            """
-            SELECT name FROM sqlite_schema WHERE type = 'table' AND rootpage > 0 AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
-            ORDER BY name LIMIT \(RebuiltAnswers.mostTables)
-            """)
-        for name in names.compactMap({ $0.first?.text }) {
+        let tables = try CountedTables(of: image.connection, atMost: RebuiltAnswers.mostTables)
+        answers.tablesPresent = tables.presentCount
+        for name in tables.names {
             let quoted = "\"" + name.replacing("\"", with: "\"\"") + "\""
             answers.rows[name] = try image.connection.interruptible(every: 10_000, when: { elapsed() > deadline }) {
                 () throws(SQLiteError) in

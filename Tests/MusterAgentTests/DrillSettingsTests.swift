@@ -1,4 +1,5 @@
 import Foundation
+import MusterEngine
 import MusterModel
 import MusterTestSupport
 import Testing
@@ -38,6 +39,7 @@ struct DrillSettingsTests {
                 """ + Self.database
                 + """
                     max_row_drop_percent: 12.5
+                    may_shrink: [outbox, "odd ]name"]
                     assertions:
                       - name: "orders: of today"
                         sql: "SELECT count(*) FROM \\"orders\\""
@@ -53,6 +55,8 @@ struct DrillSettingsTests {
             configuration.inspection.time == .seconds(600) && configuration.inspection.timeOfAssertion == .seconds(5))
         let expectations = configuration.databases[0].expectations
         #expect(expectations.largestDrop == 0.125 && expectations.wantsForeignKeys)
+        #expect(expectations.shrinkingTables == ["outbox", "odd ]name"])
+        #expect(expectations.mayShrink("OUTBOX") && !expectations.mayShrink("orders"))
         #expect(expectations.assertions.map(\.name) == ["orders: of today", "somebody"])
         #expect(expectations.assertions[0].sql == "SELECT count(*) FROM \"orders\"")
         #expect(expectations.assertions[0].minimum == 1 && expectations.assertions[0].maximum == 1_000_000)
@@ -62,7 +66,9 @@ struct DrillSettingsTests {
     }
 
     @Test(arguments: [
-        "max_row_drop_percent: 101", "max_row_drop_percent: many", "foreign_keys: maybe", "assertion: []",
+        "max_row_drop_percent: 101", "max_row_drop_percent: many", "foreign_keys: maybe", "may_shrink: outbox",
+        "may_shrink: [\"\"]",
+        "assertion: []",
         "assertions: [{name: a}]", "assertions: [{name: a, sql: SELECT 1, rows: 3}]",
         "assertions: [{name: a, sql: SELECT 1, min: 2, max: 1}]", "assertions: [{name: a, sql: SELECT 1, min: x}]",
         "assertions: [{name: a, sql: SELECT 1}, {name: a, sql: SELECT 2}]",
@@ -88,13 +94,66 @@ struct DrillSettingsTests {
         try check(4096) { $0.scratchBytes = 4096 }
     }
 
-    @Test func theRowsOfTheLastDrillAreRemembered() throws {
-        let directory = try TemporaryDirectory()
-        let state = try AgentState(path: directory.file("state.db"))
+    /// Drills one lineage of a database after the other.
+    private struct Memory {
+        let directory: TemporaryDirectory
+        let state: AgentState
         let database = DatabaseID(from: .seeded(1))
-        #expect(try state.rowsOfLastDrill(of: database) == nil)
-        try state.keep(rows: ["a": 1, "b": 2], of: database)
-        try state.keep(rows: ["b": 3], of: database)
-        #expect(try state.rowsOfLastDrill(of: database) == ["b": 3])
+
+        init() throws {
+            directory = try TemporaryDirectory()
+            state = try AgentState(path: directory.file("state.db"))
+        }
+
+        func place(_ lineage: LineageID, _ sequence: UInt64) -> DrilledSnapshot {
+            DrilledSnapshot(
+                snapshot: SnapshotID(from: .seeded(sequence)), database: database, lineage: lineage, sequence: sequence)
+        }
+
+        /// What is counted is the sequence itself.
+        func drill(_ lineage: LineageID, _ sequence: UInt64) throws {
+            try state.keep(drill: ["a": Int64(sequence)], of: place(lineage, sequence))
+        }
+
+        /// - Returns: the sequence of the snapshot that this one is compared with.
+        func before(_ lineage: LineageID, _ sequence: UInt64) throws -> Int64? {
+            let counts = try state.drillCounts(before: place(lineage, sequence))
+            #expect(
+                counts
+                    == counts.map {
+                        .init(snapshot: SnapshotID(from: .seeded(UInt64($0.rows["a"] ?? 0))), rows: $0.rows)
+                    })
+            return counts?.rows["a"]
+        }
+    }
+
+    @Test func aDrillIsComparedForwardWithinItsLineage() throws {
+        let memory = try Memory()
+        let (one, other) = (LineageID(from: .seeded(1)), LineageID(from: .seeded(2)))
+        #expect(try memory.before(one, 5) == nil)
+        try memory.drill(one, 5)
+        #expect(try memory.before(one, 9) == 5)
+        #expect(try memory.before(one, 5) == nil, "the same snapshot once more lost nothing since")
+        #expect(try memory.before(one, 3) == nil, "an older snapshot had fewer rows and lost none")
+        #expect(try memory.before(other, 9) == nil, "a restore begins another history")
+        try memory.drill(one, 3)
+        #expect(try memory.before(one, 9) == 5, "what was drilled last is not the newest")
+        try memory.drill(other, 0)
+        #expect(try memory.before(one, 9) == 5 && memory.before(other, 1) == 0)
+        #expect(try memory.state.drillCounts(before: memory.place(other, 1))?.rows == ["a": 0])
+    }
+
+    @Test func whatIsRememberedOfDrillsStaysSmall() throws {
+        let memory = try Memory()
+        for lineage in 1...9 as ClosedRange<UInt64> {
+            for sequence in 1...9 as ClosedRange<UInt64> {
+                try memory.drill(LineageID(from: .seeded(lineage)), sequence)
+            }
+        }
+        let last = LineageID(from: .seeded(9))
+        #expect(try memory.before(last, 10) == 9 && memory.before(last, 7) == 6 && memory.before(last, 6) == nil)
+        let other = LineageID(from: .seeded(8))
+        #expect(try memory.before(other, 10) == 9 && memory.before(other, 6) == nil)
+        #expect(try memory.before(LineageID(from: .seeded(7)), 10) == nil)
     }
 }

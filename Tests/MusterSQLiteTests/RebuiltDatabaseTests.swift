@@ -56,6 +56,33 @@ struct RebuiltDatabaseTests {
         #expect(answers.assertions == [.row, .none(.noRow), .number(40), .number(40), .number(20)])
     }
 
+    /// Merging makes the trees of an index smaller, and nobody has lost anything.
+    @Test func whatAnIndexKeepsForItselfIsNotCounted() throws {
+        try change(
+            "CREATE VIRTUAL TABLE \"Notes\" USING fts5(body)", "INSERT INTO notes VALUES ('a'), ('b')",
+            "CREATE VIRTUAL TABLE place USING rtree(id, x0, x1)", "INSERT INTO place VALUES (1, 0, 1)",
+            "CREATE TABLE plan_data(a)", "CREATE TABLE auto(id INTEGER PRIMARY KEY AUTOINCREMENT)", "ANALYZE")
+        let answers = try ask()
+        #expect(answers.failure == nil)
+        #expect(
+            answers.rows == [
+                "orders": 2, "odd \" name": 1, "Notes_content": 2, "place_rowid": 1, "plan_data": 0, "auto": 0,
+            ])
+        #expect(answers.tablesPresent == 6)
+    }
+
+    @Test func ofTooManyTablesTheFirstByNameAreCounted() throws {
+        let connection = try SQLiteConnection(path: path, access: .readWrite)
+        try connection.execute("BEGIN")
+        for number in 0..<RebuiltAnswers.mostTables {
+            try connection.execute("CREATE TABLE t\(String(10_000 + number))(a)")
+        }
+        try connection.execute("COMMIT")
+        let answers = try ask()
+        #expect(answers.rows.count == RebuiltAnswers.mostTables && answers.tablesPresent == 1002)
+        #expect(answers.rows["orders"] == 2 && answers.rows["t10997"] == 0 && answers.rows["t10998"] == nil)
+    }
+
     @Test func withoutADrillNothingIsCounted() throws {
         #expect(try ask(isDrill: false) == RebuiltAnswers())
     }

@@ -3,6 +3,7 @@ import MusterModel
 /// How what drills ask stands in `agent.yaml`, with a database or a pattern:
 ///
 ///     max_row_drop_percent: 20
+///     may_shrink: [outbox, session]
 ///     foreign_keys: report
 ///     assertions:
 ///       - name: orders of the last day
@@ -18,6 +19,11 @@ extension DrillExpectations {
                 throw .invalid(file: file, key: "\(key).max_row_drop_percent", expected: "a number from 0 to 100")
             }
             largestDrop = percent / 100
+        }
+        shrinkingTables = try reader.strings("may_shrink")
+        guard Self.isList(ofTables: shrinkingTables) else {
+            throw .invalid(
+                file: file, key: "\(key).may_shrink", expected: "up to \(Self.mostTables) names of tables")
         }
         switch try reader.optionalString("foreign_keys") {
         case nil, "check": break
@@ -47,9 +53,16 @@ extension DrillExpectations {
         }
     }
 
+    package static func isList(ofTables names: [String]) -> Bool {
+        names.count <= mostTables && names.allSatisfy { (1...longestTable).contains($0.utf8.count) }
+    }
+
     var yamlLines: [String] {
         var lines: [String] = []
         if let largestDrop { lines.append("    max_row_drop_percent: \(largestDrop * 100)") }
+        if !shrinkingTables.isEmpty {
+            lines.append("    may_shrink: [\(shrinkingTables.map(quoted).joined(separator: ", "))]")
+        }
         if !wantsForeignKeys { lines.append("    foreign_keys: report") }
         guard !assertions.isEmpty else { return lines }
         lines.append("    assertions:")

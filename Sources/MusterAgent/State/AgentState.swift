@@ -31,6 +31,7 @@ package final class AgentState: Sendable {
         migrator.registerMigration("ledger") { db in try db.execute(sql: Self.ledgerSchema) }
         migrator.registerMigration("discovered") { db in try db.execute(sql: Self.discoveredSchema) }
         migrator.registerMigration("drills") { db in try db.execute(sql: Self.drillSchema) }
+        migrator.registerMigration("drills of lineages") { db in try db.execute(sql: Self.drillOfLineageSchema) }
         try migrator.migrate(queue)
         try dropUnfinishedLedgers()
         let attempts = try queue.read(Self.attempts)

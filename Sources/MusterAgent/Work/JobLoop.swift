@@ -187,10 +187,12 @@ extension Muster_V1_DrillOutcome {
     init(_ proof: ProofOutcome) {
         self.init()
         (restoreSeconds, restoredBytes) = (proof.restoreSeconds, proof.restoredBytes)
-        checkSeconds = proof.checkSeconds
+        (checkSeconds, integrity) = (proof.checkSeconds, proof.integrity.rawValue)
         guard let figures = proof.drill else { return }
         (tableCount, rowCount) = (UInt32(clamping: figures.rows.count), UInt64(clamping: figures.rowCount))
-        (compared, largestDrop) = (figures.isCompared, figures.largestDrop)
+        tablesPresent = UInt32(clamping: figures.tablesPresent)
+        (compared, largestDrop) = (figures.comparedWith != nil, figures.largestDrop)
+        comparedWith = figures.comparedWith?.description ?? ""
         (shrunkTables, vanishedTables) = (
             UInt32(clamping: figures.shrunkTables), UInt32(clamping: figures.vanishedTables)
         )

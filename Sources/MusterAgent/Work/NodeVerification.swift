@@ -41,9 +41,11 @@ struct NodeVerification: Sendable {
             order.questions.seconds = limits.time.inSeconds
             order.questions.secondsForAssertion = limits.timeOfAssertion.inSeconds
             order.questions.heapBytes = Int64(limits.memoryBytes)
-            if isDrill { order.rowsBefore = try state.rowsOfLastDrill(of: database) }
+            if isDrill { order.countsBefore = { [state] in try state.drillCounts(before: DrilledSnapshot($0)) } }
             let outcome = try await proveNow(order)
-            if let drill = outcome.drill, outcome.failed.isEmpty { try state.keep(rows: drill.rows, of: database) }
+            if let drill = outcome.drill, let plan = outcome.plan, outcome.failed.isEmpty {
+                try state.keep(drill: drill.rows, of: DrilledSnapshot(plan.publicPart))
+            }
             return outcome
         }
     }

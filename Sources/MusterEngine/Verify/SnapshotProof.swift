@@ -1,5 +1,5 @@
 import Foundation
-import MusterFormat
+package import MusterFormat
 package import MusterModel
 package import MusterSQLite
 
@@ -26,8 +26,8 @@ package struct SnapshotProof: Sendable {
         package var snapshot: SnapshotID
         package var isDrill: Bool
         package var expectations = DrillExpectations()
-        /// Rows of each table at the drill before; nil where none is remembered.
-        package var rowsBefore: [String: Int64]?
+        /// What the drill counted that this one is compared with; nil where none is remembered.
+        package var countsBefore: @Sendable (ManifestPublicPart) throws -> DrillCounts? = { _ in nil }
         package var questions: RebuiltQuestions
 
         package init(_ snapshot: SnapshotID, isDrill: Bool) {
@@ -75,6 +75,7 @@ package struct SnapshotProof: Sendable {
                 return outcome.fail(failure.reason)
             }
         }
+        outcome.integrity = answers.problems.isEmpty ? answers.failure == nil ? .ok : .unknown : .failed
         outcome.details = (answers.problems + answers.details).prefix(Self.keptDetails).map(Self.plain)
         if let failure = answers.failure {
             outcome.fail("the rebuilt database was not inspected to the end: \(failure)")
@@ -87,12 +88,16 @@ package struct SnapshotProof: Sendable {
         guard answers.assertions.count == order.expectations.assertions.count,
             answers.rows.count <= RebuiltAnswers.mostTables
         else { return outcome.fail("the rebuilt database was not asked what its owner asks") }
-        judge(answers, order, &outcome)
+        let before = try outcome.plan.flatMap { try order.countsBefore($0.publicPart) }
+        judge(answers, before, order.expectations, &outcome)
     }
 
-    private func judge(_ answers: RebuiltAnswers, _ order: Order, _ outcome: inout ProofOutcome) {
-        let expectations = order.expectations
-        var drill = DrillFigures(answers, before: order.rowsBefore)
+    private func judge(
+        _ answers: RebuiltAnswers, _ before: DrillCounts?, _ expectations: DrillExpectations,
+        _ outcome: inout ProofOutcome
+    ) {
+        var drill = DrillFigures(answers, before: before, expectations)
+        outcome.details += drill.drops.prefix(Self.keptDetails - outcome.details.count).map(Self.plain)
         if answers.foreignKeyViolations > 0, expectations.wantsForeignKeys {
             outcome.fail("foreign_key_check finds \(answers.foreignKeyViolations) violations")
         }
@@ -104,7 +109,8 @@ package struct SnapshotProof: Sendable {
             outcome.fail(
                 """
                 a table has lost \(Self.percent(drill.largestDrop)) % of its rows since the drill before, where the \
-                owner allows \(Self.percent(largest)) %
+                owner allows \(Self.percent(largest)) %: the agent's log names it, and 'muster database may-shrink' \
+                accepts it
                 """)
         }
         outcome.drill = drill
@@ -129,6 +135,13 @@ extension RestorePlan {
     package var restoredBytes: UInt64 { publicPart.geometry.sizeBytes }
 }
 
+/// What `integrity_check` said of a rebuilt database.
+package enum Integrity: String, Sendable {
+    case ok, failed
+    /// It was not asked, or not to the end.
+    case unknown = ""
+}
+
 /// How a proof ended.
 package struct ProofOutcome: Sendable {
     /// Empty where the snapshot passed. Nothing of it is content of the database.
@@ -138,6 +151,7 @@ package struct ProofOutcome: Sendable {
     package var plan: RestorePlan?
     package var restoreSeconds = 0.0
     package var checkSeconds = 0.0
+    package var integrity = Integrity.unknown
     /// Where it was a drill that came to its end.
     package var drill: DrillFigures?
 
@@ -151,35 +165,5 @@ package struct ProofOutcome: Sendable {
 
     fileprivate mutating func fail(_ reason: String) {
         failed.append(Failing(snapshot: snapshot.description, store: store, object: "", reason: reason))
-    }
-}
-
-/// What a drill found in the rebuilt database.
-package struct DrillFigures: Hashable, Sendable {
-    /// By table: content, for the node alone.
-    package let rows: [String: Int64]
-    package let rowCount: Int64
-    package let isCompared: Bool
-    package let shrunkTables: Int
-    package let vanishedTables: Int
-    /// The largest part of its rows that a table lost, from 0 to 1; a table that is gone lost all.
-    package let largestDrop: Double
-    package let foreignKeyViolations: Int64
-    package var assertions: [AssertionOutcome] = []
-
-    init(_ answers: RebuiltAnswers, before: [String: Int64]?) {
-        rows = answers.rows
-        rowCount = answers.rows.values.reduce(0) { $0.addingReportingOverflow($1).partialValue }
-        foreignKeyViolations = answers.foreignKeyViolations
-        isCompared = before != nil
-        let before = before ?? [:]
-        vanishedTables = before.keys.count { answers.rows[$0] == nil }
-        let drops = before.compactMap { name, count -> Double? in
-            guard count > 0 else { return nil }
-            let now = max(0, answers.rows[name] ?? 0)
-            return now < count ? Double(count - now) / Double(count) : nil
-        }
-        shrunkTables = drops.count
-        largestDrop = drops.max() ?? 0
     }
 }

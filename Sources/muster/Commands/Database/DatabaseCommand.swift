@@ -5,6 +5,6 @@ struct DatabaseCommand: AsyncParsableCommand {
         commandName: "database", abstract: "Say which databases a node protects.",
         subcommands: [
             DatabaseAdd.self, DatabaseList.self, DatabasePause.self, DatabaseResume.self, DatabaseRemove.self,
-            DatabaseAssert.self,
+            DatabaseAssert.self, DatabaseMayShrink.self,
         ])
 }

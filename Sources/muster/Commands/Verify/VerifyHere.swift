@@ -67,7 +67,8 @@ struct VerifyHere {
             in \(Quantity.seconds(outcome.checkSeconds))
             """)
         guard let drill = outcome.drill else { return }
-        Console.note("\(drill.rows.count) tables with \(drill.rowCount) rows")
+        let all = drill.tablesPresent > drill.rows.count ? " of \(drill.tablesPresent)" : ""
+        Console.note("\(drill.rows.count)\(all) tables with \(drill.rowCount) rows")
         for assertion in drill.assertions {
             let value = assertion.value.map { " (\($0))" } ?? ""
             let word = assertion.passed ? "holds" : "fails: \(assertion.reason)"
