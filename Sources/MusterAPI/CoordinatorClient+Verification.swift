@@ -46,8 +46,16 @@ extension CoordinatorClient {
             [("node", node), ("state", state), ("limit", String(limit)), ("after", after)])
     }
 
-    package func drills(ofDatabase id: String, limit: Int) async throws(CoordinatorError) -> Muster_V1_DrillList {
-        try await get("/v1/databases/\(escaped(id))/drills", [("limit", String(limit))])
+    /// The newest first.
+    ///
+    /// - Parameters:
+    ///   - name: a name or an id.
+    ///   - node: the same, where several nodes have a database of that name; "" for any.
+    package func drills(
+        ofDatabase name: String, node: String = "", limit: Int
+    ) async throws(CoordinatorError) -> Muster_V1_DrillList {
+        let query = [("limit", String(limit))] + (node.isEmpty ? [] : [("node", node)])
+        return try await get("/v1/databases/\(escaped(name))/drills", query)
     }
 
     package func coverage() async throws(CoordinatorError) -> Muster_V1_Coverage { try await get("/v1/coverage") }

@@ -59,7 +59,7 @@ extension Catalog {
             try insert(findings, of: item, into: database)
             try insertVerdict(of: item, passed: findings.isEmpty, into: database)
             if findings.isEmpty { try setInspected(item, drill, in: database) }
-            if let drill { try insert(drill, of: item, passed: findings.isEmpty, into: database) }
+            if item.level == .drill { try insert(drill ?? DrillMeasure(), of: item, findings, into: database) }
         case .unfinished(let reason):
             let finding = Failing(
                 snapshot: snapshot.description, store: "", object: "", reason: "not verified: \(reason)")

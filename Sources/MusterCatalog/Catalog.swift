@@ -104,6 +104,7 @@ package struct Catalog: Sendable {
         migrator.registerMigration("re-reading") { try $0.execute(sql: Schema.rereading) }
         migrator.registerMigration("filling fleet snapshots") { try $0.execute(sql: Schema.fleetFilling) }
         migrator.registerMigration("awaited schedules") { try $0.execute(sql: Schema.awaitedSchedules) }
+        migrator.registerMigration("drills compared") { try $0.execute(sql: Schema.drillsCompared) }
         return migrator
     }
 

@@ -20,6 +20,15 @@ extension Schema {
     /// Jobs know how often they were given to an agent.
     static let handOuts = "ALTER TABLE job ADD COLUMN hand_outs INTEGER NOT NULL DEFAULT 0"
 
+    /// A drill tells what it was compared with, and why it failed, also where nothing could be rebuilt.
+    static let drillsCompared = """
+        ALTER TABLE drill ADD COLUMN tables_present INTEGER NOT NULL DEFAULT 0;
+        UPDATE drill SET tables_present = table_count;
+        ALTER TABLE drill ADD COLUMN compared_with BLOB;
+        ALTER TABLE drill ADD COLUMN integrity TEXT NOT NULL DEFAULT '';
+        ALTER TABLE drill ADD COLUMN reason TEXT NOT NULL DEFAULT '';
+        """
+
     static let inspections = """
         CREATE TABLE verdict(
             number INTEGER PRIMARY KEY,

@@ -260,6 +260,8 @@ struct VerificationTests {
         let commit = try await commit(alpha)
         var measure = Catalog.DrillMeasure()
         (measure.restoreSeconds, measure.restoredBytes, measure.rowCount) = (1.5, 4096, 7)
+        (measure.isCompared, measure.comparedWith) = (true, SnapshotID(from: fixture.random))
+        (measure.tableCount, measure.tablesPresent, measure.integrity) = (1000, 1200, "ok")
         measure.assertions = [
             .init(name: "orders", passed: false, value: 3, reason: "its value is not within the bounds")
         ]
@@ -273,11 +275,25 @@ struct VerificationTests {
         }
         let drills = try await catalog.drills(of: commit.database, limit: 10)
         #expect(drills.map(\.passed) == [false, true] && drills.map(\.measure.restoreSeconds) == [99, 1.5])
-        #expect(drills.first?.measure == measure)
+        #expect(drills.first?.measure == measure && drills.map(\.reason) == ["assertion", ""])
         let database = try #require(try await catalog.database(commit.database))
         #expect(database.restoreSeconds == 1.5 && database.restoredBytes == 4096, "that of the one that passed")
         #expect(database.drilledAt == drills[1].at && database.verifiedAt == drills[1].at)
         #expect(try await catalog.snapshot(commit.snapshot)?.verdict == "failed drill")
+    }
+
+    /// What could not be rebuilt was drilled all the same: it is the most important row of the history.
+    @Test func aDrillThatRebuiltNothingIsHistoryToo() async throws {
+        let commit = try await commit(alpha)
+        _ = try await begin([commit], .drill)
+        let finding = Failing(snapshot: "\(commit.snapshot)", store: "a", object: "pack x", reason: "it does not open")
+        try await finish(try #require(try await take(alpha).first), findings: [finding])
+        let drill = try #require(try await catalog.drills(of: commit.database, limit: 10).first)
+        #expect(!drill.passed && drill.reason == "it does not open" && !drill.measure.isOfRestored)
+        #expect(drill.measure == Catalog.DrillMeasure())
+        _ = try await begin([commit], .verify)
+        try await finish(try #require(try await take(alpha).first), findings: [finding])
+        #expect(try await catalog.drills(of: commit.database, limit: 10).count == 1, "a verify is none")
     }
 
     // MARK: - What is over

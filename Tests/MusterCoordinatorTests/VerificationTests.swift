@@ -4,6 +4,7 @@ import MusterCatalog
 import MusterFormat
 import MusterModel
 import MusterTestSupport
+import MusterTransfer
 import SwiftProtobuf
 import Testing
 
@@ -129,6 +130,11 @@ struct VerificationTests {
                 .admin, "/v1/databases/\(database.id)/drills")
             #expect(drills.drills.map(\.snapshotID) == [snapshot.id.description])
             #expect(drills.drills.first?.outcome.assertions.map(\.value) == [7])
+            let named: Muster_V1_DrillList = try await server.asAdmin.get(
+                .admin, "/v1/databases/\(database.name)/drills?node=alpha")
+            #expect(named == drills)
+            let strange = try await server.asAdmin.send(.admin, .get, "/v1/databases/\(database.name)/drills?node=beta")
+            #expect(strange.status == 404)
             let status: Muster_V1_Status = try await server.asAdmin.get(.admin, "/v1/status")
             #expect(status.coverage == coverage)
         }

@@ -12,14 +12,15 @@ enum DrillParts {
                 PageParts.empty("It was never drilled. A drill restores it, times that, and asks what its owner asks.")
             } else {
                 tag("div", .class("charts")) {
-                    times(drills.reversed())
-                    rows(drills.reversed())
+                    let restored = drills.filter(\.measure.isOfRestored)
+                    times(restored.reversed())
+                    rows(restored.reversed())
                 }
                 PageParts.table(
                     "Drills, newest first",
                     [
-                        .text("Drill"), .text("Result"), .number("Restore"), .number("Checks"), .number("Size"),
-                        .number("Rows"), .text("Found"),
+                        .text("Drill"), .text("Snapshot"), .text("Result"), .number("Restore"), .number("Checks"),
+                        .number("Size"), .text("Integrity"), .number("Rows"), .text("Found"),
                     ], rows: drills.prefix(rowsShown).map(row))
             }
         }
@@ -54,6 +55,8 @@ enum DrillParts {
 
     private static func row(_ drill: Catalog.Drill) -> [HTML] {
         let measure = drill.measure
+        // Of a database that did not come back nothing was measured.
+        let measured = { HTML.text(measure.isOfRestored ? $0 : "–") }
         return [
             HTML.joined([
                 PageParts.time(drill.at), .text(" "),
@@ -61,10 +64,14 @@ enum DrillParts {
                     PageParts.shortID(drill.run.description)
                 },
             ]),
+            tag("a", .href(PagePath("snapshots", drill.snapshot.description))) {
+                PageParts.shortID(drill.snapshot.description)
+            },
             drill.passed ? PageParts.badge(.good, "passed") : PageParts.badge(.bad, "failed"),
-            .text(span(measure.restoreSeconds)), .text(span(measure.checkSeconds)),
-            .text(PageText.bytes(measure.restoredBytes)), .text(PageText.grouped(Int(clamping: measure.rowCount))),
-            .text(findings(measure)),
+            measured(span(measure.restoreSeconds)), measured(span(measure.checkSeconds)),
+            measured(PageText.bytes(measure.restoredBytes)),
+            .text(measure.integrity.isEmpty ? "–" : measure.integrity),
+            measured(PageText.grouped(Int(clamping: measure.rowCount))), .text(findings(drill)),
         ]
     }
 
@@ -72,18 +79,25 @@ enum DrillParts {
         PageText.span(.milliseconds(Int64(min(max(0, seconds), 1e9) * 1000)))
     }
 
-    private static func findings(_ measure: Catalog.DrillMeasure) -> String {
-        var parts: [String] = []
+    private static func findings(_ drill: Catalog.Drill) -> String {
+        let measure = drill.measure
+        var parts = drill.reason.isEmpty ? [] : [drill.reason]
         let failed = measure.assertions.filter { !$0.passed }
         if !measure.assertions.isEmpty {
             parts.append("\(measure.assertions.count - failed.count) of \(measure.assertions.count) assertions hold")
         }
-        parts += failed.prefix(3).map { "'\($0.name)' does not: \($0.reason)" }
+        // Drills of before the reason was kept.
+        if drill.reason.isEmpty { parts += failed.prefix(3).map { "'\($0.name)' does not: \($0.reason)" } }
         if measure.foreignKeyViolations > 0 {
             parts.append(PageText.count(Int(clamping: measure.foreignKeyViolations), "broken foreign key"))
         }
+        if measure.tablesPresent > measure.tableCount {
+            parts.append("\(measure.tableCount) of \(measure.tablesPresent) tables counted")
+        }
         if measure.shrunkTables > 0 {
-            parts.append("\(PageText.count(Int(clamping: measure.shrunkTables), "table")) with fewer rows than before")
+            parts.append(
+                "\(PageText.count(Int(clamping: measure.shrunkTables), "table")) with fewer rows than before, the "
+                    + "largest drop \(Int((measure.largestDrop * 100).rounded())) %")
         }
         if measure.vanishedTables > 0 {
             parts.append("\(PageText.count(Int(clamping: measure.vanishedTables), "table")) gone")

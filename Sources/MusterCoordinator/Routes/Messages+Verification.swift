@@ -62,7 +62,7 @@ extension Muster_V1_Drill {
     init(_ drill: Catalog.Drill) {
         self.init()
         (run, snapshotID) = (drill.run.description, drill.snapshot.description)
-        (at, passed) = (drill.at.description, drill.passed)
+        (at, passed, reason) = (drill.at.description, drill.passed, drill.reason)
         outcome = Muster_V1_DrillOutcome(drill.measure)
     }
 }
@@ -73,7 +73,9 @@ extension Muster_V1_DrillOutcome {
         (restoreSeconds, checkSeconds) = (measure.restoreSeconds, measure.checkSeconds)
         restoredBytes = UInt64(measure.restoredBytes)
         (tableCount, rowCount) = (UInt32(clamping: measure.tableCount), UInt64(measure.rowCount))
+        (tablesPresent, integrity) = (UInt32(clamping: measure.tablesPresent), measure.integrity)
         (compared, largestDrop) = (measure.isCompared, measure.largestDrop)
+        comparedWith = measure.comparedWith?.description ?? ""
         (shrunkTables, vanishedTables) = (
             UInt32(clamping: measure.shrunkTables), UInt32(clamping: measure.vanishedTables)
         )
@@ -99,7 +101,10 @@ extension Catalog.DrillMeasure {
         restoredBytes = Int64(clamping: message.restoredBytes)
         checkSeconds = Self.bounded(message.checkSeconds)
         (tableCount, rowCount) = (Int64(message.tableCount), Int64(clamping: message.rowCount))
-        isCompared = message.compared
+        // An older agent counts all that it names.
+        tablesPresent = Int64(max(message.tablesPresent, message.tableCount))
+        integrity = ["ok", "failed"].contains(message.integrity) ? message.integrity : ""
+        (isCompared, comparedWith) = (message.compared, SnapshotID(message.comparedWith))
         (shrunkTables, vanishedTables) = (Int64(message.shrunkTables), Int64(message.vanishedTables))
         largestDrop = min(1, Self.bounded(message.largestDrop))
         foreignKeyViolations = Int64(clamping: message.foreignKeyViolations)

@@ -149,12 +149,17 @@ extension Coordinator {
     }
 
     func listDrills(_ call: Call) async throws -> Response {
-        let text = call.parameters[0]
-        guard let id = DatabaseID(text), try await catalog.database(id) != nil else {
-            throw Refusal.notFound("database '\(text.cut(255))'")
+        let (text, limit) = (call.parameters[0], try Self.pageLimit(call))
+        let node: NodeID? =
+            if let name = call.query("node") { try await self.node(name, for: call.caller).id } else { nil }
+        let named = try await databases(named: text, of: node)
+        guard let database = named.first else { throw Refusal.notFound("database '\(text.cut(255))'") }
+        guard named.count == 1 else {
+            throw Refusal.invalid(
+                "\(named.count) databases have the name '\(text.cut(255))'", hint: "Name the node too, or the id.")
         }
         var answer = Muster_V1_DrillList()
-        answer.drills = try await catalog.drills(of: id, limit: try Self.pageLimit(call)).map(Muster_V1_Drill.init)
+        answer.drills = try await catalog.drills(of: database.id, limit: limit).map(Muster_V1_Drill.init)
         return try call.answer(answer)
     }
 

@@ -13,5 +13,6 @@ struct VerifyCommand: AsyncParsableCommand {
 
             Exit status: 0 all passed, 2 some did, 1 none did. What could not be finished did not pass.
             """,
-        subcommands: [VerifyRun.self, VerifyShow.self, VerifyList.self], defaultSubcommand: VerifyRun.self)
+        subcommands: [VerifyRun.self, VerifyShow.self, VerifyList.self, VerifyDrills.self],
+        defaultSubcommand: VerifyRun.self)
 }
