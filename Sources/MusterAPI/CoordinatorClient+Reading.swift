@@ -49,10 +49,9 @@ extension CoordinatorClient {
     /// - Parameters:
     ///   - refused: stores whose replica was read and found wanting: they are asked last, and looked at.
     ///   - grant: of an open restore, under which a node reads what is another's.
-    /// - Returns: also the store that the bytes are from; "" where the coordinator does not tell.
     package func manifest(
         of snapshot: SnapshotID, after refused: Set<String> = [], grant: GrantID? = nil
-    ) async throws(CoordinatorError) -> (bytes: [UInt8], store: String) {
+    ) async throws(CoordinatorError) -> StoredBytes {
         try await bytes(
             "/v1/snapshots/\(snapshot)/manifest" + queryText(ReplicaWords.query(refused, grant)),
             limit: Self.manifestLimit)
@@ -61,7 +60,7 @@ extension CoordinatorClient {
     /// The parameters are those of a manifest.
     package func bytes(
         of pack: PackID, in range: Range<UInt64>, after refused: Set<String> = [], grant: GrantID? = nil
-    ) async throws(CoordinatorError) -> (bytes: [UInt8], store: String) {
+    ) async throws(CoordinatorError) -> StoredBytes {
         try await bytes(
             "/v1/packs/\(pack)" + queryText(ReplicaWords.query(refused, grant)), range: range, limit: range.count)
     }
@@ -71,10 +70,21 @@ extension CoordinatorClient {
     }
 }
 
+/// Bytes of a stored object, and what the answer tells of its replicas.
+package struct StoredBytes: Sendable {
+    package let bytes: [UInt8]
+    /// That they are from; "" where the coordinator does not tell.
+    package let store: String
+    /// Stores that should have given them, and could not.
+    package let passedOver: Set<String>
+}
+
 /// How a reader and the coordinator speak of an object's replicas.
 package enum ReplicaWords {
     /// The header that names the store which the bytes of an answer are from.
     package static let storeHeader = "muster-store"
+    /// The header that names, with commas between, stores that should have given the bytes and could not.
+    package static let passedOverHeader = "muster-passed-over"
     /// The query's item that names, with commas between, stores whose replica the reader has refused.
     package static let refused = "refused"
 

@@ -59,7 +59,7 @@ package struct CoordinatorClient: Sendable {
     /// The bytes of a stored object, or of a range of it, and the store they are from, as far as the answer tells.
     func bytes(
         _ path: String, range: Range<UInt64>? = nil, limit: Int
-    ) async throws(CoordinatorError) -> (bytes: [UInt8], store: String) {
+    ) async throws(CoordinatorError) -> StoredBytes {
         // The bytes are what they are; it is a refusal that is wanted as a message.
         var headers = ["accept": Self.protobuf, ProtocolVersion.headerName: Self.version]
         if let range { headers["range"] = "bytes=\(range.lowerBound)-\(range.upperBound - 1)" }
@@ -72,7 +72,9 @@ package struct CoordinatorClient: Sendable {
         guard body.count <= limit else {
             throw .unreadable(path: path, reason: "it has \(body.count) bytes where at most \(limit) were asked for")
         }
-        return (body, response.headers[ReplicaWords.storeHeader] ?? "")
+        return StoredBytes(
+            bytes: body, store: response.headers[ReplicaWords.storeHeader] ?? "",
+            passedOver: ReplicaWords.stores(response.headers[ReplicaWords.passedOverHeader]))
     }
 
     func put<Answer: Message>(

@@ -102,7 +102,8 @@ extension Catalog {
     static let leavings = [
         "DELETE FROM manifest_replica WHERE snapshot = ?", "DELETE FROM receipt WHERE snapshot = ?",
         "DELETE FROM label WHERE snapshot = ?", "DELETE FROM verdict WHERE snapshot = ?",
-        "DELETE FROM finding WHERE snapshot = ?", "DELETE FROM verification_item WHERE snapshot = ?",
+        "DELETE FROM finding WHERE snapshot = ?", "DELETE FROM refused_replica WHERE snapshot = ?",
+        "DELETE FROM verification_item WHERE snapshot = ?",
         "DELETE FROM hold WHERE snapshot = ?", "DELETE FROM pin WHERE snapshot = ?",
     ]
     static let forgottenQuery = """

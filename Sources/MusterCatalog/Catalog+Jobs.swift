@@ -54,10 +54,12 @@ extension Catalog {
     /// - Parameters:
     ///   - findings: of a verify job; a job that failed without one says nothing about the snapshot.
     ///   - drill: what a drill measured.
+    ///   - refused: replicas that were refused while another one served.
     /// - Returns: the job as it now stands, or nil where the node has no such job.
     package func finish(
         _ id: JobID, of node: NodeID, state: Job.State, snapshot: SnapshotID?, findings: [Failing] = [],
-        effort: Effort = Effort(), drill: DrillMeasure? = nil, errorSummary: String, errorHint: String, now: Timestamp
+        effort: Effort = Effort(), drill: DrillMeasure? = nil, refused: [Failing] = [], errorSummary: String,
+        errorHint: String, now: Timestamp
     ) async throws(CatalogError) -> Job? {
         try await write { database in
             try database.execute(
@@ -71,7 +73,7 @@ extension Catalog {
             let job = try Row.fetchOne(
                 database, sql: Self.jobQuery + " WHERE j.id = ? AND j.node = ?", arguments: [id.blob, node.blob]
             ).map(Self.job)
-            if let job { try Self.conclude(job, findings, effort, drill, now: now, in: database) }
+            if let job { try Self.conclude(job, findings, effort, drill, refused, now: now, in: database) }
             return job
         }
     }
@@ -130,14 +132,14 @@ extension Catalog {
     /// Brings a closed verify job's outcome into its run.
     static func conclude(
         _ job: Job, _ findings: [Failing] = [], _ effort: Effort = Effort(), _ drill: DrillMeasure? = nil,
-        now: Timestamp, in database: GRDB.Database
+        _ refused: [Failing] = [], now: Timestamp, in database: GRDB.Database
     ) throws {
         if job.kind == .snapshot { return try concludeMember(job, now: now, in: database) }
         guard job.kind == .verify, let run = job.run, let snapshot = job.snapshot else { return }
         let outcome: ItemOutcome =
             findings.isEmpty && job.state == .failed
             ? .unfinished(reason: job.errorSummary) : .inspected(findings)
-        try conclude(snapshot, in: run, outcome, effort, drill: drill, now: now, in: database)
+        try conclude(snapshot, in: run, outcome, effort, drill: drill, refused: refused, now: now, in: database)
     }
 
     static func insert(_ job: Job, into database: GRDB.Database) throws {

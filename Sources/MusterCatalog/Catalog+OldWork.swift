@@ -47,6 +47,7 @@ extension Catalog {
             (SELECT position FROM verification_item WHERE run = ?1 LIMIT ?2)
         """,
         "DELETE FROM finding WHERE number IN (SELECT number FROM finding WHERE run = ?1 LIMIT ?2)",
+        "DELETE FROM refused_replica WHERE number IN (SELECT number FROM refused_replica WHERE run = ?1 LIMIT ?2)",
         """
         DELETE FROM inspected_object WHERE run = ?1 AND (object, store) IN
             (SELECT object, store FROM inspected_object WHERE run = ?1 LIMIT ?2)

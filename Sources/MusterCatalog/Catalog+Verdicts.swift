@@ -39,7 +39,7 @@ extension Catalog {
 
     static func conclude(
         _ snapshot: SnapshotID, in run: RunID, _ outcome: ItemOutcome, _ effort: Effort, drill: DrillMeasure?,
-        now: Timestamp, in database: GRDB.Database
+        refused: [Failing] = [], now: Timestamp, in database: GRDB.Database
     ) throws {
         let row = try Row.fetchOne(
             database,
@@ -65,6 +65,7 @@ extension Catalog {
                 snapshot: snapshot.description, store: "", object: "", reason: "not verified: \(reason)")
             try insert([finding], of: item, into: database)
         }
+        try insert(refused: refused, of: item, into: database)
         if item.level >= .verify {
             try database.run(
                 "UPDATE database SET inspection_tried_at = ? WHERE id = ?", [now.microseconds, item.database.blob])
@@ -83,6 +84,9 @@ extension Catalog {
         let effort: Effort
         let now: Timestamp
     }
+
+    /// What a node says is bounded.
+    private static let refusedOfOne = 100
 
     /// An older snapshot says nothing of how its database would come back today.
     static let newestWithin = Duration.seconds(86_400)
@@ -128,6 +132,18 @@ extension Catalog {
                 "INSERT INTO finding(run, snapshot, database, store, object, reason) VALUES (?, ?, ?, ?, ?, ?)",
                 [
                     item.run.blob, item.number, item.database.blob, finding.store, finding.object, finding.reason,
+                ])
+        }
+    }
+
+    private static func insert(
+        refused: [Failing], of item: ConcludedItem, into database: GRDB.Database
+    ) throws {
+        for failing in refused.prefix(refusedOfOne) {
+            try database.run(
+                "INSERT INTO refused_replica(run, snapshot, database, store, object, reason) VALUES (?, ?, ?, ?, ?, ?)",
+                [
+                    item.run.blob, item.number, item.database.blob, failing.store, failing.object, failing.reason,
                 ])
         }
     }

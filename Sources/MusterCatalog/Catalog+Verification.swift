@@ -27,6 +27,8 @@ extension Catalog {
         package var finishedAt: Timestamp?
         package var bytesRead: Int64
         package var waiting: [SnapshotID]
+        /// Replicas that were refused while another one served: nothing failed by them. The first `findingsAtOnce`.
+        package var refused: [Finding] = []
 
         package var waitingCount: Int { max(0, total - passed - failedCount - unfinished) }
     }
@@ -56,6 +58,8 @@ extension Catalog {
             let findings = try Row.fetchAll(
                 database, sql: Self.findingQuery, arguments: [run.blob, findingsAfter, Self.findingsAtOnce])
             verification.failed = try findings.map(Self.finding)
+            verification.refused = try database.rows(Self.refusedQuery, [run.blob, Self.findingsAtOnce])
+                .map(Self.finding)
             if findings.count == Self.findingsAtOnce { verification.nextFinding = findings.last?["number"] ?? 0 }
             return verification
         }
@@ -170,6 +174,13 @@ extension Catalog {
         JOIN database d ON d.id = f.database JOIN node n ON n.id = d.node
         LEFT JOIN snapshot s ON s.number = f.snapshot
         WHERE f.run = ? AND f.number > ? ORDER BY f.number LIMIT ?
+        """
+
+    static let refusedQuery = """
+        SELECT f.number, s.id, f.store, f.object, f.reason, d.name AS database_name, n.name AS node_name
+        FROM refused_replica f
+        JOIN database d ON d.id = f.database JOIN node n ON n.id = d.node LEFT JOIN snapshot s ON s.number = f.snapshot
+        WHERE f.run = ? ORDER BY f.number LIMIT ?
         """
 
     private static func verification(_ row: Row) throws -> Verification {

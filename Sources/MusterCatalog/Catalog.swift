@@ -105,6 +105,7 @@ package struct Catalog: Sendable {
         migrator.registerMigration("filling fleet snapshots") { try $0.execute(sql: Schema.fleetFilling) }
         migrator.registerMigration("awaited schedules") { try $0.execute(sql: Schema.awaitedSchedules) }
         migrator.registerMigration("drills compared") { try $0.execute(sql: Schema.drillsCompared) }
+        migrator.registerMigration("refused replicas") { try $0.execute(sql: Schema.refusedReplicas) }
         return migrator
     }
 

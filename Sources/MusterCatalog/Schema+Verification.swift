@@ -29,6 +29,20 @@ extension Schema {
         ALTER TABLE drill ADD COLUMN reason TEXT NOT NULL DEFAULT '';
         """
 
+    /// Replicas that an inspection refused and did without. No failure hangs on them, so they are no findings.
+    static let refusedReplicas = """
+        CREATE TABLE refused_replica(
+            number INTEGER PRIMARY KEY,
+            run BLOB NOT NULL REFERENCES verification(run),
+            snapshot INTEGER REFERENCES snapshot(number),
+            database BLOB NOT NULL REFERENCES database(id),
+            store TEXT NOT NULL,
+            object TEXT NOT NULL,
+            reason TEXT NOT NULL) STRICT;
+        CREATE INDEX refused_replica_by_run ON refused_replica(run, number);
+        CREATE INDEX refused_replica_by_snapshot ON refused_replica(snapshot);
+        """
+
     static let inspections = """
         CREATE TABLE verdict(
             number INTEGER PRIMARY KEY,

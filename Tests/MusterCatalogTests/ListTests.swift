@@ -224,6 +224,7 @@ struct ListTests {
         Catalog.openGrantsQuery, Catalog.grantQuery, Catalog.dueGrantsQuery, Catalog.grantedCopyQuery,
         Catalog.openRestoreQuery, Catalog.waitingRestores, Catalog.restoreAtWork, Catalog.openOntoQuery,
         Catalog.expiredRestores, Catalog.runRestores,
+        Catalog.refusedQuery,
         Catalog.oldRestores, Catalog.grantedPackQuery,
         Catalog.historyQuery, Catalog.receiptsQuery, Catalog.verdictsQuery, Catalog.runsQuery, Catalog.runningQuery,
         Catalog.oldestWantQuery, Catalog.wantedSnapshotsQuery, Catalog.suspectCountQuery, Catalog.nextWaitingQuery,

@@ -81,6 +81,54 @@ struct HealedFailureTests {
         }
     }
 
+    /// A drill that passes has met the bad replica all the same: it names it, the run shows it, and it is made anew.
+    @Test func aReplicaThatADrillRefusedIsShownAndHealed() async throws {
+        let rig = try await Rig(stores: 2)
+        try await rig.serve { server in
+            let (node, snapshot) = try await Self.fill(server)
+            let coordinator = server.service.coordinator
+            let before = try await coordinator.catalog.replicas(of: snapshot.pack.id, in: nil)
+            let bad = try #require(before.first)
+            let store = try #require(coordinator.stores.all.first { $0.number == bad.store })
+            let folder = rig.folder(store.name == "main" ? 1 : 2)
+            let name = try #require(
+                try await rig.store(store.name == "main" ? 1 : 2).objects(.packs, maximumCount: 10)
+                    .map(\.name.description).first { $0.contains("\(snapshot.pack.id)") })
+            try Data([1, 2, 3]).write(to: URL(filePath: folder + "/" + name))
+
+            var request = Muster_V1_VerificationRequest()
+            (request.level, request.snapshotIds) = ("drill", [snapshot.id.description])
+            let run: Muster_V1_Verification = try await server.asAdmin.post(.admin, "/v1/verifications", request)
+            let job = try #require(try await Self.work(server, node))
+            var outcome = Muster_V1_JobOutcome()
+            (outcome.state, outcome.snapshotID, outcome.drill.restoreSeconds) = ("done", job.snapshotID, 1)
+            outcome.refused = [
+                .with {
+                    ($0.store, $0.object, $0.reason) = (store.name, "pack \(snapshot.pack.id)", "it does not open")
+                },
+                .with { ($0.store, $0.object, $0.reason) = ("nowhere", "pack \(snapshot.pack.id)", "it is not there") },
+            ]
+            let _: Muster_V1_JobOutcomeAccepted = try await server.peer(node).post(
+                .agent, "/v1/jobs/\(job.id)/outcome", outcome)
+            let shown = try await InspectionTests.finished(server, run.run)
+            #expect(shown.passed == 1 && shown.failed.isEmpty)
+            #expect(shown.refused.map(\.store) == [store.name, "nowhere"])
+            #expect(shown.refused.first?.object == "pack \(snapshot.pack.id)")
+            #expect(shown.refused.first?.snapshot == snapshot.id.description && shown.refused.first?.node == node.name)
+            for _ in 0..<20_000 {
+                let now = try await coordinator.catalog.replicas(of: snapshot.pack.id, in: nil)
+                if let again = now.first(where: { $0.store == bad.store }), again.generation != bad.generation,
+                    again.state == .present
+                {
+                    return
+                }
+                // Repairs go by the clock.
+                rig.clock.advance(by: .seconds(1))
+            }
+            Issue.record("nobody looked at the replica")
+        }
+    }
+
     /// The owner's data is not in order: no repair changes that, and nothing is to be tried again and again.
     @Test func whatNamesNoObjectStands() async throws {
         let rig = try await Rig(stores: 2)

@@ -72,6 +72,25 @@ struct ReplicaReadingTests {
         }
     }
 
+    /// The reader learns of what the coordinator met for it, and can tell in its outcome.
+    @Test(arguments: Kind.allCases)
+    func aStoreThatHasTheObjectNoMoreIsNamed(kind: Kind) async throws {
+        let rig = try await Rig(stores: 2)
+        try await rig.serve { server in
+            let (peer, snapshot) = try await Self.fill(server)
+            let path = kind.path(of: snapshot)
+            let first = try await peer.send(.agent, .get, path)
+            let name = try #require(first.headers["muster-store"])
+            #expect(first.headers["muster-passed-over"] == nil)
+            let number = try #require(["main": 1, "store2": 2][name])
+            let object = try #require(try await rig.store(number).objects(kind.prefix, maximumCount: 10).first)
+            try FileManager.default.removeItem(at: URL(filePath: rig.folder(number) + "/" + object.name.description))
+            let answer = try await peer.send(.agent, .get, path)
+            #expect(answer.body == kind.bytes(of: snapshot) && answer.headers["muster-passed-over"] == name)
+            #expect(answer.headers["muster-store"] != name)
+        }
+    }
+
     @Test func aReadersWordMarksNothing() async throws {
         let rig = try await Rig(stores: 2)
         try await rig.serve { server in

@@ -42,6 +42,11 @@ struct ReplicaTests {
         }
 
         func restored(from stores: [any Store]) async throws -> [UInt8] {
+            try await restoredTelling(from: stores).bytes
+        }
+
+        /// Also what was refused on the way.
+        func restoredTelling(from stores: [any Store]) async throws -> (bytes: [UInt8], refused: [Failing]) {
             var sources: [StoreSource] = []
             for store in stores { sources.append(try await StoreSource(store)) }
             let restore = SnapshotRestore(
@@ -49,7 +54,7 @@ struct ReplicaTests {
                 lanes: 2, random: fleet.random)
             let target = folder.file("out-\(Hex.encode(fleet.random.bytes(6))).db")
             _ = try await restore.run(snapshot, to: target, checkIntegrity: true)
-            return try [UInt8](Data(contentsOf: URL(filePath: target)))
+            return (try [UInt8](Data(contentsOf: URL(filePath: target))), restore.refusals.all)
         }
 
         func damaged(_ damage: Damage, _ name: ObjectName, in store: MemoryStore) async throws -> OverlayStore {
@@ -71,6 +76,21 @@ struct ReplicaTests {
             #expect(try await pair.restored(from: [bad, pair.two]) == pair.original, "\(object.name)")
             #expect(try await pair.restored(from: [pair.two, bad]) == pair.original, "\(object.name)")
         }
+    }
+
+    /// A good replica must not hide the bad one: the next fault would find no other.
+    @Test(arguments: Damage.allCases, [ObjectPrefix.packs, .manifests])
+    func theBadReplicaThatWasPassedOverIsNamed(damage: Damage, kind: ObjectPrefix) async throws {
+        let pair = try await Pair.make(seed: 34)
+        let object = try #require(try await pair.one.objects(kind, maximumCount: 100).first)
+        let bad = try await pair.damaged(damage, object.name, in: pair.one)
+        let refused = try await pair.restoredTelling(from: [bad, pair.two]).refused
+        #expect(refused.map(\.store) == ["one"] && refused[0].snapshot == "\(pair.snapshot)", "\(refused)")
+        #expect(
+            refused[0].object.hasPrefix(kind == .packs ? "pack " : "manifest of snapshot ")
+                && !refused[0].reason.isEmpty)
+        #expect(try await pair.restoredTelling(from: [pair.two, bad]).refused == [], "nobody met it")
+        #expect(try await pair.restoredTelling(from: [pair.one, pair.two]).refused == [])
     }
 
     /// Each has another object damaged.

@@ -18,8 +18,7 @@ package struct CoordinatorSource: SnapshotSource {
 
     package func manifest(of snapshot: SnapshotID, after refused: Set<String>) async throws -> ReplicaBytes {
         do {
-            let (bytes, store) = try await coordinator.manifest(of: snapshot, after: refused, grant: grant)
-            return ReplicaBytes(bytes, of: store)
+            return replica(try await coordinator.manifest(of: snapshot, after: refused, grant: grant))
         } catch {
             throw unavailable(error) ?? error
         }
@@ -29,11 +28,17 @@ package struct CoordinatorSource: SnapshotSource {
         _ pack: PackID, _ range: Range<UInt64>, after refused: Set<String>
     ) async throws -> ReplicaBytes {
         do {
-            let (bytes, store) = try await coordinator.bytes(of: pack, in: range, after: refused, grant: grant)
-            return ReplicaBytes(bytes, of: store)
+            return replica(try await coordinator.bytes(of: pack, in: range, after: refused, grant: grant))
         } catch {
             throw unavailable(error) ?? error
         }
+    }
+
+    private func replica(_ object: StoredBytes) -> ReplicaBytes {
+        let reason = "it is missing there, or cannot be read"
+        return ReplicaBytes(
+            object.bytes, of: object.store,
+            passedOver: Dictionary(object.passedOver.map { ($0, reason) }, uniquingKeysWith: { first, _ in first }))
     }
 
     /// What tells of the object and not of the way to it.

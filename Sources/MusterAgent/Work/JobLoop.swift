@@ -163,11 +163,15 @@ struct JobLoop: Sendable {
         outcome.snapshotID = snapshot.description
         outcome.seconds = (environment.monotonic() - began).inSeconds
         outcome.bytesRead = proof.storedBytes
-        outcome.failed = proof.failed.map { failing in
-            var finding = Muster_V1_Finding()
-            (finding.snapshot, finding.store) = (failing.snapshot, failing.store)
-            (finding.object, finding.reason) = (failing.object, failing.reason)
-            return finding
+        outcome.failed = proof.failed.map(Muster_V1_Finding.init)
+        outcome.refused = proof.refused.map(Muster_V1_Finding.init)
+        if !proof.refused.isEmpty {
+            environment.logger.warning(
+                "replicas refused",
+                metadata: [
+                    "database": "\(job.database)", "snapshot": "\(snapshot)", "count": "\(proof.refused.count)",
+                    "reason": "\(proof.refused.prefix(5).map { "\($0.object) in \($0.store): \($0.reason)" })",
+                ])
         }
         if level == .drill, proof.plan != nil { outcome.drill = Muster_V1_DrillOutcome(proof) }
         guard !proof.failed.isEmpty else { return }
@@ -179,6 +183,13 @@ struct JobLoop: Sendable {
                 "reason": "\(proof.failed.map(\.reason).joined(separator: "; "))",
                 "details": "\(proof.details.prefix(20).joined(separator: "; "))",
             ])
+    }
+}
+
+extension Muster_V1_Finding {
+    init(_ failing: Failing) {
+        self.init()
+        (snapshot, store, object, reason) = (failing.snapshot, failing.store, failing.object, failing.reason)
     }
 }
 

@@ -61,6 +61,7 @@ extension Coordinator {
                 ("Id", tag("code") { id.description }),
             ])
             findings(run)
+            if !run.refused.isEmpty { refused(run) }
             parts
             if !run.waiting.isEmpty { waiting(run) }
         }
@@ -75,22 +76,26 @@ extension Coordinator {
             } else {
                 PageParts.table(
                     "What was found wanting", [.text("Snapshot"), .text("Store"), .text("Object"), .text("Reason")],
-                    rows: run.failed.prefix(Self.findingsShown).map(\.failing).map { failing in
-                        [
-                            tag("a", .href(PagePath("snapshots", failing.snapshot))) {
-                                PageParts.shortID(failing.snapshot)
-                            },
-                            PageParts.name(failing.store.isEmpty ? "–" : failing.store),
-                            tag("code", .class("object")) { failing.object.isEmpty ? "–" : failing.object },
-                            .text(failing.reason),
-                        ]
-                    })
+                    rows: run.failed.prefix(Self.findingsShown).map(RunParts.finding))
                 if run.failed.count > Self.findingsShown {
                     tag("p", .class("muted")) {
                         "And \(PageText.grouped(run.failed.count - Self.findingsShown)) more: see 'muster verify show'."
                     }
                 }
             }
+        }
+    }
+
+    /// Nothing failed by them: another replica served, and these are read again.
+    private func refused(_ run: Catalog.Verification) -> HTML {
+        PageParts.section("Replicas refused", id: "refused") {
+            tag("p", .class("muted")) {
+                "Another replica served, so nothing failed by them. The coordinator reads them again, and repairs them."
+            }
+            PageParts.table(
+                "Replicas that were refused",
+                [.text("Snapshot"), .text("Store"), .text("Object"), .text("Reason")],
+                rows: run.refused.prefix(Self.findingsShown).map(RunParts.finding))
         }
     }
 
@@ -135,6 +140,16 @@ extension Coordinator {
 enum RunParts {
     /// Of the pages of runs that go on.
     static let refreshSeconds = 5
+
+    static func finding(_ finding: Catalog.Finding) -> [HTML] {
+        let failing = finding.failing
+        return [
+            tag("a", .href(PagePath("snapshots", failing.snapshot))) { PageParts.shortID(failing.snapshot) },
+            PageParts.name(failing.store.isEmpty ? "–" : failing.store),
+            tag("code", .class("object")) { failing.object.isEmpty ? "–" : failing.object },
+            .text(failing.reason),
+        ]
+    }
 
     struct Figures {
         let total: Int

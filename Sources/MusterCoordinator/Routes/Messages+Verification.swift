@@ -18,6 +18,7 @@ extension Muster_V1_Verification {
         waitingCount = UInt32(verification.waitingCount)
         total = UInt32(verification.total)
         failed = verification.failed.map(Muster_V1_Finding.init)
+        refused = verification.refused.map(Muster_V1_Finding.init)
         nextFinding = UInt64(verification.nextFinding)
         startedAt = verification.startedAt.description
         finishedAt = verification.finishedAt?.description ?? ""

@@ -25,6 +25,7 @@ extension Coordinator {
     private static let ownName = "coordinator"
     private static let pieceBytes: UInt64 = 256 << 10
     private static let storeHeader = HTTPField.Name(ReplicaWords.storeHeader)
+    private static let passedOverHeader = HTTPField.Name(ReplicaWords.passedOverHeader)
 
     /// Puts the replicas that the caller refused behind the others, and has them looked at.
     func asked<Replica>(
@@ -52,16 +53,25 @@ extension Coordinator {
     ) async throws -> Response {
         var left = replicas[...]
         var failure: (any Error)?
+        var passedOver: Set<String> = []
         while let replica = left.popFirst() {
             do {
                 if replica.isGood, try await !isThere(replica) {
                     left.append(replica.wanting)
+                    passedOver.insert(replica.store.name)
                     continue
                 }
-                return try await stream(replica, else: left.filter(\.isGood), call)
+                var response = try await stream(replica, else: left.filter(\.isGood), call)
+                passedOver.remove(replica.store.name)
+                if !passedOver.isEmpty, let header = Self.passedOverHeader {
+                    response.headers[header] = passedOver.sorted().joined(separator: ",")
+                }
+                return response
             } catch let error as StoreError {
+                if replica.isGood, !error.isTransient, !error.meansAbsence { passedOver.insert(replica.store.name) }
                 failure = failure ?? error.asRefusal
             } catch {
+                if replica.isGood, error is Refusal { passedOver.insert(replica.store.name) }
                 failure = failure ?? error
             }
         }

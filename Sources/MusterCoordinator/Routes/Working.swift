@@ -93,7 +93,9 @@ extension Coordinator {
         }
         let snapshot = try await outcomeSnapshot(outcome, of: job)
         let findings = job.snapshot.map { Self.findings(outcome.failed, of: $0) } ?? []
+        let refused = job.snapshot.map { Self.findings(outcome.refused, of: $0) } ?? []
         try await scrub(Self.packs(named: findings), of: scope)
+        if let snapshot = job.snapshot { try await suspect(refused, of: snapshot, by: call.caller.name) }
         // A node's word is added up with that of others.
         let seconds = outcome.seconds.isFinite ? min(max(0, outcome.seconds), Self.mostSeconds) : 0
         _ = try await catalog.finish(
@@ -101,7 +103,7 @@ extension Coordinator {
             effort: Catalog.Effort(
                 seconds: seconds, bytesRead: min(Int64(clamping: outcome.bytesRead), Self.mostBytesRead)),
             drill: job.level == VerificationLevel.drill.rawValue && outcome.hasDrill
-                ? Catalog.DrillMeasure(outcome.drill) : nil,
+                ? Catalog.DrillMeasure(outcome.drill) : nil, refused: refused,
             errorSummary: outcome.errorSummary.cut(Self.maximumTextBytes),
             errorHint: outcome.errorHint.cut(Self.maximumTextBytes), now: clock.now())
         await endings.ring(node)
@@ -113,6 +115,23 @@ extension Coordinator {
         var answer = Muster_V1_JobOutcomeAccepted()
         answer.id = id.description
         return try call.answer(answer)
+    }
+
+    /// Has the replicas read again that a node refused; it says where to look, among what the snapshot needs.
+    private func suspect(_ refused: [Failing], of snapshot: SnapshotID, by reader: String) async throws {
+        for failing in refused.prefix(Self.maximumScrubbed) {
+            guard let store = stores.all.first(where: { $0.name == failing.store }) else { continue }
+            if let pack = Self.packs(named: [failing]).first {
+                guard let scope = try await catalog.scope(of: pack, neededBy: snapshot) else { continue }
+                let replicas = try await catalog.replicas(of: pack, in: scope)
+                guard let replica = replicas.first(where: { $0.store == store.number }) else { continue }
+                await suspect(.pack(replica.pack, store.number), by: reader)
+            } else if let id = failing.object.firstMatch(of: #/[0-9a-f]{32}/#).flatMap({ SnapshotID($0.output) }),
+                try await catalog.isNeeded(manifestOf: id, by: snapshot)
+            {
+                await suspect(.snapshot(id, store.number), by: reader)
+            }
+        }
     }
 
     /// Fails what no agent finished within an hour of its last sign of life, so that nobody waits for ever.

@@ -12,6 +12,7 @@ struct BaseChain: Sendable {
     let source: any SnapshotSource
     let keys: [ScopeKeys]
     let verifyingKey: VerifyingKey
+    let refusals: RefusalBook
 
     func plan() async throws -> RestorePlan {
         var links = [try await link(snapshot, expecting: nil)]
@@ -46,13 +47,19 @@ struct BaseChain: Sendable {
                 throw search.end(damaged(id, error.reason))
             }
             do {
+                for (store, reason) in object.passedOver { note(damaged(id, reason).found(in: store)) }
                 return try link(id, in: object.bytes, expecting: expected)
             } catch let error as RestoreError {
                 guard case .damaged = error else { throw error }
                 try search.refuse(object, because: error, after: refused)
                 refused.insert(object.store)
+                note(error.found(in: object.store))
             }
         }
+    }
+
+    private func note(_ error: RestoreError) {
+        if let failing = error.failing { refusals.note(failing) }
     }
 
     private func link(

@@ -9,6 +9,7 @@ struct PackReader: Sendable {
     let lanes: OpeningLanes
     let pool: BlockingPool
     let refused = RefusedReplicas()
+    let refusals: RefusalBook
     /// Told of all bytes that were read and not refused.
     let onBytes: @Sendable (UInt64) -> Void
 
@@ -35,14 +36,20 @@ struct PackReader: Sendable {
                     throw damaged(
                         pack, "it is truncated: \(object.bytes.count) bytes came of \(range.count)")
                 }
+                for (store, reason) in object.passedOver { note(damaged(pack, reason).found(in: store)) }
                 let success = try await body(object.bytes)
                 onBytes(UInt64(range.count))
                 return success
             } catch let error as RestoreError where error.blames(pack) {
                 try search.refuse(object, because: error, after: before)
                 refused.note(object.store, of: pack)
+                note(error.found(in: object.store))
             }
         }
+    }
+
+    private func note(_ error: RestoreError) {
+        if let failing = error.failing { refusals.note(failing) }
     }
 
     /// Reads and opens one map chunk, then hands it to `parse`.

@@ -16,6 +16,8 @@ package struct SnapshotRestore: Sendable {
     private let verifyingKey: VerifyingKey
     private let lanes: Int
     private let random: RandomSource
+    /// What was refused while another replica served, of all that was read by this value and its copies.
+    package let refusals = RefusalBook()
 
     /// - Parameters:
     ///   - keys: of the node's scope, one for each key epoch.
@@ -30,7 +32,10 @@ package struct SnapshotRestore: Sendable {
 
     /// What a restore would do; nothing is written and no pack is read.
     package func plan(_ snapshot: SnapshotID) async throws -> RestorePlan {
-        try await BaseChain(snapshot: snapshot, source: source, keys: keys, verifyingKey: verifyingKey).plan()
+        try await BaseChain(
+            snapshot: snapshot, source: source, keys: keys, verifyingKey: verifyingKey, refusals: refusals
+        )
+        .plan()
     }
 
     /// Restores into a new file at `target`.
@@ -79,7 +84,7 @@ package struct SnapshotRestore: Sendable {
         let read = ByteMeter()
         let reader = PackReader(
             snapshot: plan.publicPart.snapshot, source: source, packs: plan.packs,
-            lanes: OpeningLanes(keys: keys, snapshot: plan.publicPart.snapshot), pool: pool
+            lanes: OpeningLanes(keys: keys, snapshot: plan.publicPart.snapshot), pool: pool, refusals: refusals
         ) { bytes in
             onProgress(read.add(bytes), total)
         }

@@ -34,8 +34,12 @@ package struct ReplicaBytes: Sendable {
     package let bytes: [UInt8]
     /// "" where that is not known: then no other can be asked for.
     package let store: String
+    /// Stores that should have given them and could not, with why.
+    package let passedOver: [String: String]
 
-    package init(_ bytes: [UInt8], of store: String) { (self.bytes, self.store) = (bytes, store) }
+    package init(_ bytes: [UInt8], of store: String, passedOver: [String: String] = [:]) {
+        (self.bytes, self.store, self.passedOver) = (bytes, store, passedOver)
+    }
 }
 
 /// An object that a snapshot needs is not there, or not whole.

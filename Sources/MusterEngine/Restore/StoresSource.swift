@@ -22,14 +22,16 @@ package struct StoresSource: SnapshotSource {
         after refused: Set<String>, _ read: (StoreSource) async throws -> [UInt8]
     ) async throws -> ReplicaBytes {
         var failure: (any Error)?
+        var passedOver: [String: String] = [:]
         let ordered =
             sources.filter { !refused.contains($0.name) } + sources.filter { refused.contains($0.name) }
         for source in ordered {
             do {
-                return ReplicaBytes(try await read(source), of: source.name)
+                return ReplicaBytes(try await read(source), of: source.name, passedOver: passedOver)
             } catch let error as CancellationError {
                 throw error
             } catch {
+                if let error = error as? ObjectUnavailable { passedOver[source.name] = error.reason }
                 failure = failure ?? error
             }
         }

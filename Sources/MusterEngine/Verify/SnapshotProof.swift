@@ -46,6 +46,16 @@ package struct SnapshotProof: Sendable {
         onProgress: @escaping @Sendable (_ readBytes: UInt64, _ ofBytes: UInt64) -> Void = { _, _ in }
     ) async throws -> ProofOutcome {
         var outcome = ProofOutcome(snapshot: order.snapshot, store: store)
+        try await prove(order, to: target, &outcome, onPlan, onProgress)
+        // What failed is told as that.
+        outcome.refused = restore.refusals.all.filter { !outcome.failed.contains($0) }
+        return outcome
+    }
+
+    private func prove(
+        _ order: Order, to target: String, _ outcome: inout ProofOutcome, _ onPlan: (RestorePlan) throws -> Void,
+        _ onProgress: @escaping @Sendable (UInt64, UInt64) -> Void
+    ) async throws {
         do {
             try onPlan(try await restore.plan(order.snapshot))
             let began = monotonic()
@@ -55,10 +65,9 @@ package struct SnapshotProof: Sendable {
         } catch let error as RestoreError {
             guard let failing = error.failing else { throw error }
             outcome.failed.append(failing)
-            return outcome
+            return
         }
         try await inspect(order, target, &outcome)
-        return outcome
     }
 
     private func inspect(_ order: Order, _ target: String, _ outcome: inout ProofOutcome) async throws {
@@ -146,6 +155,8 @@ package enum Integrity: String, Sendable {
 package struct ProofOutcome: Sendable {
     /// Empty where the snapshot passed. Nothing of it is content of the database.
     package var failed: [Failing] = []
+    /// Replicas that were refused, where another one served.
+    package var refused: [Failing] = []
     /// In SQLite's own words, which may hold names and values: for the node alone. Bounded, and fit to be printed.
     package var details: [String] = []
     package var plan: RestorePlan?

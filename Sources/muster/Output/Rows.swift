@@ -199,8 +199,10 @@ struct InspectionReport: Encodable {
     let failed: [Failed]
     /// For people; programs find the reasons in `failed`.
     var unfinished = 0
+    /// Replicas that were refused while another one served: they count against nothing here.
+    var refused: [Failed] = []
 
-    private enum CodingKeys: CodingKey { case run, passed, total, failed }
+    private enum CodingKeys: CodingKey { case run, passed, total, failed, refused }
 
     struct Failed: Encodable {
         let snapshot, store, object, reason: String

@@ -75,7 +75,8 @@ enum VerificationOutput {
         } while next > 0 && failed.count < mostFindings
         return InspectionReport(
             run: verification.run, passed: Int(verification.passed), total: Int(verification.total),
-            failed: failed.map(InspectionReport.Failed.init), unfinished: Int(verification.unfinished))
+            failed: failed.map(InspectionReport.Failed.init), unfinished: Int(verification.unfinished),
+            refused: verification.refused.map(InspectionReport.Failed.init))
     }
 
     static func show(_ report: InspectionReport, _ format: OutputFormat) throws {
@@ -85,6 +86,9 @@ enum VerificationOutput {
                 + (report.unfinished > 0 ? ", \(report.unfinished) were not finished" : "")
                 + (report.run.isEmpty ? "" : " (run \(report.run))"))
         for failed in report.failed { Console.result("failed: \(failed.place): \(failed.reason)") }
+        for refused in report.refused {
+            Console.result("refused: \(refused.place): \(refused.reason); another replica served")
+        }
     }
 }
 

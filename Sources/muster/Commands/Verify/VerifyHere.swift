@@ -20,6 +20,7 @@ struct VerifyHere {
         // A leftover in the system's temporary folder is no reason to fail a verification.
         defer { try? FileManager.default.removeItem(at: folder) }
         var failed: [InspectionReport.Failed] = []
+        var refused: [InspectionReport.Failed] = []
         var passed = 0
         for id in ids {
             let snapshot = try await origin.snapshot(id)
@@ -28,11 +29,12 @@ struct VerifyHere {
             // Here a person with the key looks: they may see what the database itself has to say.
             for detail in outcome.details.prefix(20) { Console.note("note: \(detail)") }
             if isDrill { tell(outcome) }
+            refused += outcome.refused.map(InspectionReport.Failed.init)
             failed += outcome.failed.map(InspectionReport.Failed.init)
             if outcome.failed.isEmpty { passed += 1 }
             if FileManager.default.fileExists(atPath: target) { try FileManager.default.removeItem(atPath: target) }
         }
-        return InspectionReport(run: "", passed: passed, total: ids.count, failed: failed)
+        return InspectionReport(run: "", passed: passed, total: ids.count, failed: failed, refused: refused)
     }
 
     private func prove(
