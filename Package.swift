@@ -181,7 +181,7 @@ let package = Package(
             name: "MusterCoordinatorTests",
             dependencies: [
                 "MusterCoordinator", "MusterCatalog", "MusterModel", "MusterFormat", "MusterAPI", "MusterStore",
-                "MusterTransfer", "MusterServing", "MusterTestSupport", "MusterAgent",
+                "MusterTransfer", "MusterServing", "MusterTestSupport", "MusterAgent", "MusterSQLite",
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Logging", package: "swift-log"),

@@ -23,6 +23,14 @@ package enum CatalogError: ActionableError, Equatable {
         }
     }
 
+    /// Whether it speaks of one row, and not of the catalog as a whole.
+    package var isOfOneRow: Bool {
+        switch self {
+        case .damaged, .tooManyDatabases: true
+        case .unusable, .busy, .full: false
+        }
+    }
+
     package var summary: String {
         switch self {
         case .unusable(let reason): "catalog cannot be used: \(reason)"

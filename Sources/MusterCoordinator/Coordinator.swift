@@ -83,6 +83,7 @@ struct Coordinator: Sendable {
     let watch = FleetWatch()
     let looks = Bell<WebhookCall>()
     let denials = DenialBook()
+    let troubles = CatalogTroubles()
     let polls = PollBook()
     let probeTries = TryBook<Int64>()
     let twins = TwinBook()

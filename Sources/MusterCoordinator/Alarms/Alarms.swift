@@ -19,7 +19,7 @@ extension Coordinator {
         var alarms = try await ownAlarms + stores + damage + overdue + troubles + people + standing
         alarms += scene.nodes.filter { $0.state == .active }.flatMap { self.alarms(of: $0, in: scene) }
         alarms += Self.writerAlarms(in: scene)
-        alarms += ownCertificateAlarms(now: scene.now) + denialAlarms(now: scene.now)
+        alarms += ownCertificateAlarms(now: scene.now) + denialAlarms(now: scene.now) + catalogAlarms()
         return AlarmBoard(alarms)
     }
 

@@ -22,23 +22,41 @@ struct InspectionService: Service {
     }
 
     private func run(isOfSnapshots: Bool) async {
+        // Nobody rings it: it only keeps time, and ends at shutdown.
+        let rest = Bell<Bool>()
         var tries: [SnapshotID: Int] = [:]
         while !Task.isShuttingDownGracefully, !Task.isCancelled {
             let ticket = await coordinator.inspections.ticket(true)
-            do {
-                try await inspectAll(isOfSnapshots: isOfSnapshots, &tries)
-            } catch {
-                // The runs stay open and are gone on with; nothing of them is lost.
-                coordinator.logger.warning("inspection postponed", metadata: ["reason": "\(error)"])
+            if let pause = await round(isOfSnapshots: isOfSnapshots, &tries) {
+                // Whoever rings for a new run does not make the catalog better.
+                await rest.wait(true, after: 0, atMost: pause)
+            } else {
+                await coordinator.inspections.wait(true, after: ticket, atMost: Self.patience)
             }
-            await coordinator.inspections.wait(true, after: ticket, atMost: Self.patience)
         }
+    }
+
+    /// Inspects all that can be.
+    ///
+    /// - Returns: how long to rest, where the catalog failed.
+    func round(isOfSnapshots: Bool, _ tries: inout [SnapshotID: Int]) async -> Duration? {
+        let work = isOfSnapshots ? CatalogTroubles.Work.namedInspection : .inspection
+        do {
+            try await inspectAll(isOfSnapshots: isOfSnapshots, &tries)
+            coordinator.troubles.end(work)
+        } catch let error as CatalogError {
+            return coordinator.note(error, in: work)
+        } catch {
+            // The runs stay open and are gone on with; nothing of them is lost.
+            coordinator.logger.warning("inspection postponed", metadata: ["reason": "\(error)"])
+        }
+        return nil
     }
 
     /// Round after round, one snapshot of each run.
     ///
     /// What cannot be looked at now is passed over, so that what is behind it is looked at; the next call comes back to
-    /// it.
+    /// it. Where the catalog itself fails, it is no snapshot's fault, and the round ends.
     private func inspectAll(isOfSnapshots: Bool, _ tries: inout [SnapshotID: Int]) async throws {
         var positions: [RunID: Int64] = [:]
         var didWork = true
@@ -55,6 +73,8 @@ struct InspectionService: Service {
                 do {
                     try await inspector.inspect(next.snapshot)
                     tries[next.snapshot] = nil
+                } catch let error as CatalogError where !error.isOfOneRow {
+                    throw error
                 } catch let error as any ActionableError {
                     try await note(error, of: next.snapshot, in: run.run, &tries)
                 }
@@ -69,9 +89,8 @@ struct InspectionService: Service {
         coordinator.logger.warning(
             "snapshot not inspected", metadata: ["snapshot": "\(snapshot)", "reason": "\(error.summary)"])
         tries[snapshot, default: 0] += 1
-        var isHopeless = tries[snapshot, default: 0] >= Self.mostTries
-        if case CatalogError.damaged = error { isHopeless = true }
-        guard isHopeless else { return }
+        // A row that no version wrote stays as it is.
+        guard tries[snapshot, default: 0] >= Self.mostTries || error is CatalogError else { return }
         tries[snapshot] = nil
         try await coordinator.catalog.conclude(
             snapshot, in: run, .unfinished(reason: error.summary), now: coordinator.clock.now())

@@ -12,7 +12,7 @@ package enum AlarmSeverity: String, Sendable, CaseIterable, Comparable {
 /// The names are a contract: monitors, webhooks and metrics go by them.
 package enum AlarmKind: String, Sendable, CaseIterable {
     // What is lost, or about to be.
-    case damaged, lost, stuck, failing, superseded, unscanned
+    case damaged, lost, stuck, failing, superseded, unscanned, catalog
     // What may be an attack: retention waits for a person.
     case fork, flood, size, entropy
     // Two agents that run as one node.
@@ -32,7 +32,9 @@ package enum AlarmKind: String, Sendable, CaseIterable {
     /// Of an alarm that has no reason to be more or less than usual.
     package var severity: AlarmSeverity {
         switch self {
-        case .damaged, .lost, .stuck, .failing, .superseded, .unscanned, .fork, .flood, .size, .entropy, .twins, .store:
+        case .damaged, .lost, .stuck, .failing, .superseded, .unscanned, .catalog, .fork, .flood, .size, .entropy,
+            .twins,
+            .store:
             .critical
         case .silent, .debt, .verifyOverdue, .drillOverdue, .disk, .certificate, .gc, .clock, .webhook, .denied,
             .replaced, .schedule:
