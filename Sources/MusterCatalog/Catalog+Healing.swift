@@ -15,7 +15,9 @@ extension Catalog {
     /// Snapshots of which a failure stands that names stored objects, all of which are whole again by what the catalog
     /// knows; oldest first, and without those that such an inspection waits for already, or was tried on since.
     ///
-    /// What was found in a rebuilt database itself, or by its owner's assertions, no repair changes.
+    /// What was found in a rebuilt database itself, or by its owner's assertions, no repair changes. Where the run that
+    /// found it is not known, as in the catalog of a coordinator that was rebuilt, nobody can say what it was: then it is
+    /// inspected once more, and that run is known.
     /// - Parameters:
     ///   - number: of the last snapshot that was looked at, 0 to begin with: they may be many.
     ///   - repairedAt: a run that began later met what was repaired; until then also a lack that names no object counts.
@@ -38,14 +40,16 @@ extension Catalog {
                     "SELECT object FROM finding WHERE snapshot = ? AND run = ?",
                     [row["number"] as Int64, row["run"] as Data]
                 ).map { $0["object"] as String }
+                let isOfLostRun: Bool = row["is_of_lost_run"]
                 let isHealed =
-                    try !objects.isEmpty
-                    && objects.allSatisfy { object in
-                        guard !object.isEmpty else {
-                            return failure.level <= .scrub && row.time("started_at") <= repairedAt
+                    try isOfLostRun
+                    || !objects.isEmpty
+                        && objects.allSatisfy { object in
+                            guard !object.isEmpty else {
+                                return failure.level <= .scrub && row.time("started_at") <= repairedAt
+                            }
+                            return try Self.isWhole(object, of: failure, database)
                         }
-                        return try Self.isWhole(object, of: failure, database)
-                    }
                 if isHealed { healed.append(failure) }
             }
             return (healed, rows.count < Self.lookedAtOnce ? 0 : rows.last?["number"] ?? 0)
@@ -84,13 +88,15 @@ extension Catalog {
     /// The newest failure of each snapshot as deep as the one that stands. The pattern names the index of the few
     /// that failed. A check that failed is repeated by a scrub, so that is what may wait already.
     static let standingFailureQuery = """
-        SELECT s.number, s.id, s.database, s.node, v.run, v.level, b.started_at
+        SELECT s.number, s.id, s.database, s.node, v.run, v.level, coalesce(b.started_at, v.began_at, v.at) AS started_at,
+            b.run IS NULL AS is_of_lost_run
         FROM snapshot s INDEXED BY snapshot_damaged
         CROSS JOIN verdict v ON v.number = (SELECT f.number FROM verdict f WHERE f.snapshot = s.number
             AND NOT f.passed AND s.verdict = 'failed ' || f.level ORDER BY f.number DESC LIMIT 1)
-        CROSS JOIN verification b ON b.run = v.run
+        LEFT JOIN verification b ON b.run = v.run
         CROSS JOIN node n ON n.id = s.node AND (n.state = 'active' OR v.level IN ('check', 'scrub'))
-        WHERE s.verdict LIKE 'failed%' AND s.number > ?1 AND s.forgotten_at IS NULL AND b.started_at <= ?2
+        WHERE s.verdict LIKE 'failed%' AND s.number > ?1 AND s.forgotten_at IS NULL
+            AND coalesce(b.started_at, v.began_at, v.at) <= ?2
             AND NOT EXISTS (SELECT 1 FROM verification_item i CROSS JOIN verification r ON r.run = i.run
                 WHERE i.snapshot = s.number AND i.run <> v.run AND r.level = CASE v.level WHEN 'check' THEN 'scrub' ELSE v.level END
                     AND (i.state = 'waiting' OR r.started_at >= ?2))

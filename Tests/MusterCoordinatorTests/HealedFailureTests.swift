@@ -129,6 +129,37 @@ struct HealedFailureTests {
         }
     }
 
+    /// What the catalog's backup brings back names the failure, and not what was found: it is inspected once more.
+    @Test func afterARebuildAFailureIsInspectedAgain() async throws {
+        let rig = try await Rig(stores: 1)
+        let (node, snapshot) = try await rig.serve { server in
+            let (node, snapshot) = try await Self.fill(server)
+            var request = Muster_V1_VerificationRequest()
+            (request.level, request.snapshotIds) = ("verify", [snapshot.id.description])
+            let _: Muster_V1_Verification = try await server.asAdmin.post(.admin, "/v1/verifications", request)
+            let job = try #require(try await Self.work(server, node))
+            try await Self.finish(server, node, job, [.with { $0.reason = "integrity_check finds 1 problems" }])
+            try await server.service.coordinator.backUpCatalog()
+            return (node, snapshot)
+        }
+        let (rebuilt, outcome) = try await rig.rebuilt(from: [rig.folder(1)])
+        #expect(outcome.verdicts == 1)
+        try await rebuilt.serve { server in
+            let catalog = server.service.coordinator.catalog
+            let before = try await catalog.snapshot(snapshot.id)
+            #expect(before?.verdict == "failed verify")
+            var again: Muster_V1_Job?
+            for _ in 0..<20_000 where again == nil { again = try await Self.work(server, node) }
+            let job = try #require(again, "nothing inspects it again")
+            #expect(job.level == "verify" && job.snapshotID == snapshot.id.description)
+            // It fails for the same reason: now that is known, and it stands.
+            try await Self.finish(server, node, job, [.with { $0.reason = "integrity_check finds 1 problems" }])
+            let later = server.rig.clock.now() + .seconds(86_400)
+            let found = try await catalog.healedFailures(after: 0, repairedAt: later, rested: later)
+            #expect(found.healed.isEmpty)
+        }
+    }
+
     /// The owner's data is not in order: no repair changes that, and nothing is to be tried again and again.
     @Test func whatNamesNoObjectStands() async throws {
         let rig = try await Rig(stores: 2)
