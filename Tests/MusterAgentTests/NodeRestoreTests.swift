@@ -141,6 +141,39 @@ struct NodeRestoreTests {
         #expect(!FileManager.default.fileExists(atPath: folder.file("gone")))
     }
 
+    /// One that waits for its folder is not pushed out by the next order.
+    @Test func severalUnfinishedRestoresAreRemembered() throws {
+        let unfinished = UnfinishedRestore(directory)
+        let lost = terms { $0.targetPath = folder.file("away/shop.db") }
+        let (other, third) = (terms(), terms { $0.targetPath = folder.file("odd\nname.db") })
+        for terms in [lost, other, third] { try unfinished.note(terms) }
+        try unfinished.forget(other.id)
+        func partial(_ terms: RestoreGrant.Terms) -> String {
+            SnapshotRestore.partialFile(for: terms.targetPath, random: UnfinishedRestore.mark(of: terms.id))
+        }
+        try FileManager.default.createDirectory(atPath: folder.file("later"), withIntermediateDirectories: true)
+        for terms in [other, third] { try Data([1]).write(to: URL(filePath: partial(terms))) }
+        #expect(throws: RestoreNotAllowed.self) { try unfinished.remove() }
+        #expect(FileManager.default.fileExists(atPath: partial(other)), "that one had ended")
+        #expect(!FileManager.default.fileExists(atPath: partial(third)))
+        // The folder is back.
+        try FileManager.default.moveItem(atPath: folder.file("later"), toPath: folder.file("away"))
+        try Data([1]).write(to: URL(filePath: partial(lost)))
+        try unfinished.remove()
+        #expect(!FileManager.default.fileExists(atPath: partial(lost)))
+        #expect(!FileManager.default.fileExists(atPath: directory.unfinishedRestoreFile))
+    }
+
+    @Test func aNoteOfAnEarlierVersionIsUnderstood() throws {
+        let terms = terms()
+        let partial = SnapshotRestore.partialFile(
+            for: terms.targetPath, random: UnfinishedRestore.mark(of: terms.id))
+        try Data([1]).write(to: URL(filePath: partial))
+        try PrivateFile.write("\(terms.id)\n\(terms.targetPath)", to: directory.unfinishedRestoreFile)
+        try UnfinishedRestore(directory).remove()
+        #expect(!FileManager.default.fileExists(atPath: partial))
+    }
+
     @Test func theOwnersWordCountsAsItStandsNow() async throws {
         var configuration = try directory.configuration()
         configuration.restoreInto = [folder.file("elsewhere")]

@@ -44,12 +44,7 @@ struct NodeRestore: Sendable {
                 try await restore(grant, keys, isAgain: job.again)
             }
         } catch let error as RestoreError {
-            if let failing = error.failing {
-                var finding = Muster_V1_Finding()
-                (finding.snapshot, finding.store) = (failing.snapshot, failing.store)
-                (finding.object, finding.reason) = (failing.object, failing.reason)
-                outcome.failed = [finding]
-            }
+            if let failing = error.failing { outcome.failed = [Muster_V1_Finding(failing)] }
             throw error
         }
         outcome.seconds = (environment.monotonic() - began).inSeconds
@@ -125,7 +120,8 @@ struct NodeRestore: Sendable {
             try directory.beginLineage(ofDatabaseAt: terms.targetPath)
             let unfinished = UnfinishedRestore(directory)
             try unfinished.note(terms)
-            defer { unfinished.forget() }
+            // A note that stays costs the next life a look.
+            defer { try? unfinished.forget(terms.id) }
             try await run(restore, plan, terms.id, to: target)
             environment.reach(.restoreNamed)
             return plan.publicPart.storedBytes
