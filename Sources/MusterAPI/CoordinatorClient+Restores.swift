@@ -23,12 +23,13 @@ extension CoordinatorClient {
 
     /// Tells how far a restore is.
     ///
+    /// - Parameter waitsFor: why nothing is read just now; "" while something is.
     /// - Returns: whether its order still stands.
     package func progress(
-        of grant: GrantID, readBytes: UInt64, ofBytes: UInt64
+        of grant: GrantID, readBytes: UInt64, ofBytes: UInt64, waitsFor: String = ""
     ) async throws(CoordinatorError) -> Bool {
         var request = Muster_V1_RestoreProgress()
-        (request.bytesRead, request.bytesTotal) = (readBytes, ofBytes)
+        (request.bytesRead, request.bytesTotal, request.waitsFor) = (readBytes, ofBytes, waitsFor)
         let answer: Muster_V1_RestoreProgressAccepted = try await post("/v1/jobs/\(grant)/progress", request)
         return answer.open
     }

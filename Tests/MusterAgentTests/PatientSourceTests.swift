@@ -47,13 +47,22 @@ struct PatientSourceTests {
 
     private static let away = CoordinatorError.transfer(.exhausted(detail: "away"))
     private let clock = ManualClock()
+    private let told = Told()
+
+    private final class Told: Sendable {
+        private let words = Mutex<[String]>([])
+        var all: [String] { words.withLock { $0 } }
+        func note(_ word: String) { words.withLock { $0.append(word) } }
+    }
 
     private func patient(_ source: Failing, seconds: Int64) -> PatientSource {
         let clock = clock
         let environment = AgentEnvironment(
             clock: clock, monotonic: { .zero }, sleep: { clock.advance(by: $0) }, random: .system,
             logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }, cores: 2, version: "test")
-        return PatientSource(source, until: clock.now() + .seconds(seconds), environment: environment)
+        return PatientSource(
+            source, until: clock.now() + .seconds(seconds), environment: environment,
+            onWait: { [told] in told.note($0) })
     }
 
     @Test func anOutageOfAnHourEndsNothing() async throws {
@@ -64,6 +73,13 @@ struct PatientSourceTests {
         #expect(source.questions == 401)
         let read = try await patient.read(SHA256Hasher.hash([1]), 0..<1, after: ["a store"])
         #expect(read.bytes == [7] && read.store == "a store", "what was refused is told on")
+    }
+
+    /// Whoever looks at the order sees it, for hours if need be.
+    @Test func whyItWaitsIsToldAndThatItWaitsNoMore() async throws {
+        let source = Failing(2, Self.away)
+        _ = try await patient(source, seconds: 3600).manifest(of: SnapshotID(from: .system))
+        #expect(told.all == [Self.away.summary, Self.away.summary, ""])
     }
 
     @Test func afterTheOrdersEndNobodyWaits() async throws {

@@ -100,34 +100,48 @@ struct NodeRestore: Sendable {
         let configuration = try directory.configuration()
         let folder = try RestoreFolder(for: terms.targetPath, allowed: configuration.restoreInto)
         defer { folder.leave() }
-        let target = folder.target
         let mark = UnfinishedRestore.mark(of: terms.id)
+        let progress = RestoreMeter()
         let source = PatientSource(
             CoordinatorSource(coordinator: coordinator, grant: terms.id), until: terms.expiresAt,
-            environment: environment)
+            environment: environment, onWait: { progress.wait(for: $0) })
         let restore = SnapshotRestore(
             source: source, keys: [keys], verifyingKey: terms.sourceKey, lanes: lanes, random: mark)
         do {
-            let plan = try await restore.plan(terms.snapshot)
-            guard plan.publicPart.node == terms.sourceNode, plan.publicPart.contentRoot == terms.contentRoot else {
-                throw OrderRefused(reason: "its snapshot is not the one that was announced")
+            // From the first read on, which may wait for long.
+            return try await telling(of: terms.id, progress) {
+                try await rebuild(terms, by: restore, in: folder, isAgain: isAgain, progress)
             }
-            if isAgain, try await isThere(plan, in: folder, mark) { return 0 }
-            var limits = InspectionLimits()
-            limits.reserveBytes = configuration.inspection.reserveBytes
-            try ScratchSpace(folder: folder.path, limits: limits).check(plan.publicPart.geometry.sizeBytes)
-            // A new file may get the number of the one that stood there, and pass for it.
-            try directory.beginLineage(ofDatabaseAt: terms.targetPath)
-            let unfinished = UnfinishedRestore(directory)
-            try unfinished.note(terms)
-            // A note that stays costs the next life a look.
-            defer { try? unfinished.forget(terms.id) }
-            try await run(restore, plan, terms.id, to: target)
-            environment.reach(.restoreNamed)
-            return plan.publicPart.storedBytes
         } catch let error as RestoreError {
             throw error.at(terms.targetPath)
         }
+    }
+
+    private func rebuild(
+        _ terms: RestoreGrant.Terms, by restore: SnapshotRestore, in folder: RestoreFolder, isAgain: Bool,
+        _ progress: RestoreMeter
+    ) async throws -> UInt64 {
+        let plan = try await restore.plan(terms.snapshot)
+        guard plan.publicPart.node == terms.sourceNode, plan.publicPart.contentRoot == terms.contentRoot else {
+            throw OrderRefused(reason: "its snapshot is not the one that was announced")
+        }
+        let mark = UnfinishedRestore.mark(of: terms.id)
+        if isAgain, try await isThere(plan, in: folder, mark) { return 0 }
+        var limits = InspectionLimits()
+        limits.reserveBytes = try directory.configuration().inspection.reserveBytes
+        try ScratchSpace(folder: folder.path, limits: limits).check(plan.publicPart.geometry.sizeBytes)
+        // A new file may get the number of the one that stood there, and pass for it.
+        try directory.beginLineage(ofDatabaseAt: terms.targetPath)
+        let unfinished = UnfinishedRestore(directory)
+        try unfinished.note(terms)
+        // A note that stays costs the next life a look.
+        defer { try? unfinished.forget(terms.id) }
+        try await restore.run(plan, to: folder.target, checkIntegrity: true) { read, total in
+            progress.note(read, of: total)
+            environment.reach(.restoreUnderWay)
+        }
+        environment.reach(.restoreNamed)
+        return plan.publicPart.storedBytes
     }
 
     /// Whether the life before had finished, and could not say so any more. What it left unfinished goes.
@@ -152,35 +166,30 @@ struct NodeRestore: Sendable {
         }
     }
 
-    private func run(
-        _ restore: SnapshotRestore, _ plan: RestorePlan, _ grant: GrantID, to target: String
-    ) async throws {
-        let progress = RestoreMeter()
-        try await withThrowingTaskGroup(of: Bool.self) { group in
-            group.addTask {
-                try await restore.run(plan, to: target, checkIntegrity: true) { read, total in
-                    progress.note(read, of: total)
-                    environment.reach(.restoreUnderWay)
-                }
-                return true
-            }
+    /// Does `body`, and tells meanwhile how far it is.
+    private func telling(
+        of grant: GrantID, _ progress: RestoreMeter, _ body: @escaping @Sendable () async throws -> UInt64
+    ) async throws -> UInt64 {
+        try await withThrowingTaskGroup(of: UInt64?.self) { group in
+            group.addTask { try await body() }
             group.addTask {
                 try await tell(of: grant, progress)
-                return false
+                return nil
             }
             defer { group.cancelAll() }
-            guard try await group.next() == true else { throw CancellationError() }
+            guard case let bytes?? = try await group.next() else { throw CancellationError() }
+            return bytes
         }
     }
 
     /// Ends with an error when the order has ended.
     private func tell(of grant: GrantID, _ progress: RestoreMeter) async throws {
-        while true {
+        while !Task.isCancelled {
             try await environment.sleep(Self.wordInterval)
-            let (read, total) = progress.figures
+            let (read, total, reason) = progress.figures
             let isOpen: Bool
             do {
-                isOpen = try await coordinator.progress(of: grant, readBytes: read, ofBytes: total)
+                isOpen = try await coordinator.progress(of: grant, readBytes: read, ofBytes: total, waitsFor: reason)
             } catch {
                 // It comes back, or the reads fail: that nothing was told is no reason to stop.
                 environment.logger.warning("progress not told", metadata: ["reason": "\(error.summary)"])
@@ -193,10 +202,11 @@ struct NodeRestore: Sendable {
 
 /// How far one restore is.
 private final class RestoreMeter: Sendable {
-    private let state = Mutex<(read: UInt64, total: UInt64)>((0, 0))
+    private let state = Mutex<(read: UInt64, total: UInt64, waitsFor: String)>((0, 0, ""))
 
-    var figures: (read: UInt64, total: UInt64) { state.withLock { $0 } }
-    func note(_ read: UInt64, of total: UInt64) { state.withLock { $0 = (read, total) } }
+    var figures: (read: UInt64, total: UInt64, waitsFor: String) { state.withLock { $0 } }
+    func note(_ read: UInt64, of total: UInt64) { state.withLock { ($0.read, $0.total) = (read, total) } }
+    func wait(for reason: String) { state.withLock { $0.waitsFor = reason } }
 }
 
 extension RestoreError {

@@ -10,10 +10,16 @@ struct PatientSource: SnapshotSource {
     private let source: any SnapshotSource
     private let end: Timestamp
     private let environment: AgentEnvironment
+    private let onWait: @Sendable (_ reason: String) -> Void
 
-    /// - Parameter end: from then on a failure counts, whatever it is.
-    init(_ source: any SnapshotSource, until end: Timestamp, environment: AgentEnvironment) {
-        (self.source, self.end, self.environment) = (source, end, environment)
+    /// - Parameters:
+    ///   - end: from then on a failure counts, whatever it is.
+    ///   - onWait: told why nothing can be read, and "" once something can again.
+    init(
+        _ source: any SnapshotSource, until end: Timestamp, environment: AgentEnvironment,
+        onWait: @escaping @Sendable (_ reason: String) -> Void = { _ in }
+    ) {
+        (self.source, self.end, self.environment, self.onWait) = (source, end, environment, onWait)
     }
 
     var name: String { source.name }
@@ -30,10 +36,13 @@ struct PatientSource: SnapshotSource {
     private func patiently(_ read: () async throws -> ReplicaBytes) async throws -> ReplicaBytes {
         while true {
             do {
-                return try await read()
+                let replica = try await read()
+                onWait("")
+                return replica
             } catch let error as any ActionableError where error.isTransient && environment.clock.now() < end {
+                onWait(error.summary)
                 environment.logger.warning(
-                    "restore waits for the coordinator", metadata: ["reason": "\(error.summary)"])
+                    "restore waits for what it reads from", metadata: ["reason": "\(error.summary)"])
             }
             // Chance keeps lanes and fleet from coming back all at once.
             let pause = Self.pauseAfterFailure * (0.5 + environment.random.unitInterval())

@@ -175,7 +175,8 @@ extension Coordinator {
         guard let grant = GrantID(call.parameters[0]) else {
             throw Refusal.notFound("job '\(call.parameters[0].cut(80))'")
         }
-        let progress: Muster_V1_RestoreProgress = try await call.message()
+        var progress: Muster_V1_RestoreProgress = try await call.message()
+        progress.waitsFor = progress.waitsFor.cut(Self.maximumTextBytes)
         var answer = Muster_V1_RestoreProgressAccepted()
         answer.open = try await catalog.openRestore(grant, of: node, now: clock.now()) != nil
         if answer.open { restorations.note(progress, of: grant, now: clock.now()) }
@@ -288,6 +289,7 @@ extension Muster_V1_RestoreRun {
             item.state = restore.state.rawValue
             if let progress = progress(restore.grant) {
                 (item.bytesRead, item.bytesTotal) = (progress.bytesRead, progress.bytesTotal)
+                item.waitsFor = progress.waitsFor
             }
             (item.errorSummary, item.errorHint) = (restore.errorSummary, restore.errorHint)
             if let failing = restore.failing {

@@ -57,6 +57,9 @@ enum RestoreRunOutput {
             ($0.0 &+ $1.bytesRead, $0.1 &+ $1.bytesTotal)
         }
         let ended = run.items.count { ["done", "failed"].contains($0.state) }
+        if let waiting = run.items.first(where: { !$0.waitsFor.isEmpty }) {
+            return "\(ended) of \(run.total) ended, node '\(waiting.targetNode)' waits: \(waiting.waitsFor)"
+        }
         return "\(ended) of \(run.total) ended"
             + (total > 0 ? ", \(Quantity.bytes(read)) of \(Quantity.bytes(total)) read" : "")
     }
@@ -86,10 +89,13 @@ struct RestoreItemRow: Row {
     let bytesRead, bytesTotal: UInt64
     @Known var errorSummary: String?
     @Known var errorHint: String?
+    /// Why its node reads nothing just now.
+    @Known var waitsFor: String?
     let expiresAt: String
     @Known var finishedAt: String?
 
     init(_ item: Muster_V1_RestoreItem) {
+        waitsFor = known(item.waitsFor)
         (snapshot, node, database) = (item.snapshotID, item.node, item.database)
         (on, target, state) = (item.targetNode, item.targetPath, item.state)
         (bytesRead, bytesTotal) = (item.bytesRead, item.bytesTotal)
@@ -100,7 +106,8 @@ struct RestoreItemRow: Row {
     var cells: [String] {
         [
             String(snapshot.prefix(12)), node, database, on, target, state,
-            bytesTotal > 0 ? "\(Quantity.bytes(bytesRead)) of \(Quantity.bytes(bytesTotal))" : "", errorSummary ?? "",
+            bytesTotal > 0 ? "\(Quantity.bytes(bytesRead)) of \(Quantity.bytes(bytesTotal))" : "",
+            errorSummary ?? waitsFor.map { "waits: \($0)" } ?? "",
         ]
     }
 }
