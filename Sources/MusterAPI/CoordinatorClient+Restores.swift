@@ -21,6 +21,11 @@ extension CoordinatorClient {
         try await get("/v1/restores/\(escaped(run))")
     }
 
+    /// Takes back what is open of a run, or one order.
+    package func cancel(restore id: String) async throws(CoordinatorError) -> Muster_V1_RestoreRun {
+        try await post("/v1/restores/\(escaped(id))/cancel", Muster_V1_RestoreProgress())
+    }
+
     /// Tells how far a restore is.
     ///
     /// - Parameter waitsFor: why nothing is read just now; "" while something is.

@@ -3,7 +3,11 @@ package import MusterModel
 
 /// Pins: a snapshot that somebody is reading is not forgotten meanwhile.
 extension Catalog {
-    package enum PinKind: String, Sendable { case restore, verify, replication }
+    package enum PinKind: String, Sendable {
+        case restore, verify, replication
+        /// By an order to a node to restore it, for as long as the order was given.
+        case order
+    }
 
     /// Pins a snapshot, or keeps its pin for longer. One that has more than half of its time left costs no write.
     ///

@@ -46,6 +46,8 @@ extension Catalog {
         package var errorHint: String
         /// nil where the stored snapshot is not to blame.
         package var failing: Failing?
+        /// Who took it back; "" where nobody did.
+        package var cancelledBy: String
     }
 
     package enum RestoreBegin: Hashable, Sendable {
@@ -94,7 +96,7 @@ extension Catalog {
             """
             INSERT INTO pin(snapshot, kind, until) SELECT number, ?2, ?3 FROM snapshot WHERE id = ?1
             ON CONFLICT(snapshot, kind) DO UPDATE SET until = max(until, excluded.until)
-            """, [restore.snapshot.blob, PinKind.restore.rawValue, restore.expiresAt.microseconds])
+            """, [restore.snapshot.blob, PinKind.order.rawValue, restore.expiresAt.microseconds])
     }
 
     /// In the order in which they were given.
@@ -145,7 +147,8 @@ extension Catalog {
         }
     }
 
-    /// Ends an order with what the node says of it; one that has ended is left as it is.
+    /// Ends an order with what the node says of it; one that has ended is left as it is, but for one that was taken back:
+    /// there it is told how far the node had come.
     ///
     /// - Returns: the order as it now stands, and whether it has ended by this; nil where the node has no such order.
     package func finish(
@@ -164,7 +167,8 @@ extension Catalog {
                     isDone ? "done" : "failed", now.microseconds, errorSummary, errorHint, failing?.store ?? "",
                     failing?.object ?? "", failing?.reason ?? "", grant.blob, target.blob,
                 ])
-            let isNew = database.changesCount > 0
+            let isNew =
+                try database.changesCount > 0 || Self.note(grant, of: target, isDone: isDone, in: database)
             return try database.row(
                 Self.restoreQuery + " WHERE g.id = ? AND g.target = ?", [grant.blob, target.blob]
             ).map { (try Self.restore($0), isNew) }
@@ -199,7 +203,9 @@ extension Catalog {
 
     /// The audit's row of an order's end, which goes with it into one transaction.
     static func endRow(of restore: Restore, actor: String, at now: Timestamp) -> AuditRow {
-        let how = restore.state == .done ? "done" : "failed: \(restore.errorSummary.prefix(255))"
+        // One that was taken back too late is done, and says so.
+        let isPlain = restore.state == .done && restore.cancelledBy.isEmpty
+        let how = isPlain ? "done" : "\(restore.state.rawValue): \(restore.errorSummary.prefix(255))"
         return AuditRow(
             actor: actor, action: "restore-end", subject: "run \(restore.run): grant \(restore.grant) \(how)", at: now)
     }
@@ -314,7 +320,7 @@ extension Catalog {
         WHERE s.id = ?1 LIMIT 1
         """
 
-    private static func restore(_ row: Row) throws -> Restore {
+    static func restore(_ row: Row) throws -> Restore {
         let snapshot: SnapshotID = try row.identifier("snapshot")
         let reason: String = row["failing_reason"]
         return Restore(
@@ -329,6 +335,6 @@ extension Catalog {
                 ? nil
                 : Failing(
                     snapshot: snapshot.description, store: row["failing_store"], object: row["failing_object"],
-                    reason: reason))
+                    reason: reason), cancelledBy: row["cancelled_by"])
     }
 }

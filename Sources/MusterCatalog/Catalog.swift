@@ -106,6 +106,7 @@ package struct Catalog: Sendable {
         migrator.registerMigration("awaited schedules") { try $0.execute(sql: Schema.awaitedSchedules) }
         migrator.registerMigration("drills compared") { try $0.execute(sql: Schema.drillsCompared) }
         migrator.registerMigration("refused replicas") { try $0.execute(sql: Schema.refusedReplicas) }
+        migrator.registerMigration("orders taken back") { try $0.execute(sql: Schema.restoreCancelling) }
         return migrator
     }
 

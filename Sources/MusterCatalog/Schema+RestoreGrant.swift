@@ -3,6 +3,25 @@ extension Schema {
     ///
     /// A row is the job too. It stays for a month after its end, so that no order counts twice: its id is drawn by who
     /// gave it. What is sealed in it goes when it ends.
+    /// Orders can be taken back: by whom, and whether the node has said since what became of it. Then its pin ends, so
+    /// an order's pin is not that of somebody else who reads the snapshot.
+    static let restoreCancelling = """
+        ALTER TABLE restore_grant ADD COLUMN cancelled_by TEXT NOT NULL DEFAULT '';
+        ALTER TABLE restore_grant ADD COLUMN cancel_heard INTEGER NOT NULL DEFAULT 0;
+        CREATE INDEX restore_grant_by_snapshot ON restore_grant(snapshot);
+
+        CREATE TABLE new_pin(
+            number INTEGER PRIMARY KEY,
+            snapshot INTEGER NOT NULL REFERENCES snapshot(number),
+            kind TEXT NOT NULL CHECK (kind IN ('restore', 'verify', 'replication', 'order')),
+            until INTEGER NOT NULL,
+            UNIQUE (snapshot, kind)) STRICT;
+        INSERT INTO new_pin SELECT number, snapshot, kind, until FROM pin;
+        DROP TABLE pin;
+        ALTER TABLE new_pin RENAME TO pin;
+        CREATE INDEX pin_by_end ON pin(until);
+        """
+
     static let restoreGrant = """
         ALTER TABLE node ADD COLUMN grant_key BLOB;
 

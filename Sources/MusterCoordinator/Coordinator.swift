@@ -185,7 +185,7 @@ struct Coordinator: Sendable {
         case .addPerson: try await addPerson(call)
         case .revokePerson: try await revokePerson(call)
         case .listDatabases: try await listings.pass { try await listDatabases(call) }
-        case .createSnapshots, .showJob, .restore, .grantRestore, .showRestore, .restoreProgress:
+        case .createSnapshots, .showJob, .restore, .grantRestore, .showRestore, .cancelRestore, .restoreProgress:
             try await answerOnOrders(call)
         case .verify: try await verify(call)
         case .showVerification: try await showVerification(call)

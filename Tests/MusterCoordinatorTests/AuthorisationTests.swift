@@ -31,6 +31,7 @@ struct AuthorisationTests {
         "POST /v1/restores": [.admin: [.operator, .admin]],
         "POST /v1/restore-grants": [.admin: [.admin]],
         "GET /v1/restores/*": [.admin: [.viewer, .operator, .admin]],
+        "POST /v1/restores/*/cancel": [.admin: [.admin]],
         "DELETE /v1/restores/*": [:],
         "GET /v1/snapshots": [.agent: [.node], .admin: [.viewer, .operator, .admin]],
         "GET /v1/snapshots/*": [.agent: [.node], .admin: [.viewer, .operator, .admin]],

@@ -5,6 +5,7 @@ import MusterFormat
 import MusterModel
 import MusterTestSupport
 import MusterTransfer
+import SwiftProtobuf
 import Testing
 
 @testable import MusterCoordinator
@@ -140,6 +141,132 @@ struct RestoreTests {
         }
     }
 
+    private static func cancel(_ scene: RestoreScene, _ id: String, as peer: Peer? = nil) async throws -> Peer.Answer {
+        try await (peer ?? scene.server.asAdmin).tryPost(
+            .admin, "/v1/restores/\(id)/cancel", Muster_V1_RestoreProgress())
+    }
+
+    /// Reads, secret and pin end at once; the node hears it with its next word.
+    @Test func anOrderThatIsTakenBackAllowsNothingMore() async throws {
+        try await Rig.serve { server in
+            let scene = try await RestoreScene.make(server)
+            let catalog = server.service.coordinator.catalog
+            let (snapshot, grant) = (scene.snapshots[1], try scene.grant(scene.snapshots[1]))
+            let run = try await scene.begin(grant)
+            #expect(try await scene.work(scene.target).count == 1)
+            for path in [scene.manifest(snapshot), scene.pack(snapshot)] {
+                #expect(try await scene.read(path, as: scene.target, grant).status == 200)
+            }
+            let now = server.rig.clock.now()
+            #expect(try await catalog.pinEnd(of: snapshot.id, .order) == grant.terms.expiresAt)
+
+            let rows = try await catalog.auditEntries(limit: 100).count
+            let answer = try await Self.cancel(scene, grant.terms.id.description)
+            #expect(answer.status == 200, "\(answer.error)")
+            let item = try #require(try Muster_V1_RestoreRun(serializedBytes: answer.body).items.first)
+            #expect(item.state == "cancelled" && item.errorSummary.contains("has not said yet"))
+            let audit = try await catalog.auditEntries(limit: 100)
+            #expect(audit.count == rows + 1 && audit[0].action == "restore-cancel" && audit[0].actor == run.actor)
+            #expect(audit[0].subject.contains(grant.terms.id.description))
+            for path in [scene.manifest(snapshot), scene.pack(snapshot)] {
+                #expect(try await scene.read(path, as: scene.target, grant).status == 403)
+            }
+            #expect(try await catalog.pinEnd(of: snapshot.id, .order) ?? now <= now)
+            #expect(try await catalog.pinEnd(of: snapshot.id, .restore) == nil, "the node's reading left no other pin")
+            #expect(try await catalog.restores(in: try #require(RunID(run.run))).map(\.bytes) == [[]])
+            let word: Muster_V1_RestoreProgressAccepted = try await server.peer(scene.target).post(
+                .agent, "/v1/jobs/\(grant.terms.id)/progress", Muster_V1_RestoreProgress())
+            #expect(!word.open)
+            #expect(try await scene.work(scene.target, boot: "two").isEmpty, "nobody gets it again")
+
+            #expect(try await scene.finish(grant, as: scene.target, isDone: false).status == 200)
+            let ended = try await scene.show(run)
+            #expect(ended.state == "finished" && ended.passed == 0 && ended.items[0].state == "cancelled")
+            #expect(ended.items[0].errorSummary.contains("has stopped"))
+            // Once more is no change.
+            #expect(try await Self.cancel(scene, run.run).status == 200)
+            #expect(try await scene.show(run).items == ended.items)
+            #expect(
+                try await catalog.auditEntries(limit: 100).map(\.action).filter { $0 == "restore-cancel" }.count == 1)
+        }
+    }
+
+    @Test func whatWasTakenBackTooLateSaysSo() async throws {
+        try await Rig.serve { server in
+            let scene = try await RestoreScene.make(server)
+            let grant = try scene.grant(scene.snapshots[0])
+            let run = try await scene.begin(grant)
+            #expect(try await scene.work(scene.target).count == 1)
+            #expect(try await Self.cancel(scene, run.run).status == 200)
+            #expect(try await scene.finish(grant, as: scene.stranger).status == 404)
+            #expect(try await scene.finish(grant, as: scene.target).status == 200)
+            let item = try #require(try await scene.show(run).items.first)
+            #expect(item.state == "done" && item.errorSummary.contains("too late"))
+            #expect(
+                try await scene.finish(grant, as: scene.target, isDone: false).status == 200, "its first word counts")
+            #expect(try await scene.show(run).items.first == item)
+            let last = try await server.service.coordinator.catalog.auditEntries(limit: 1)
+            #expect(last[0].action == "restore-end" && last[0].subject.contains("too late"))
+        }
+    }
+
+    @Test func aRunIsTakenBackAsFarAsItIsOpenAndOthersKeepTheirPins() async throws {
+        try await Rig.serve { server in
+            let scene = try await RestoreScene.make(server)
+            let catalog = server.service.coordinator.catalog
+            let (done, queued, other) = (
+                try scene.grant(scene.snapshots[0]), try scene.grant(scene.snapshots[1]),
+                try scene.grant(scene.snapshots[1], onto: scene.stranger) {
+                    $0.expiresAt = $0.issuedAt + .seconds(1800)
+                }
+            )
+            let answer = try await scene.order([done, queued])
+            let run = try Muster_V1_RestoreRun(serializedBytes: answer.body)
+            let second = try await scene.begin(other)
+            #expect(try await scene.work(scene.target).count == 1)
+            #expect(try await scene.finish(done, as: scene.target).status == 200)
+            #expect(try await Self.cancel(scene, run.run).status == 200)
+            let items = try await scene.show(run).items
+            #expect(items.map(\.state) == ["done", "cancelled"] && items[1].errorSummary.contains("before node"))
+            #expect(try await scene.show(second).items.map(\.state) == ["queued"])
+            #expect(try await catalog.pinEnd(of: scene.snapshots[1].id, .order) == other.terms.expiresAt)
+            #expect(try await catalog.pinEnd(of: scene.snapshots[0].id, .order) == done.terms.expiresAt)
+            #expect(try await scene.read(scene.pack(scene.snapshots[1]), as: scene.stranger, other).status == 200)
+        }
+    }
+
+    @Test func onlyAnAdminTakesOrdersBackAndOnlyThoseThatAre() async throws {
+        try await Rig.serve { server in
+            let scene = try await RestoreScene.make(server)
+            let run = try await scene.begin(try scene.grant(scene.snapshots[0]))
+            for id in [RunID(from: .system).description, "junk", String(repeating: "0", count: 500)] {
+                #expect(try await Self.cancel(scene, id).status == 404)
+            }
+            let anOperator = try #require(try await AuthorisationTests.peers(server)[.operator])
+            #expect(try await Self.cancel(scene, run.run, as: anOperator).status == 403)
+            #expect(try await scene.show(run).state == "running")
+        }
+    }
+
+    /// For hours, if need be; whoever looks at the order knows.
+    @Test func whyANodeWaitsIsShown() async throws {
+        try await Rig.serve { server in
+            let scene = try await RestoreScene.make(server)
+            let grant = try scene.grant(scene.snapshots[0])
+            let run = try await scene.begin(grant)
+            #expect(try await scene.work(scene.target).count == 1)
+            var progress = Muster_V1_RestoreProgress()
+            progress.waitsFor = String(repeating: "store 'main' is away ", count: 10_000 / 21)
+            let path = "/v1/jobs/\(grant.terms.id)/progress"
+            let _: Muster_V1_RestoreProgressAccepted = try await server.peer(scene.target).post(.agent, path, progress)
+            let shown = try #require(try await scene.show(run).items.first?.waitsFor)
+            #expect(shown.hasPrefix("store 'main' is away") && shown.utf8.count <= 4096)
+            progress.waitsFor = ""
+            let _: Muster_V1_RestoreProgressAccepted = try await server.peer(scene.target).post(.agent, path, progress)
+            #expect(try await scene.show(run).items.first?.waitsFor == "")
+        }
+    }
+
     @Test func aNodeThatIsEndedRestoresNothingMore() async throws {
         try await Rig.serve { server in
             let scene = try await RestoreScene.make(server)
@@ -173,9 +300,9 @@ struct RestoreTests {
             let scene = try await RestoreScene.make(server)
             let grant = try scene.grant(scene.snapshots[0])
             _ = try await scene.begin(grant)
-            let until = try await server.service.coordinator.catalog.pinEnd(of: scene.snapshots[0].id, .restore)
+            let until = try await server.service.coordinator.catalog.pinEnd(of: scene.snapshots[0].id, .order)
             #expect(until.map { $0 >= grant.terms.expiresAt } == true)
-            #expect(try await server.service.coordinator.catalog.pinEnd(of: scene.snapshots[1].id, .restore) == nil)
+            #expect(try await server.service.coordinator.catalog.pinEnd(of: scene.snapshots[1].id, .order) == nil)
         }
     }
 

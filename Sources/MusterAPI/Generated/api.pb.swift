@@ -1190,6 +1190,8 @@ package nonisolated struct Muster_V1_RestoreRequest: Sendable {
 }
 
 /// GET /v1/restores/{run}
+/// POST /v1/restores/{run or grant}/cancel, with an empty body: takes back what is open of a run, or one order. Its node reads
+/// nothing under it any more, and is told with its next word; whether it had finished by then is in the item.
 package nonisolated struct Muster_V1_RestoreRun: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for

@@ -16,7 +16,7 @@ package enum Plane: String, Sendable, CaseIterable {
 package enum Route: String, Sendable, CaseIterable {
     case join, renew, sendKeys
     case missingChunks, putPack, grantUploads, claimPack, commitSnapshot, report, work, finishJob
-    case restore, grantRestore, showRestore, restoreProgress
+    case restore, grantRestore, showRestore, cancelRestore, restoreProgress
     case listSnapshots, showSnapshot, readManifest, readPack, readKeys
     case invite, listNodes, showNode, listDatabases, createSnapshots, showJob, verify, showVerification, status
     case listVerifications, listVerificationNodes, listVerificationItems, listDrills, showCoverage
@@ -102,6 +102,7 @@ package struct RouteRule: Sendable {
         RouteRule(.admin, .post, "/v1/restores", .restore, operators, bodyLimit: 4 << 20),
         RouteRule(.admin, .post, "/v1/restore-grants", .grantRestore, [.admin], bodyLimit: 4 << 20),
         RouteRule(.admin, .get, "/v1/restores/*", .showRestore, lookers),
+        RouteRule(.admin, .post, "/v1/restores/*/cancel", .cancelRestore, [.admin]),
         RouteRule(.admin, .post, "/v1/verifications", .verify, operators, bodyLimit: 4 << 20),
         RouteRule(.admin, .post, "/v1/tokens", .invite, [.admin]),
         RouteRule(.admin, .get, "/v1/fleet-snapshots", .listFleetSnapshots, lookers),

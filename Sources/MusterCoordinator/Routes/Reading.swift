@@ -77,7 +77,9 @@ extension Coordinator {
     /// by those who restore what is based on it.
     func readManifest(_ call: Call) async throws -> Response {
         let snapshot = try await snapshotToRead(call)
-        if !snapshot.isForgotten {
+        // An order pins its snapshot itself, and for as long as it stands.
+        let isOrdered = call.caller.role == .node && call.query("grant") != nil
+        if !snapshot.isForgotten, !isOrdered {
             _ = try await catalog.pin(snapshot.id, .restore, for: Self.pinDuration, now: clock.now())
         }
         let replicas = try await asked(stores.readable(snapshot.replicas), call) { replica in

@@ -48,6 +48,22 @@ extension Coordinator {
         return try call.answer(try await restoreRun(run))
     }
 
+    /// Takes a run back, as far as it is open, or one of its orders. Once more is no change and no error.
+    func cancelRestore(_ call: Call) async throws -> Response {
+        let text = call.parameters[0]
+        guard let id = GrantID(text),
+            let (run, cancelled) = try await catalog.cancelRestores(id, by: call.caller.name, now: clock.now())
+        else { throw Refusal.notFound("restore '\(text.cut(255))'") }
+        // Their rows went with the change, one for each order.
+        call.trail.note()
+        for restore in cancelled {
+            restorations.forget(restore.grant)
+            // The next one may be waiting.
+            await work.ring(restore.target)
+        }
+        return try call.answer(try await restoreRun(run))
+    }
+
     private func restoreRun(_ run: RunID) async throws -> Muster_V1_RestoreRun {
         let restores = try await catalog.restores(in: run)
         guard !restores.isEmpty else { throw Refusal.notFound("restore '\(run)'") }
@@ -286,7 +302,8 @@ extension Muster_V1_RestoreRun {
             (item.grant, item.snapshotID) = (restore.grant.description, restore.snapshot.description)
             (item.node, item.database) = (restore.sourceName, restore.databaseName)
             (item.targetNode, item.targetPath) = (restore.targetName, restore.targetPath)
-            item.state = restore.state.rawValue
+            item.state =
+                restore.cancelledBy.isEmpty || restore.state == .done ? restore.state.rawValue : "cancelled"
             if let progress = progress(restore.grant) {
                 (item.bytesRead, item.bytesTotal) = (progress.bytesRead, progress.bytesTotal)
                 item.waitsFor = progress.waitsFor

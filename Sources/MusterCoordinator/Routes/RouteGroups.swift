@@ -24,6 +24,7 @@ extension Coordinator {
         case .showJob: try await showJob(call)
         case .restore, .grantRestore: try await restore(call)
         case .showRestore: try await showRestore(call)
+        case .cancelRestore: try await cancelRestore(call)
         case .restoreProgress: try await noteProgress(call)
         default: throw Refusal.noRoute
         }

@@ -56,7 +56,7 @@ enum RestoreRunOutput {
         let (read, total) = run.items.reduce((UInt64(0), UInt64(0))) {
             ($0.0 &+ $1.bytesRead, $0.1 &+ $1.bytesTotal)
         }
-        let ended = run.items.count { ["done", "failed"].contains($0.state) }
+        let ended = run.items.count { ["done", "failed", "cancelled"].contains($0.state) }
         if let waiting = run.items.first(where: { !$0.waitsFor.isEmpty }) {
             return "\(ended) of \(run.total) ended, node '\(waiting.targetNode)' waits: \(waiting.waitsFor)"
         }
@@ -65,7 +65,7 @@ enum RestoreRunOutput {
     }
 
     static func failures(of run: Muster_V1_RestoreRun) -> [InspectionReport.Failed] {
-        run.items.filter { $0.state == "failed" }.map { item in
+        run.items.filter { ["failed", "cancelled"].contains($0.state) }.map { item in
             let reason = item.finding.reason.isEmpty ? item.errorSummary : item.finding.reason
             return InspectionReport.Failed(
                 snapshot: item.snapshotID, store: item.finding.store, object: item.finding.object,
@@ -75,7 +75,7 @@ enum RestoreRunOutput {
 
     /// Says on standard error what to do about each.
     static func explain(_ run: Muster_V1_RestoreRun) {
-        for item in run.items where item.state == "failed" {
+        for item in run.items where !item.errorSummary.isEmpty {
             Console.note(
                 "\(item.node)/\(item.database) onto \(item.targetNode) at \(item.targetPath): \(item.errorSummary)\n"
                     + "hint: \(item.errorHint)")
@@ -84,8 +84,8 @@ enum RestoreRunOutput {
 }
 
 struct RestoreItemRow: Row {
-    static let columns = ["snapshot", "of node", "database", "on", "to", "state", "read", "reason"]
-    let snapshot, node, database, on, target, state: String
+    static let columns = ["order", "snapshot", "of node", "database", "on", "to", "state", "read", "reason"]
+    let order, snapshot, node, database, on, target, state: String
     let bytesRead, bytesTotal: UInt64
     @Known var errorSummary: String?
     @Known var errorHint: String?
@@ -95,7 +95,7 @@ struct RestoreItemRow: Row {
     @Known var finishedAt: String?
 
     init(_ item: Muster_V1_RestoreItem) {
-        waitsFor = known(item.waitsFor)
+        (order, waitsFor) = (item.grant, known(item.waitsFor))
         (snapshot, node, database) = (item.snapshotID, item.node, item.database)
         (on, target, state) = (item.targetNode, item.targetPath, item.state)
         (bytesRead, bytesTotal) = (item.bytesRead, item.bytesTotal)
@@ -105,7 +105,7 @@ struct RestoreItemRow: Row {
 
     var cells: [String] {
         [
-            String(snapshot.prefix(12)), node, database, on, target, state,
+            order, String(snapshot.prefix(12)), node, database, on, target, state,
             bytesTotal > 0 ? "\(Quantity.bytes(bytesRead)) of \(Quantity.bytes(bytesTotal))" : "",
             errorSummary ?? waitsFor.map { "waits: \($0)" } ?? "",
         ]

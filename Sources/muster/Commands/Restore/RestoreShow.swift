@@ -5,7 +5,7 @@ struct RestoreCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "restore", abstract: "Bring databases back from snapshots, here or on another node.",
         discussion: "Exit status: 0 all came back, 2 some did, 1 none did, 3 a named thing does not exist.",
-        subcommands: [Restore.self, RestoreShow.self], defaultSubcommand: Restore.self)
+        subcommands: [Restore.self, RestoreShow.self, RestoreCancel.self], defaultSubcommand: Restore.self)
 }
 
 struct RestoreShow: AsyncParsableCommand {
