@@ -6,7 +6,7 @@ extension EndToEnd {
     @Suite("A node restores what it is ordered to")
     struct NodeRestoreTests {
         /// Two nodes, of which the second one restores into a folder that its owner allowed.
-        private struct Scene {
+        struct Scene {
             let fleet: Fleet
             let berlin: Node
             let hamburg: Node

@@ -15,11 +15,18 @@ struct KeyOptions: ParsableArguments {
     @Option(help: "Use the fleet's recovery key in this file; the coordinator is asked as an admin.")
     var recoveryKey: String?
 
+    @Option(
+        help: "Of the node whose snapshot it is, as 'muster agent show' prints it there: HEX, of several SOURCE=HEX.")
+    var sourceFingerprint: [String] = []
+
     var isGiven: Bool { agentDir != nil || recoveryKey != nil }
 
     func validate() throws {
         if agentDir != nil, recoveryKey != nil {
             throw ValidationError("give --agent-dir or --recovery-key, not both")
+        }
+        if agentDir != nil, !sourceFingerprint.isEmpty {
+            throw ValidationError("--source-fingerprint goes with --recovery-key: a node has its own key at hand")
         }
     }
 
@@ -49,8 +56,27 @@ struct KeyOptions: ParsableArguments {
         return try RecoveryKey(fileText: text)
     }
 
+    /// The fingerprint that was given for a node.
+    ///
+    /// - Parameters:
+    ///   - asked: as it was typed; nil where nobody named it.
+    ///   - names: all nodes that are meant, as they were typed.
+    func fingerprint(of asked: String?, among names: Set<String>? = nil) throws -> String? {
+        try GivenFingerprints(
+            sourceFingerprint, flag: "--source-fingerprint", names: names ?? [asked ?? ""])[asked ?? ""]
+    }
+
     /// What opens the snapshots of one node.
-    func keys(of nodeID: String, _ origin: any SnapshotOrigin) async throws -> SnapshotKeys {
+    ///
+    /// The record of a node's keys is signed by the key that it names, and sealed to a recovery key that is public: who
+    /// keeps it could have made one up, and a history to it. So the key is held to what was given, or is remembered.
+    /// - Parameters:
+    ///   - asked: as the node was typed; nil where nobody named it.
+    ///   - fingerprint: that was given for it.
+    func keys(
+        of nodeID: String, _ origin: any SnapshotOrigin, known: KnownNodes, asked: String? = nil,
+        fingerprint: String? = nil
+    ) async throws -> SnapshotKeys {
         guard let node = NodeID(nodeID) else {
             throw CoordinatorError.unreadable(path: "/v1/snapshots", reason: "'\(nodeID)' is no node id")
         }
@@ -71,6 +97,10 @@ struct KeyOptions: ParsableArguments {
             throw CoordinatorError.unreadable(path: "/v1/nodes/\(node)/keys", reason: "it is another node's record")
         }
         let secret = try record.openSecret(with: key)
+        try known.accept(
+            source: ToldNode(
+                id: node, name: record.nodeName, key: record.signingKey, asked: asked, fingerprint: fingerprint),
+            saidBy: origin is CoordinatorOrigin ? "the coordinator" : "the store")
         return SnapshotKeys(
             nodeName: record.nodeName, keys: [ScopeKeys(secret: secret, scope: record.scope, epoch: record.keyEpoch)],
             verifyingKey: record.signingKey)

@@ -74,7 +74,9 @@ struct KnownNodes {
 
     /// Of a node whose snapshot goes elsewhere. It may be gone, and nobody can ask it then: the first key is taken, said
     /// loudly, and held to from then on; under a name that another node had, it has to be given.
-    func accept(source node: ToldNode) throws {
+    ///
+    /// - Parameter origin: who says which key it has, as "the coordinator".
+    func accept(source node: ToldNode, saidBy origin: String = "the coordinator") throws {
         switch try standing(of: node) {
         case .compared: try remember(node, isCompared: true)
         case .seen: break
@@ -83,10 +85,10 @@ struct KnownNodes {
             else { throw SourceNameTaken(node: node) }
             Console.note(
                 """
-                warning: nobody has compared the signing key of node '\(node.shownName)', whose snapshot this is. The \
-                coordinator says that its fingerprint is
+                warning: nobody has compared the signing key of node '\(node.shownName)', whose snapshot this is. \
+                \(origin.prefix(1).uppercased() + origin.dropFirst()) says that its fingerprint is
                   \(node.key.id)
-                It is taken for now, and held to from now on. A coordinator that lies could have made the content up: \
+                It is taken for now, and held to from now on. Whoever lies there could have made the content up: \
                 compare it with a note of your own, or with 'muster agent show --dir DIR' there, and give it with \
                 --source-fingerprint.
                 """)
@@ -112,6 +114,9 @@ struct KnownNodes {
         guard known != before else { return }
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
+        // On a bare machine there is no context, and nothing to remember it beside.
+        let folder = URL(filePath: path).deletingLastPathComponent().path(percentEncoded: false)
+        guard isCompared || FileManager.default.fileExists(atPath: folder) else { return }
         // No secret: it is not to be changed by others, which the folder's owner sees to.
         try encoder.encode(known).write(to: URL(filePath: path), options: .atomic)
     }
@@ -120,8 +125,12 @@ struct KnownNodes {
         guard FileManager.default.fileExists(atPath: path) else { return [:] }
         // One that cannot be read must not count as empty.
         guard let json = FileManager.default.contents(atPath: path) else { throw KnownNodesDamaged(path: path) }
+        // Where it is another format, that is tried next.
+        if let entries = try? JSONDecoder().decode([String: Entry].self, from: json) { return entries }
         do {
-            return try JSONDecoder().decode([String: Entry].self, from: json)
+            // As the first version wrote it: what was compared, by id; the name that was typed was not kept.
+            return try JSONDecoder().decode([String: String].self, from: json)
+                .mapValues { Entry(name: "", fingerprint: $0, isCompared: true) }
         } catch {
             throw KnownNodesDamaged(path: path)
         }
@@ -144,7 +153,7 @@ private struct FingerprintDiffers: ActionableError {
     var remembered: String?
     var summary: String {
         if let given {
-            return "node '\(node.shownName)' has fingerprint \(node.key.id), as the coordinator says, not \(given)"
+            return "node '\(node.shownName)' has fingerprint \(node.key.id), by what is stored of it, not \(given)"
         }
         return "node '\(node.shownName)' has another signing key than before: fingerprint \(node.key.id), not "
             + (remembered ?? "")

@@ -11,12 +11,18 @@ extension Restore {
     struct Step {
         let item: Muster_V1_FleetItem
         let target: String
+        /// That was given for its node.
+        var fingerprint: String?
     }
 
     func restoreFleet(_ name: String) async throws {
         let fleet = try await admin.coordinator().fleetSnapshot(name)
         let folder = URL(filePath: target ?? "").standardizedFileURL.path(percentEncoded: false)
-        let steps = Self.steps(fleet, in: folder)
+        var steps = Self.steps(fleet, in: folder)
+        let names = Set(steps.map(\.item.node))
+        for index in steps.indices {
+            steps[index].fingerprint = try key.fingerprint(of: steps[index].item.node, among: names)
+        }
         let origin = try await key.origin(stores, admin)
         if dryRun { return try await showFleetPlan(steps, fleet, origin) }
         var failed: [InspectionReport.Failed] = []
@@ -82,7 +88,9 @@ extension Restore {
         guard step.item.state == "done" else { throw NotInFleetSnapshot(reason: step.item.reason) }
         let snapshot = try await origin.snapshot(step.item.snapshotID)
         guard let id = SnapshotID(snapshot.id) else { throw UnreadableSnapshot(id: snapshot.id) }
-        let keys = try await key.keys(of: snapshot.nodeID, origin)
+        let keys = try await key.keys(
+            of: snapshot.nodeID, origin, known: KnownNodes(besideContext: admin.contextPath),
+            fingerprint: step.fingerprint)
         let restore = SnapshotRestore(
             source: origin.source, keys: keys.keys, verifyingKey: keys.verifyingKey, lanes: Surroundings.cores,
             random: Surroundings.random)

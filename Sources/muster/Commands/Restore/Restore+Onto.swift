@@ -63,7 +63,7 @@ extension Restore {
 
     private func sourceFingerprints() throws -> GivenFingerprints {
         try GivenFingerprints(
-            sourceFingerprint, flag: "--source-fingerprint",
+            key.sourceFingerprint, flag: "--source-fingerprint",
             names: Set(on == nil ? pairs.map { $0[0] } : [node ?? ""]))
     }
 

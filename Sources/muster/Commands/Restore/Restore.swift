@@ -36,8 +36,10 @@ struct Restore: AsyncParsableCommand {
             so does --map SOURCE=TARGET,... with a fleet snapshot, to FOLDER/SOURCE/DATABASE.db on each TARGET. A node
             restores its own snapshots with its own key. What opens another node's is sealed to it, for this one
             restore, with the recovery key; its fingerprint is compared first ('muster agent show' prints it there), and
-            given with --fingerprint. The key of the node whose snapshot it is is held to --source-fingerprint, or to
-            what was seen before.
+            given with --fingerprint.
+
+            With the recovery key, here or on another node, the signing key of the node whose snapshot it is is held to
+            --source-fingerprint, or to what was seen before; of a node that is seen first it is taken with a warning.
             Interrupted, the command leaves the nodes at work: 'muster restore show RUN' tells how far they are.
             """)
 
@@ -64,9 +66,6 @@ struct Restore: AsyncParsableCommand {
 
     @Option(help: "Of a node that restores, as 'muster agent show' prints it there: HEX, of several TARGET=HEX.")
     var fingerprint: [String] = []
-
-    @Option(help: "With --on and --map: of a node whose snapshot it is: HEX, of several SOURCE=HEX.")
-    var sourceFingerprint: [String] = []
 
     @Option(help: "With --on and --map: how long the nodes may take for it, 10s to 24h; 24h if not given.")
     var within: String?
@@ -101,8 +100,10 @@ struct Restore: AsyncParsableCommand {
     func validate() throws {
         if on != nil || map != nil {
             try validateOnto()
-        } else if !fingerprint.isEmpty || !sourceFingerprint.isEmpty || within != nil || !wait {
-            throw ValidationError("--fingerprint, --source-fingerprint, --within and --no-wait go with --on and --map")
+        } else if !fingerprint.isEmpty || within != nil || !wait {
+            throw ValidationError("--fingerprint, --within and --no-wait go with --on and --map")
+        } else if fleetSnapshot == nil {
+            _ = try key.fingerprint(of: node)
         }
         guard (target != nil) != inPlace else { throw ValidationError("give --to PATH or --in-place") }
         // A path that another machine's node wrote is not for this machine.
@@ -136,7 +137,9 @@ struct Restore: AsyncParsableCommand {
         let origin = try await key.origin(stores, admin)
         let snapshot = try await chosen(origin)
         guard let snapshotID = SnapshotID(snapshot.id) else { throw UnreadableSnapshot(id: snapshot.id) }
-        let keys = try await key.keys(of: snapshot.nodeID, origin)
+        let keys = try await key.keys(
+            of: snapshot.nodeID, origin, known: KnownNodes(besideContext: admin.contextPath), asked: node,
+            fingerprint: try key.fingerprint(of: node))
         let restore = SnapshotRestore(
             source: origin.source, keys: keys.keys, verifyingKey: keys.verifyingKey, lanes: Surroundings.cores,
             random: Surroundings.random)

@@ -57,7 +57,12 @@ struct RestoreOrders {
     private func possibleTarget(_ order: RestoreOrder) throws -> ToldNode {
         let key = try Self.signingKey(of: order.target)
         guard order.target.state == "active" else { throw TargetEnded(order: order) }
-        if !order.isOwn {
+        if order.isOwn {
+            // Source and target are one: what was given for either is held to the one key.
+            guard order.sourceFingerprint.map({ key.id.description.hasPrefix($0) }) ?? true else {
+                throw SourceKeyDiffers(order: order, key: key)
+            }
+        } else {
             guard recoveryKey != nil else { throw RecoveryKeyWanted(order: order) }
             _ = try Self.grantKey(of: order.target, key)
         }
@@ -164,6 +169,20 @@ private struct RecoveryKeyWanted: ActionableError {
         "node '\(order.target.name)' has no key for a snapshot of node '\(order.snapshot.node)'"
     }
     var hint: String { "Give the fleet's --recovery-key FILE: what opens this one snapshot is sealed to the node." }
+    var isTransient: Bool { false }
+}
+
+private struct SourceKeyDiffers: ActionableError {
+    let order: RestoreOrder
+    let key: VerifyingKey
+    var summary: String {
+        "node '\(order.target.name)' restores its own snapshot, and has fingerprint \(key.id), not "
+            + (order.sourceFingerprint ?? "")
+    }
+    var hint: String {
+        "Find out on the node, with 'muster agent show --dir DIR', which one is right. If it is not the coordinator's, "
+            + "the coordinator is not to be trusted."
+    }
     var isTransient: Bool { false }
 }
 

@@ -11,6 +11,7 @@ struct VerifyHere {
     let ids: [String]
     let isDrill: Bool
     let key: KeyOptions
+    let known: KnownNodes
 
     func report(_ origin: any SnapshotOrigin) async throws -> InspectionReport {
         let folder = FileManager.default.temporaryDirectory
@@ -41,7 +42,8 @@ struct VerifyHere {
         _ snapshot: Muster_V1_Snapshot, named id: String, _ origin: any SnapshotOrigin, at target: String
     ) async throws -> ProofOutcome {
         guard let snapshotID = SnapshotID(snapshot.id) else { throw UnreadableSnapshot(id: snapshot.id) }
-        let keys = try await key.keys(of: snapshot.nodeID, origin)
+        let keys = try await key.keys(
+            of: snapshot.nodeID, origin, known: known, fingerprint: try key.fingerprint(of: nil))
         let restore = SnapshotRestore(
             source: origin.source, keys: keys.keys, verifyingKey: keys.verifyingKey, lanes: Surroundings.cores,
             random: Surroundings.random)

@@ -61,7 +61,8 @@ struct VerifyRun: AsyncParsableCommand {
     func run() async throws {
         let report: InspectionReport?
         if key.isGiven {
-            let here = VerifyHere(ids: ids, isDrill: level == .drill, key: key)
+            let here = VerifyHere(
+                ids: ids, isDrill: level == .drill, key: key, known: KnownNodes(besideContext: admin.contextPath))
             report = try await here.report(try await key.origin(stores, admin))
         } else {
             report = try await askCoordinator(try admin.coordinator())
