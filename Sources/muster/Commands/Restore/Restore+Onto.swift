@@ -22,6 +22,8 @@ extension Restore {
     private struct Begun {
         var runs: [Muster_V1_RestoreRun] = []
         var failed: [InspectionReport.Failed]
+        /// Orders that the coordinator refused one by one; they are in `failed`.
+        var refused: [String] = []
     }
 
     /// Sources and targets, as they were written.
@@ -161,8 +163,16 @@ extension Restore {
                 begun.failed.append(Self.failure(of: order, error))
             }
         }
-        for part in stride(from: 0, to: made.count, by: Self.mostOrders) {
-            try await begin(made[part..<min(part + Self.mostOrders, made.count)], &begun, coordinator)
+        do {
+            for part in stride(from: 0, to: made.count, by: Self.mostOrders) {
+                try await begin(made[part..<min(part + Self.mostOrders, made.count)], &begun, coordinator)
+            }
+        } catch {
+            guard !begun.runs.isEmpty else { throw error }
+            // What has begun goes on, and is told with the rest.
+            let taken = Set(begun.runs.flatMap(\.items).map(\.grant) + begun.refused)
+            begun.failed += made.filter { !taken.contains($0.grant.terms.id.description) }
+                .map { Self.failure(of: $0.order, error) }
         }
         try await finish(begun, coordinator, total: mapped.orders.count + mapped.failed.count)
     }
@@ -183,6 +193,7 @@ extension Restore {
             else { throw error }
             guard some.count > 1 else {
                 begun.failed += some.map { Self.failure(of: $0.order, error) }
+                begun.refused += some.map(\.grant.terms.id.description)
                 return
             }
             let middle = some.startIndex + some.count / 2
@@ -199,11 +210,20 @@ extension Restore {
             if !begun.failed.isEmpty { throw runs.isEmpty ? Outcome.failed : Outcome.partly }
             return
         }
-        for index in runs.indices { runs[index] = try await RestoreRunOutput.finished(runs[index], coordinator) }
+        var unknown: [InspectionReport.Failed] = []
+        for index in runs.indices {
+            do {
+                try await RestoreRunOutput.wait(for: &runs[index], coordinator)
+            } catch {
+                // n of m as far as it is known is worth more than the error alone.
+                unknown += RestoreRunOutput.unknown(in: runs[index], because: error)
+            }
+        }
+        unknown.forEach { Console.note($0.reason) }
         runs.forEach(RestoreRunOutput.explain)
         let report = InspectionReport(
             run: runs.map(\.run).joined(separator: " "), passed: runs.reduce(0) { $0 + Int($1.passed) },
-            total: total, failed: begun.failed + runs.flatMap(RestoreRunOutput.failures))
+            total: total, failed: begun.failed + runs.flatMap(RestoreRunOutput.failures) + unknown)
         let places = runs.flatMap(\.items).filter { $0.state == "done" }
             .map { ("on \($0.targetNode)", "\($0.node)/\($0.database) is '\($0.targetPath)'") }
         try admin.format.show(

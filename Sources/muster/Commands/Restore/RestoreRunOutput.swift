@@ -30,12 +30,12 @@ enum RestoreRunOutput {
     }
 
     /// Waits for the end, with progress on a terminal.
-    static func finished(
-        _ run: Muster_V1_RestoreRun, _ coordinator: CoordinatorClient
-    ) async throws -> Muster_V1_RestoreRun {
+    ///
+    /// - Parameter run: stays as it was last seen where the coordinator answers no more.
+    static func wait(for run: inout Muster_V1_RestoreRun, _ coordinator: CoordinatorClient) async throws {
         let line = ProgressLine("restoring")
         defer { line.finish() }
-        var (run, pause, lastAnswer) = (run, Duration.milliseconds(100), Surroundings.monotonic())
+        var (pause, lastAnswer) = (Duration.milliseconds(100), Surroundings.monotonic())
         // Each order has an end, and the coordinator sees to it, so this loop ends.
         while run.state != "finished" {
             line.update(progress(run))
@@ -49,7 +49,6 @@ enum RestoreRunOutput {
                 line.update("the coordinator does not answer")
             }
         }
-        return run
     }
 
     private static func progress(_ run: Muster_V1_RestoreRun) -> String {
@@ -70,6 +69,17 @@ enum RestoreRunOutput {
             return InspectionReport.Failed(
                 snapshot: item.snapshotID, store: item.finding.store, object: item.finding.object,
                 reason: "node \(item.targetNode): \(reason)", node: item.node, database: item.database)
+        }
+    }
+
+    /// Of a run that was waited for in vain: nobody here knows how these end.
+    static func unknown(in run: Muster_V1_RestoreRun, because error: any Error) -> [InspectionReport.Failed] {
+        let reason = (error as? any ActionableError)?.summary ?? "\(error)"
+        return run.items.filter { ["queued", "running"].contains($0.state) }.map { item in
+            InspectionReport.Failed(
+                snapshot: item.snapshotID, store: "", object: "",
+                reason: "node \(item.targetNode): it was \(item.state) when last heard of, see 'muster restore show "
+                    + "\(run.run)': \(reason)", node: item.node, database: item.database)
         }
     }
 

@@ -23,7 +23,7 @@ struct RestoreShow: AsyncParsableCommand {
     func run() async throws {
         let coordinator = try admin.coordinator()
         var run = try await coordinator.restoreRun(id)
-        if wait { run = try await RestoreRunOutput.finished(run, coordinator) }
+        if wait { try await RestoreRunOutput.wait(for: &run, coordinator) }
         try RestoreRunOutput.show(run, admin.format)
         guard run.state == "finished", run.passed < run.total else { return }
         throw run.passed > 0 ? Outcome.partly : Outcome.failed
