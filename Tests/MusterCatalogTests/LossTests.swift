@@ -36,7 +36,9 @@ struct LossTests {
     }
 
     private func damaged() async throws -> Set<DatabaseID> {
-        let facts = try await catalog.survey(provenSince: fixture.clock.now())
+        let now = fixture.clock.now()
+        let facts = try await catalog.survey(
+            provenSince: now, Catalog.Patience(now: now, tolerance: .zero, objective: nil, intervals: 3))
         let damaged = try await catalog.databases().filter(\.isDamaged).map(\.id)
         #expect(facts.filter(\.facts.isDamaged).reduce(0) { $0 + $1.count } == damaged.count)
         return Set(damaged)
