@@ -193,8 +193,6 @@ extension Coordinator {
         case .repeated(let receipt, let isStored):
             if !isStored, let snapshot = try await catalog.snapshot(commit.snapshot) {
                 _ = try await complete(snapshot, receipt)
-                // Named only now, it must have come before anybody took over, as the first answer would have.
-                try await requireStanding(in: snapshot.replicas.compactMap { stores[$0.store] })
             }
             return receipt
         case .stale(let head): throw Refusal.forked(head)
@@ -217,8 +215,8 @@ extension Coordinator {
     /// - Returns: false where it was there, and only the catalog did not know.
     private func complete(_ snapshot: Catalog.Snapshot, _ receipt: [UInt8]) async throws -> Bool {
         var wasMissing = false
-        for replica in snapshot.replicas {
-            guard let store = stores[replica.store] else { continue }
+        let places = snapshot.replicas.compactMap { replica in stores[replica.store].map { (replica, $0) } }
+        for (replica, store) in places {
             guard let generation = Generation(replica.receiptGeneration) else {
                 throw CatalogError.damaged(column: "receipt_generation")
             }
@@ -234,6 +232,9 @@ extension Coordinator {
                 }
             }
         }
+        // Named only now, it must have come before anybody took over, as the first answer would have. What counts as stored
+        // is answered without another look.
+        try await requireStanding(in: places.map(\.1))
         catalog.receiptIsStored(snapshot.id)
         return wasMissing
     }
