@@ -32,6 +32,8 @@ extension Catalog {
             try database.rows(
                 """
                 SELECT * FROM certificate WHERE node IS NULL AND \(Self.good) AND not_after <= ?
+                    AND NOT EXISTS (SELECT 1 FROM certificate l WHERE l.node IS NULL AND l.subject = certificate.subject
+                        AND l.role = certificate.role AND l.revoked_at IS NULL AND l.not_after > certificate.not_after)
                 ORDER BY not_after, subject LIMIT ?
                 """, [now.microseconds, limit.microseconds, count]
             ).map(Self.person)

@@ -94,10 +94,16 @@ struct FleetState: Codable, Hashable, Sendable {
         return Array(try encoder.encode(self))
     }
 
-    /// Of all but the epoch and the number, which every record has for itself, and the audit, which goes along.
+    /// Of all but the epoch and the number, which every record has for itself, and the audit and the words of alarms, which
+    /// go along: those change with each snapshot of a database that has one.
     func contentHash() throws -> String {
         var content = self
         (content.epoch, content.number, content.audit) = (0, 0, nil)
+        content.alarms = alarms?.map { alarm in
+            var standing = alarm
+            (standing.summary, standing.hint) = ("", "")
+            return standing
+        }
         return SHA256Hasher.hash(try content.encoded(), as: Digest<FleetStateKind>.self).description
     }
 

@@ -29,6 +29,8 @@ struct LineageHistory {
     private var lineages: [LineageID: Standing] = [:]
     private var owners: [DatabaseID: NodeID] = [:]
     private var links: [SnapshotID: Link] = [:]
+    /// Packs whose copies do not agree.
+    private var toldApart: [PackID: PackCopies] = [:]
 
     init(manifests: HistoryRebuild) { self.manifests = manifests }
 
@@ -59,9 +61,7 @@ struct LineageHistory {
             if !follows {
                 let needed = Self.live(chain)
                 live = needed.sorted()
-                for pack in needed where packs[pack] == nil {
-                    packs[pack] = try await manifests.packCopies(pack, &findings)
-                }
+                for pack in needed where packs[pack] == nil { packs[pack] = try await copies(of: pack, &findings) }
             }
         }
         let baseSteps = bases?.last.map { $0.steps + 1 } ?? 0
@@ -73,6 +73,14 @@ struct LineageHistory {
         return Catalog.Restored(
             commit: commit(found), withoutReceipt: found.withoutReceipt, packs: newPacks(packs, in: part.scope),
             live: live, baseSteps: baseSteps)
+    }
+
+    /// What thinned snapshots need is asked for again with each of them, and is read once.
+    private mutating func copies(of pack: PackID, _ findings: inout RebuildFindings) async throws -> PackCopies {
+        if let known = toldApart[pack] { return known }
+        let copies = try await manifests.packCopies(pack, &findings)
+        if copies.wasRead { toldApart[pack] = copies }
+        return copies
     }
 
     /// Its bases down to a full one; nil where its base was not put back, so that nobody has read it yet.

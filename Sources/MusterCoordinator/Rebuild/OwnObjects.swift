@@ -275,7 +275,7 @@ extension Coordinator {
     private func heal(_ found: OwnLook, in store: OpenStore) async {
         for part in Set(found.faults.map(\.part)) {
             do {
-                guard try await mayChange(store) else { return }
+                guard await mayChange(store) else { return }
                 try await heal(part, found, in: store)
             } catch {
                 logger.warning(
@@ -295,8 +295,9 @@ extension Coordinator {
             try await EpochRecord(receiptKey: receiptKey, recoveryKeys: recoveryKeys, random: random)
                 .keep(epoch, in: store.store, at: clock.now())
         case .state:
-            try await strikeOut(found.bad.filter { $0.kind == .state })
+            // In this order: a crash in between must not let a name be put again that is given up.
             try await renewFleetState()
+            try await strikeOut(found.bad.filter { $0.kind == .state })
         case .backup:
             try await strikeOut(found.bad.filter { $0.kind != .state })
             try await backUpCatalog()

@@ -16,6 +16,8 @@ struct PackCopies: Sendable {
     private(set) var damaged: [RebuildListing.Copy] = []
     /// Of the sound ones; without any, what one that is not says.
     private(set) var byteCount: Int64 = 0
+    /// Copies had to be read to tell them apart: worth remembering.
+    private(set) var wasRead = false
 
     static func sort(
         _ listed: [RebuildListing.Copy], of pack: PackID, in stores: [RebuildStore], _ findings: inout RebuildFindings
@@ -49,6 +51,7 @@ struct PackCopies: Sendable {
             }
             if let good { copies.sound.append(good) } else if let bad = here.first { copies.damaged.append(bad) }
         }
+        copies.wasRead = !looked.isEmpty
         return copies
     }
 

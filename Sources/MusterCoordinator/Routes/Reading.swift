@@ -19,7 +19,12 @@ extension Coordinator {
         query.node = try await listedNode(call)
         if let name = call.query("database") {
             let databases = try await databases(named: name, of: query.node)
-            guard !databases.isEmpty else { throw Refusal.notFound("database '\(name)'") }
+            guard !databases.isEmpty else {
+                // A name may be anybody's; an id is one node's.
+                let id = DatabaseID(name)
+                let isAnothers = if query.node != nil, let id { try await catalog.database(id) != nil } else { false }
+                throw Refusal.notFound("database '\(name)'", isAnothers: isAnothers)
+            }
             query.databases = databases.map(\.id)
         }
         if let label = call.query("label") {
@@ -114,7 +119,7 @@ extension Coordinator {
     }
 
     /// Whether a pack is there, and not in this scope.
-    private func isAnothers(_ id: PackID, than scope: ScopeID?) async throws -> Bool {
+    func isAnothers(_ id: PackID, than scope: ScopeID?) async throws -> Bool {
         guard let scope, try await catalog.replicas(of: id, in: scope).isEmpty else { return false }
         return try await !catalog.replicas(of: id, in: nil).isEmpty
     }
@@ -161,7 +166,11 @@ extension Coordinator {
             throw Refusal.invalid("more than one snapshot begins with '\(text)'", hint: "Give more digits of the id.")
         }
         guard let snapshot = found.first else {
-            let others = owner == nil ? [] : try await catalog.snapshots(withPrefix: text, of: nil, limit: 1)
+            let others =
+                owner == nil
+                ? []
+                : try await catalog.snapshots(
+                    withPrefix: text, of: nil, limit: 1, evenIfForgotten: evenIfForgotten)
             throw Refusal.notFound("snapshot '\(text)'", isAnothers: !others.isEmpty)
         }
         return snapshot

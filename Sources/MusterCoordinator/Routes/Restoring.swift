@@ -157,16 +157,21 @@ extension Coordinator {
         }
         guard let id = SnapshotID(text), try await catalog.isNeeded(manifestOf: id, by: restore.snapshot),
             let snapshot = try await catalog.snapshot(id)
-        else { throw Refusal.notFound("snapshot '\(text.cut(80))'") }
+        else { throw Refusal.notFound("snapshot '\(text.cut(80))'", isAnothers: try await isAnothers(text, call)) }
         return snapshot
+    }
+
+    private func isAnothers(_ text: String, _ call: Call) async throws -> Bool {
+        guard case .node(let own, _, _) = call.caller, let id = SnapshotID(text) else { return false }
+        return try await catalog.snapshot(id).map { $0.node != own } ?? false
     }
 
     /// The scope in which the caller may read that pack; nil for all.
     func scopeToRead(_ pack: PackID, _ call: Call) async throws -> ScopeID? {
         if let restore = try await grantedRestore(call) {
             guard let scope = try await catalog.scope(of: pack, neededBy: restore.snapshot) else {
-                let isThere = try await !catalog.replicas(of: pack, in: nil).isEmpty
-                throw Refusal.notFound("pack \(pack)", isAnothers: isThere)
+                guard case .node(_, let own, _) = call.caller else { throw Refusal.notFound("pack \(pack)") }
+                throw Refusal.notFound("pack \(pack)", isAnothers: try await isAnothers(pack, than: own))
             }
             return scope
         }

@@ -86,7 +86,7 @@ extension Coordinator {
         }
         guard let job = try await catalog.job(id), job.node == node else {
             let ended = try await finishRestore(call.parameters[0], of: node, isDone: state == .done, outcome)
-            guard let ended else { throw Refusal.notFound("job \(id)") }
+            guard let ended else { throw Refusal.notFound("job \(id)", isAnothers: try await catalog.job(id) != nil) }
             var answer = Muster_V1_JobOutcomeAccepted()
             answer.id = ended.description
             return try call.answer(answer)

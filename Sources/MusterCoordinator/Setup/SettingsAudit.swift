@@ -15,7 +15,8 @@ extension Coordinator {
         guard let known = try await catalog.setting(PinnedSetting.settings) else {
             return try await catalog.set(PinnedSetting.settings, to: [UInt8](JSONEncoder().encode(digests)))
         }
-        let before = try JSONDecoder().decode([String: String].self, from: Data(known))
+        // What cannot be read is no digest of anything: all keys count as changed.
+        let before = (try? JSONDecoder().decode([String: String].self, from: Data(known))) ?? [:]
         let changed = Set(digests.keys).union(before.keys).filter { digests[$0] != before[$0] }.sorted()
         guard !changed.isEmpty else { return }
         try await catalog.set(
