@@ -33,10 +33,12 @@ package struct CoordinatorService: Service {
     /// Completes receipts that a crash left unfinished, as far as the stores take them. Another process in the same directory is refused.
     /// - Parameter storePatience: how long a node that keeps a store may take to answer at all, and any store to say
     ///   which coordinator goes on.
+    /// - Parameter patience: for tests: how long a call into a store of that name may take; nil for as long as usual.
     /// - Parameter wrapStore: for tests: puts faults between the coordinator and each of its stores.
     package init(
         directory: CoordinatorDirectory, clock: some WallClock, random: RandomSource, logger: Logger,
-        storePatience: Duration = .seconds(5), wrapStore: @escaping @Sendable (any Store) -> any Store = { $0 }
+        storePatience: Duration = .seconds(5), patience: @escaping @Sendable (String) -> StorePatience? = { _ in nil },
+        wrapStore: @escaping @Sendable (any Store) -> any Store = { $0 }
     ) async throws {
         let settingsText = try Self.settingsText(directory)
         let settings = try CoordinatorSettings(yaml: settingsText)
@@ -65,7 +67,8 @@ package struct CoordinatorService: Service {
                     authority: authority, directory: directory, random: random, now: clock.now(),
                     patience: storePatience),
                 s3: try S3StoreAccess(
-                    directory: directory, random: random, clock: clock, patience: storePatience)))
+                    directory: directory, random: random, clock: clock, patience: storePatience)),
+            patience: patience)
         coordinator = Coordinator(
             catalog: catalog,
             stores: StoreSet(try entries.map(opening.connect), placement: settings.placement), authority: authority,

@@ -35,13 +35,12 @@ extension FolderStore {
         return FolderStore(folder: folder, id: id, access: access)
     }
 
-    private static let openingPool = BlockingPool(label: "muster-store-opening", width: 2)
-
+    /// On a thread of its own: a mount that hangs must keep no other store from being opened.
     private static func opening(
         _ path: String, _ name: String, _ body: @escaping @Sendable () throws -> StoreFolder
     ) async throws(StoreError) -> StoreFolder {
         do {
-            return try await openingPool.run(body)
+            return try await BlockingPool(label: "muster-store-opening", width: 1).run(body)
         } catch let failure as SystemFailure {
             guard failure.code != ENOENT, failure.code != ENOTDIR else {
                 throw .notAStore(path: path, reason: "there is no such folder")

@@ -82,7 +82,7 @@ package final class FolderStore: Store {
 
     package func delete(_ name: ObjectName) async throws(StoreError) {
         try requireWritable()
-        try await folder.run(name) { [folder] in
+        try await folder.runUnlessGivenUp(name) { [folder] in
             let parent = name.segments.dropLast().joined(separator: "/")
             let holder = try Descriptor(parent.isEmpty ? "." : parent, in: folder.root, flags: O_RDONLY | O_DIRECTORY)
             try holder.remove(String(name.segments.last ?? ""))

@@ -7,6 +7,9 @@ import Synchronization
 /// that seems to be missing is believed only where the object is there that makes the place this very store: a
 /// disk that is not mounted, or in the place of another one, has lost nothing. Neither has one that fails with
 /// everything, as a sick mount does.
+///
+/// One that does not answer at all, as a mount whose server is gone, is away too: from when a call has taken too long
+/// until every such call has come back.
 package final class ReconnectingStore: Store {
     /// Which store it turned out to be is asked without what a test puts around it.
     package typealias Opening = @Sendable () async throws(StoreError) -> (store: any Store, identity: StoreID)
@@ -29,20 +32,23 @@ package final class ReconnectingStore: Store {
     private let keepIdentity: @Sendable (StoreID) async throws(StoreError) -> Void
     private let opening: Opening
     private let state: Mutex<State>
+    private let calls: BoundedCalls
 
     /// - Parameter identity: the store that it was before; another one in its place counts as absence.
     /// - Parameter keepIdentity: told which store it is, where `identity` is nil; the store is away if this throws.
     package init(
-        name: String, clock: any WallClock, identity: StoreID?,
+        name: String, clock: any WallClock, identity: StoreID?, patience: StorePatience = .ofFolders,
         keepIdentity: @escaping @Sendable (StoreID) async throws(StoreError) -> Void, opening: @escaping Opening
     ) {
         (self.name, self.clock) = (name, clock)
         (self.keepIdentity, self.opening) = (keepIdentity, opening)
         state = Mutex(State(identity: identity))
+        calls = BoundedCalls(of: name, patience)
     }
 
     /// Why the store is away; nil where it answered when it was last asked, or may be asked again.
     package var absence: StoreError? {
+        if let hang = calls.hang { return hang }
         let now = clock.now()
         return state.withLock { state in
             guard let until = state.awayUntil, now < until else { return nil }
@@ -57,25 +63,28 @@ package final class ReconnectingStore: Store {
     }
 
     package func beginPut() async throws(StoreError) -> any ObjectWriter {
-        WatchedWriter(try await ask { store throws(StoreError) in try await store.beginPut() }, self)
+        WatchedWriter(try await ask { store throws(StoreError) in try await store.beginPut() }, holding: 0, self)
     }
 
     package func put(_ name: ObjectName, _ bytes: [UInt8]) async throws(StoreError) {
-        try await ask { store throws(StoreError) in try await store.put(name, bytes) }
+        try await ask(moving: bytes.count) { store throws(StoreError) in try await store.put(name, bytes) }
     }
 
     package func prepare(_ bytes: [UInt8]) async throws(StoreError) -> any ObjectWriter {
-        WatchedWriter(try await ask { store throws(StoreError) in try await store.prepare(bytes) }, self)
+        let writer = try await ask(moving: bytes.count) { store throws(StoreError) in try await store.prepare(bytes) }
+        return WatchedWriter(writer, holding: bytes.count, self)
     }
 
     package func read(_ name: ObjectName, maximumBytes: Int, fresh: Bool) async throws(StoreError) -> [UInt8] {
-        try await ask { store throws(StoreError) in
+        try await ask(moving: maximumBytes) { store throws(StoreError) in
             try await store.read(name, maximumBytes: maximumBytes, fresh: fresh)
         }
     }
 
     package func read(_ name: ObjectName, range: Range<UInt64>, fresh: Bool) async throws(StoreError) -> [UInt8] {
-        try await ask { store throws(StoreError) in try await store.read(name, range: range, fresh: fresh) }
+        try await ask(moving: range.count) { store throws(StoreError) in
+            try await store.read(name, range: range, fresh: fresh)
+        }
     }
 
     package func byteCount(of name: ObjectName) async throws(StoreError) -> UInt64? {
@@ -87,7 +96,7 @@ package final class ReconnectingStore: Store {
     }
 
     package func list(_ prefix: ObjectPrefix) async throws(StoreError) -> any ObjectCursor {
-        try await ask { store throws(StoreError) in try await store.list(prefix) }
+        WatchedCursor(try await ask { store throws(StoreError) in try await store.list(prefix) }, self)
     }
 
     package func delete(_ name: ObjectName) async throws(StoreError) {
@@ -99,19 +108,32 @@ package final class ReconnectingStore: Store {
     }
 
     private func ask<Value: Sendable>(
-        _ body: (any Store) async throws(StoreError) -> Value
+        moving byteCount: Int = 0,
+        _ body: @escaping @Sendable (any Store) async throws(StoreError) -> Value
     ) async throws(StoreError) -> Value {
         if let absence { throw absence.again(name) }
+        let value = try await watch(moving: byteCount) { [self] () throws(StoreError) in
+            try await answer(try await opened(), body)
+        }
+        state.withLock { ($0.awayUntil, $0.failures, $0.failure) = (nil, 0, nil) }
+        return value
+    }
+
+    /// Waits for a call no longer than for any, and remembers what it says of the store.
+    fileprivate func watch<Value: Sendable>(
+        moving byteCount: Int = 0, atMost limit: Duration? = nil,
+        _ body: @escaping @Sendable () async throws(StoreError) -> Value
+    ) async throws(StoreError) -> Value {
+        if let hang = calls.hang { throw hang }
         do {
-            let store = try await opened()
-            let value = try await answer(store, body)
-            state.withLock { ($0.awayUntil, $0.failures, $0.failure) = (nil, 0, nil) }
-            return value
+            return try await calls.run(moving: byteCount, atMost: limit, body)
         } catch {
             note(error)
             throw error
         }
     }
+
+    fileprivate func tidyUp(_ body: @escaping @Sendable () async -> Void) async { await calls.tidyUp(body) }
 
     private func answer<Value: Sendable>(
         _ store: any Store, _ body: (any Store) async throws(StoreError) -> Value
@@ -158,10 +180,21 @@ package final class ReconnectingStore: Store {
         try requireExpected(found)
     }
 
-    /// The store itself, for what only some kinds of stores can do.
+    /// The store itself, for what only some kinds of stores can do, and what asks nobody.
     package func direct() async throws(StoreError) -> any Store {
         if let absence { throw absence.again(name) }
-        return try await opened()
+        return try await watch { [self] () throws(StoreError) in try await opened() }
+    }
+
+    /// Lends the store itself for several calls, which are waited for as one.
+    package func direct<Value: Sendable>(
+        atMost limit: Duration, _ body: @escaping @Sendable (any Store) async throws -> Value
+    ) async throws -> Value {
+        let store = try await direct()
+        let outcome = try await watch(atMost: limit) { () throws(StoreError) -> Result<Value, any Error> in
+            do { return .success(try await body(store)) } catch { return .failure(error) }
+        }
+        return try outcome.get()
     }
 
     private func opened() async throws(StoreError) -> any Store {
@@ -173,7 +206,7 @@ package final class ReconnectingStore: Store {
         return store
     }
 
-    fileprivate func note(_ error: StoreError) {
+    private func note(_ error: StoreError) {
         if error.meansAbsence { leave(because: error) }
         if case .full = error {
             let until = clock.now() + Self.longestPause
@@ -194,30 +227,53 @@ package final class ReconnectingStore: Store {
     }
 }
 
-/// Tells its store of what a write met.
+/// Tells its store of what a write met, and waits for it no longer than its store does.
 private final class WatchedWriter: ObjectWriter {
     private let writer: any ObjectWriter
     private let store: ReconnectingStore
+    private let held: Mutex<Int>
 
-    init(_ writer: any ObjectWriter, _ store: ReconnectingStore) { (self.writer, self.store) = (writer, store) }
+    init(_ writer: any ObjectWriter, holding byteCount: Int, _ store: ReconnectingStore) {
+        (self.writer, self.store) = (writer, store)
+        held = Mutex(byteCount)
+    }
 
     func write(_ bytes: ArraySlice<UInt8>) async throws(StoreError) {
-        do { try await writer.write(bytes) } catch {
-            store.note(error)
-            throw error
+        try await store.watch(moving: bytes.count) { [writer] () throws(StoreError) in try await writer.write(bytes) }
+        held.withLock { $0 += bytes.count }
+    }
+
+    func readBack(_ range: Range<UInt64>) async throws(StoreError) -> [UInt8] {
+        try await store.watch(moving: range.count) { [writer] () throws(StoreError) in
+            try await writer.readBack(range)
         }
     }
 
-    func readBack(_ range: Range<UInt64>) async throws(StoreError) -> [UInt8] { try await writer.readBack(range) }
-
+    /// All that was written may still have to reach the medium.
     func commit(as name: ObjectName) async throws(StoreError) {
-        do { try await writer.commit(as: name) } catch {
-            store.note(error)
-            throw error
+        try await store.watch(moving: held.withLock { $0 }) { [writer] () throws(StoreError) in
+            try await writer.commit(as: name)
         }
     }
 
-    func abort() async { await writer.abort() }
+    func abort() async { await store.tidyUp { [writer] in await writer.abort() } }
+}
+
+/// The same for a listing.
+private final class WatchedCursor: ObjectCursor {
+    /// A page may take as long as so many small objects.
+    private static let bytesPerPage = StoreLimit.objectsPerPage << 16
+
+    private let cursor: any ObjectCursor
+    private let store: ReconnectingStore
+
+    init(_ cursor: any ObjectCursor, _ store: ReconnectingStore) { (self.cursor, self.store) = (cursor, store) }
+
+    func nextPage() async throws(StoreError) -> [StoredObject] {
+        try await store.watch(moving: Self.bytesPerPage) { [cursor] () throws(StoreError) in
+            try await cursor.nextPage()
+        }
+    }
 }
 
 extension StoreError {

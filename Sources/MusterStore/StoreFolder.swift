@@ -43,6 +43,29 @@ final class StoreFolder: Sendable {
         }
     }
 
+    /// The same for what must not come late: if it is cancelled before its turn has come, it does not begin.
+    func runUnlessGivenUp<Success: Sendable>(
+        _ object: ObjectName? = nil, _ body: @escaping @Sendable () throws -> Success
+    ) async throws(StoreError) -> Success {
+        let isGivenUp = Flag()
+        let outcome = await withTaskCancellationHandler { () -> Result<Success, StoreError> in
+            do throws(StoreError) {
+                return .success(
+                    try await run(object) { [storeName] in
+                        guard !isGivenUp.isSet else {
+                            throw StoreError.unavailable(store: storeName, reason: "nobody waits for it any more")
+                        }
+                        return try body()
+                    })
+            } catch {
+                return .failure(error)
+            }
+        } onCancel: {
+            isGivenUp.set()
+        }
+        return try outcome.get()
+    }
+
     // MARK: Unfinished objects
 
     func makeUnfinishedFile() throws(SystemFailure) -> UnfinishedFile {
@@ -120,6 +143,13 @@ final class StoreFolder: Sendable {
             entries[path] = entry
         }
     }
+}
+
+private final class Flag: Sendable {
+    private let value = Atomic(false)
+
+    var isSet: Bool { value.load(ordering: .acquiring) }
+    func set() { value.store(true, ordering: .releasing) }
 }
 
 /// A file in `incoming/`, locked for as long as it is open, so that no one takes it for a leftover.

@@ -18,7 +18,7 @@ struct CollectionTests {
         try await rig.store(number).objects(prefix, maximumCount: 1000).count
     }
 
-    private static func forget(_ server: Server, _ snapshots: [String]) async throws {
+    static func forget(_ server: Server, _ snapshots: [String]) async throws {
         var request = Muster_V1_SnapshotForgetRequest()
         (request.snapshotIds, request.grace) = (snapshots, "0h")
         let list: Muster_V1_SnapshotOutcomeList = try await server.asAdmin.post(
@@ -38,7 +38,7 @@ struct CollectionTests {
     }
 
     /// So many snapshots of one database, an hour apart, each with a pack of its own.
-    private static func fill(_ server: Server, _ node: TestNode, _ count: Int) async throws -> [String] {
+    static func fill(_ server: Server, _ node: TestNode, _ count: Int) async throws -> [String] {
         var ids: [String] = []
         var parent: Manifest?
         for seed in 0..<count {

@@ -64,19 +64,24 @@ struct Rig: Sendable {
         return (Rig(self, admin: outcome.admin, place: new), outcome)
     }
 
+    /// A machine that runs all tests at once may keep a disk from answering for as long.
+    private static let patience = StorePatience(limit: .seconds(500), leastBytesPerSecond: 1 << 20)
+
     /// Starts a server, runs `body` and shuts the server down, whatever happens.
     ///
     /// - Parameter storePatience: a machine that runs all tests at once may keep a server from answering for minutes.
     @discardableResult
     func serve<Value: Sendable>(
-        storePatience: Duration = .seconds(500), wrapStore: @escaping @Sendable (any Store) -> any Store = { $0 },
+        storePatience: Duration = .seconds(500),
+        patience: @escaping @Sendable (String) -> StorePatience? = { _ in Self.patience },
+        wrapStore: @escaping @Sendable (any Store) -> any Store = { $0 },
         _ body: @escaping @Sendable (Server) async throws -> Value
     ) async throws -> Value {
         var logger = Logger(label: "test")
         logger.logLevel = .critical
         let service = try await CoordinatorService(
             directory: place, clock: clock, random: .system, logger: logger,
-            storePatience: storePatience, wrapStore: wrapStore)
+            storePatience: storePatience, patience: patience, wrapStore: wrapStore)
         let group = ServiceGroup(configuration: .init(services: [service], logger: logger))
         let running = Task { try await group.run() }
         let server = Server(

@@ -63,7 +63,7 @@ extension Rule {
     /// Files that may sleep, each with the reason.
     private static let placesThatSleep = [
         "Sources/MusterCoordinator/HTTP/Call.swift": "it waits for a deadline, which is time itself",
-        "Sources/MusterCoordinator/Stores/StorePatience.swift": "it waits for a deadline, which is time itself",
+        "Sources/MusterModel/Patience.swift": "it waits for a deadline, which is time itself",
         "Sources/MusterServing/BodyPace.swift": "it measures how fast a peer sends, which is time itself",
         "Sources/MusterSQLite/DirectReader.swift": "the release of another process's file lock raises no event",
         "Sources/muster/Commands/Agent/AgentSupervisor.swift":

@@ -22,6 +22,8 @@ extension Coordinator {
     /// What an older probe said is not relied on where that could do harm.
     static let probeLasts = Duration.seconds(30 * 86_400)
     private static let probePause = Duration.seconds(3600)
+    /// A store that takes longer hangs.
+    private static let longestProbe = Duration.seconds(1800)
 
     /// Measures stores that never were, such as those that came with `init` or with a rebuild, and each one again after
     /// a week.
@@ -78,8 +80,10 @@ extension Coordinator {
     private func measure(_ store: OpenStore) async throws -> StoreCapabilities {
         let direct = try await store.store.direct()
         let setting = "probe-under-way-\(store.number)"
-        if let bytes = try await catalog.setting(setting), let id = ProbeID(bytes: bytes) {
-            try await StoreProbe.remove(id, from: direct)
+        let last = try await catalog.setting(setting).flatMap { ProbeID(bytes: $0) }
+        let capabilities = try await store.store.direct(atMost: Self.longestProbe) { [catalog, proving] direct in
+            if let last { try await StoreProbe.remove(last, from: direct) }
+            return try await proving.measure(direct) { try await catalog.set(setting, to: $0.bytes) }
         }
         let capabilities = try await proving.measure(direct) { try await catalog.set(setting, to: $0.bytes) }
         try await catalog.set(setting, to: [])

@@ -17,10 +17,17 @@ extension Coordinator {
         return try call.answer(answer)
     }
 
+    /// Side by side: one that does not answer keeps no other waiting.
     func storeStatuses() async throws -> [Muster_V1_StoreStatus] {
-        var statuses: [Muster_V1_StoreStatus] = []
-        for store in stores.all { statuses.append(try await status(of: store)) }
-        return statuses
+        let stores = stores.all
+        return try await withThrowingTaskGroup(of: (index: Int, status: Muster_V1_StoreStatus).self) { group in
+            for (index, store) in stores.enumerated() {
+                group.addTask { (index, try await status(of: store)) }
+            }
+            return try await group.reduce(into: Array(repeating: Muster_V1_StoreStatus(), count: stores.count)) {
+                $0[$1.index] = $1.status
+            }
+        }
     }
 
     private func status(of store: OpenStore) async throws -> Muster_V1_StoreStatus {

@@ -12,11 +12,13 @@ struct StoreOpening: Sendable {
     /// For tests: puts faults between the coordinator and its stores.
     let wrap: @Sendable (any Store) -> any Store
     let reach: StoreReach
+    /// For tests: how long a store of that name is waited for.
+    var patience: @Sendable (String) -> StorePatience? = { _ in nil }
 
     func connect(_ entry: Catalog.StoreEntry) throws -> OpenStore {
         let place = try StorePlace(entry.url)
         let connection = ReconnectingStore(
-            name: entry.name, clock: clock, identity: entry.identity,
+            name: entry.name, clock: clock, identity: entry.identity, patience: patience(entry.name) ?? place.patience,
             keepIdentity: { [catalog] identity throws(StoreError) in
                 try await Self.keep(identity, of: entry, in: catalog)
             },

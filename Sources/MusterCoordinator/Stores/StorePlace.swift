@@ -36,3 +36,13 @@ enum StorePlace {
         return url.path(percentEncoded: false)
     }
 }
+
+extension StorePlace {
+    /// How long a call into a store at such a place may take.
+    var patience: StorePatience {
+        switch self {
+        case .folder: .ofFolders
+        case .node, .s3: .ofServers
+        }
+    }
+}

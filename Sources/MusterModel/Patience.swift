@@ -1,20 +1,23 @@
-import MusterModel
 import Synchronization
 
 /// Waits for `body` no longer than `limit`, whatever becomes of it.
 ///
 /// A call into a folder whose mount hangs neither ends nor heeds that it is cancelled, and a task group waits for all of
 /// its tasks: so this task is none of a group. It is cancelled all the same, and what it gives after that nobody hears.
-/// - Parameter error: thrown where the time is over.
-func withPatience<Value: Sendable>(
-    _ limit: Duration, orThrow error: any Error, _ body: @escaping @Sendable () async throws -> Value
+/// - Parameters:
+///   - error: thrown where the time is over.
+///   - sleep: lets the time pass.
+package func withPatience<Value: Sendable>(
+    _ limit: Duration, orThrow error: any Error,
+    sleep: @escaping @Sendable (Duration) async throws -> Void = RealTime.pass,
+    _ body: @escaping @Sendable () async throws -> Value
 ) async throws -> Value {
     let outcome = FirstOutcome<Value>()
     let work = Task {
         do { outcome.settle(.success(try await body())) } catch { outcome.settle(.failure(error)) }
     }
     let timer = Task {
-        try await Task.sleep(for: limit)
+        try await sleep(limit)
         outcome.settle(.failure(error))
     }
     defer {
@@ -28,14 +31,9 @@ func withPatience<Value: Sendable>(
     }
 }
 
-/// A store that is there, and took too long.
-struct StoreTooSlow: ActionableError {
-    let store: String
-    let limit: Duration
-    let isTransient = true
-
-    var summary: String { "store '\(store)' did not answer within \(limit.components.seconds) s" }
-    var hint: String { "Nothing is wrong if it is busy; look at its disk or its server if this repeats." }
+package enum RealTime {
+    /// Sleeps.
+    package static let pass: @Sendable (Duration) async throws -> Void = { try await Task.sleep(for: $0) }
 }
 
 /// What came first; the rest is dropped. One task waits for it.
