@@ -5,7 +5,8 @@ import MusterModel
 import MusterStore
 import ServiceLifecycle
 
-/// Reads every replica again within a period and hashes it, the longest unread first, at a bounded rate.
+/// Reads every replica again within a period and hashes it, the longest unread first, at a bounded rate: each store by
+/// itself.
 ///
 /// When each was hashed is in the catalog, so a restart loses no more than the object under way. What is found bad is
 /// marked, and so repaired. A store that is away is not looked at, and says nothing. An object that cannot be read for
@@ -15,17 +16,24 @@ struct ScrubService: Service {
     private static let batch = 64
 
     let coordinator: Coordinator
-    /// Nobody rings it: it only keeps time, and ends at shutdown.
-    private let rounds = Bell<Bool>()
+    private let busy = BusyStores()
+    /// Only tests ring it: it keeps time, and ends at shutdown.
+    let rounds = Bell<Bool>()
 
     init(coordinator: Coordinator) { self.coordinator = coordinator }
 
     func run() async throws {
-        while !Task.isShuttingDownGracefully, !Task.isCancelled {
-            await withDiscardingTaskGroup { group in
-                for store in coordinator.stores.all { group.addTask { await scrub(store) } }
+        await withDiscardingTaskGroup { group in
+            while !Task.isShuttingDownGracefully, !Task.isCancelled {
+                let ticket = await rounds.ticket(true)
+                for store in coordinator.stores.all where busy.begin(store.number) {
+                    group.addTask {
+                        await scrub(store)
+                        busy.end(store.number)
+                    }
+                }
+                await rounds.wait(true, after: ticket, atMost: Self.patience)
             }
-            await rounds.wait(true, after: 0, atMost: Self.patience)
         }
     }
 

@@ -73,25 +73,36 @@ struct StoreCheck: Codable, Hashable, Sendable {
     }
 }
 
-/// Does the checks that were asked for, one store beside the other.
+/// Does the checks that were asked for, each store by itself.
 struct StoreCheckService: Service {
     private static let patience = Duration.seconds(60)
 
     let coordinator: Coordinator
+    private let busy = BusyStores()
+
+    init(coordinator: Coordinator) { self.coordinator = coordinator }
 
     func run() async throws {
-        while !Task.isShuttingDownGracefully, !Task.isCancelled {
-            let ticket = await coordinator.storeChecks.ticket(true)
-            await withDiscardingTaskGroup { group in
-                for store in coordinator.stores.all { group.addTask { await check(store) } }
+        await withDiscardingTaskGroup { group in
+            while !Task.isShuttingDownGracefully, !Task.isCancelled {
+                let ticket = await coordinator.storeChecks.ticket(true)
+                for store in coordinator.stores.all where busy.begin(store.number) {
+                    group.addTask {
+                        let didWork = await check(store)
+                        busy.end(store.number)
+                        // Another may have been asked for since its end.
+                        if didWork { await coordinator.storeChecks.ring(true) }
+                    }
+                }
+                await coordinator.storeChecks.wait(true, after: ticket, atMost: Self.patience)
             }
-            await coordinator.storeChecks.wait(true, after: ticket, atMost: Self.patience)
         }
     }
 
-    private func check(_ store: OpenStore) async {
+    /// - Returns: false where none was asked for, or it is put off.
+    private func check(_ store: OpenStore) async -> Bool {
         do {
-            guard var check = try await coordinator.storeCheck(of: store), !check.isFinished else { return }
+            guard var check = try await coordinator.storeCheck(of: store), !check.isFinished else { return false }
             let pace = CopyPace(
                 bytesPerSecond: coordinator.settings.scrub.mibPerSecond << 20, clock: coordinator.clock)
             while !check.isFinished, !Task.isShuttingDownGracefully, !Task.isCancelled {
@@ -102,9 +113,11 @@ struct StoreCheckService: Service {
                 }
                 try await coordinator.keep(check, of: store)
             }
+            return check.isFinished
         } catch {
             coordinator.logger.warning(
                 "check of a store postponed", metadata: ["store": "\(store.name)", "reason": "\(error)"])
+            return false
         }
     }
 }

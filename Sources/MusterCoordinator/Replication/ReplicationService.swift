@@ -18,7 +18,7 @@ struct ReplicationService: Service {
     private static let failureRests = Duration.seconds(86_400)
 
     let coordinator: Coordinator
-    private let busy = Busy()
+    private let busy = BusyStores()
     private let healing: Healing
 
     init(coordinator: Coordinator) {
@@ -206,15 +206,6 @@ struct ReplicationService: Service {
             "copy postponed",
             metadata: ["store": "\(store.name)", "\(task.kind)": "\(task.subject)", "reason": "\(reason)"])
     }
-}
-
-/// Stores whose part of the queue is being worked on.
-private final class Busy: Sendable {
-    private let stores = Mutex<Set<Int64>>([])
-
-    func begin(_ store: Int64) -> Bool { stores.withLock { $0.insert(store).inserted } }
-    func end(_ store: Int64) { stores.withLock { _ = $0.remove(store) } }
-    var isNone: Bool { stores.withLock { $0.isEmpty } }
 }
 
 /// When something was repaired last, and how far it was looked at what that healed.
