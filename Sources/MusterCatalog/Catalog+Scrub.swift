@@ -39,6 +39,14 @@ extension Catalog {
         }
     }
 
+    /// When that replica of a store was hashed, or came, that waits for it longest; nil where the store holds none.
+    package func oldestHash(inStore store: Int64) async throws(CatalogError) -> Timestamp? {
+        try await read { database in
+            let oldest: Int64? = try database.value(Self.oldestHashQuery, [store])
+            return oldest.map(Timestamp.init(microseconds:))
+        }
+    }
+
     package func lostPacks(limit: Int) async throws(CatalogError) -> [LostPack] {
         try await read { database in
             try database.rows(Self.lostQuery, [limit]).map { row in
@@ -58,6 +66,19 @@ extension Catalog {
         """
     static let overdueKeysQuery = """
         SELECT node FROM key_replica WHERE store = ? AND hashed_at < ? ORDER BY hashed_at LIMIT ?
+        """
+    /// What was never hashed has 0 there: the first of them came first.
+    static let oldestHashQuery = """
+        SELECT min(at) FROM (
+            SELECT min(hashed_at) AS at FROM pack_replica WHERE store = ?1 AND hashed_at > 0
+            UNION ALL SELECT min(hashed_at) FROM manifest_replica WHERE store = ?1 AND hashed_at > 0
+            UNION ALL SELECT min(hashed_at) FROM key_replica WHERE store = ?1
+            UNION ALL SELECT * FROM (SELECT coalesce(r.checked_at, p.received_at)
+                FROM pack_replica r JOIN pack p ON p.number = r.pack
+                WHERE r.store = ?1 AND r.hashed_at = 0 ORDER BY r.pack LIMIT 1)
+            UNION ALL SELECT * FROM (SELECT coalesce(r.checked_at, s.received_at)
+                FROM manifest_replica r JOIN snapshot s ON s.number = r.snapshot
+                WHERE r.store = ?1 AND r.hashed_at = 0 ORDER BY r.snapshot LIMIT 1))
         """
     static let lostQuery = """
         SELECT p.number, p.id, n.id AS node,

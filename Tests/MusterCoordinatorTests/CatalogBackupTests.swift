@@ -132,7 +132,8 @@ struct CatalogBackupTests {
             let good = try await rig.store(1).read(object.name, maximumBytes: Format.maximumPackBytes)
             func put() async throws -> Int {
                 let sink = try await CatalogSink(
-                    targets: coordinator.stores.all, earlier: 2, catalog: coordinator.catalog, random: .system)
+                    targets: BackupTargets(coordinator.stores.all, logger: coordinator.logger), earlier: 2,
+                    catalog: coordinator.catalog, random: .system)
                 try await sink.put(id, bytes: good) { _ in }
                 let packs = try await rig.store(1).objects(.catalogPacks, maximumCount: 100)
                 return packs.count { $0.name.description.contains("\(id)") }
@@ -270,6 +271,52 @@ struct CatalogBackupTests {
             #expect(Set(listings.keys).isSubset(of: ["coordinator/epoch/"]), "\(listings)")
             // Once for each store; the service may look at the same moment.
             #expect(listings.values.reduce(0, +) <= 4, "\(listings)")
+        }
+    }
+
+    /// Stores fail where they like: at the first look, at a pack, at the manifest.
+    @Test(arguments: [ObjectName.Part.free, .pack, .manifest])
+    func oneThatFailsKeepsTheOthersFromNothing(part: ObjectName.Part) async throws {
+        let rig = try await Rig(stores: 2)
+        let sickness = SickPart()
+        try await rig.serve(wrapStore: { $0.name == "main" ? SickPartStore($0, sickness) : $0 }) { server in
+            let coordinator = server.service.coordinator
+            _ = try await makeSnapshot(server, try await server.makeNode(), after: nil)
+            try await coordinator.backUpCatalog()
+            let first = try #require(coordinator.stores.store(named: "main"))
+            let second = try #require(coordinator.stores.store(named: "store2"))
+            let before = try #require(try await coordinator.lastCatalogBackup(in: first))
+            sickness.part = part
+            // The service may take one of its own from here on.
+            server.rig.clock.advance(by: .seconds(3600))
+            try await coordinator.backUpCatalog()
+            #expect(try await backups(rig, 2).count >= 2)
+            #expect(try await backups(rig, 1).count == 1)
+            #expect(try await coordinator.lastCatalogBackup(in: first) == before)
+            #expect(try await coordinator.lastCatalogBackup(in: second) == server.rig.clock.now())
+
+            func alarms() async throws -> [Muster_V1_Alarm] {
+                let status: Muster_V1_Status = try await server.asAdmin.get(.admin, "/v1/status")
+                return status.alarms.filter { $0.kind == "backup_overdue" }
+            }
+            #expect(try await alarms().isEmpty)
+            server.rig.clock.advance(by: .seconds(2 * 3600 + 1))
+            #expect(try await alarms().map(\.store) == ["main"])
+            sickness.part = nil
+            try await coordinator.backUpCatalog()
+            #expect(try await alarms().isEmpty)
+        }
+        let outcome = try await rig.rebuilt(from: [rig.folder(2)]).outcome
+        #expect(outcome.catalogBackup != nil && outcome.findings == [])
+    }
+
+    @Test func whereNoneIsLeftItFails() async throws {
+        let rig = try await Rig(stores: 2)
+        let sickness = SickPart()
+        try await rig.serve(wrapStore: { SickPartStore($0, sickness) }) { server in
+            sickness.part = .manifest
+            await #expect(throws: StoreError.self) { try await server.service.coordinator.backUpCatalog() }
+            sickness.part = nil
         }
     }
 

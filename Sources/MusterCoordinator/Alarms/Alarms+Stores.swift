@@ -24,6 +24,7 @@ extension Coordinator {
                     since: since
                 ).of(store: store.name))
         }
+        alarms += try await overdueStoreAlarms(now: now)
         if let free = await ownFreeBytes(), let severity = settings.alarms.severity(ofFreeBytes: free) {
             alarms.append(
                 FleetAlarm(

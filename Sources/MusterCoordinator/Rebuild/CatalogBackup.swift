@@ -55,6 +55,7 @@ extension Coordinator {
     private static let catalogDatabase = DatabaseID(bytes: [UInt8](repeating: 0, count: 16))
     private static let numberSetting = "catalog-backup"
     private static let takenSetting = "catalog-backup-at"
+    private static func takenSetting(of store: OpenStore) -> String { "catalog-backup-at-\(store.number)" }
     private static let keptBackups = 2
     /// How often the notes of what the stores hold are compared with what they list.
     private static let listingEvery = Duration.seconds(86_400)
@@ -77,15 +78,28 @@ extension Coordinator {
         return true
     }
 
-    /// Takes a backup into every store that is in use and answers.
+    /// When the newest backup came into a store.
+    func lastCatalogBackup(in store: OpenStore) async throws -> Timestamp? {
+        try await catalog.setting(Self.takenSetting(of: store)).flatMap {
+            Timestamp(String(decoding: $0, as: UTF8.self))
+        }
+    }
+
+    /// Takes a backup into every store that is in use and answers; one that fails meanwhile keeps the others from
+    /// nothing.
     func backUpCatalog() async throws {
         try await stateLanes.pass(false) {
-            let targets = stores.all.filter { $0.takesObjects && $0.entry.state == .active }
-            guard let node = Self.catalogNode, let database = Self.catalogDatabase, !targets.isEmpty else {
+            let targets = BackupTargets(
+                stores.all.filter { $0.takesObjects && $0.entry.state == .active }, logger: logger)
+            guard let node = Self.catalogNode, let database = Self.catalogDatabase, !targets.left.isEmpty else {
                 throw Refusal.noStore
             }
             let scope = try await CatalogScope.current(in: catalog, random: random)
-            for target in targets { try await compareNotes(with: target) }
+            // Before the copy, which may be large: where no store answers it is for nothing.
+            try await targets.each { target in
+                _ = try await target.store.freeBytes()
+                try await compareNotes(with: target)
+            }
             let sink = try await CatalogSink(
                 targets: targets, earlier: Self.keptBackups, catalog: catalog, random: random)
             let now = clock.now()
@@ -109,7 +123,7 @@ extension Coordinator {
             for pack in prepared.inlinePacks {
                 try await sink.put(SHA256Hasher.hash(pack), bytes: pack) { _ in }
             }
-            for target in targets { try await keep(prepared.manifest, number, in: target) }
+            try await targets.each { target in try await keep(prepared.manifest, number, in: target) }
             try await catalog.set(Self.takenSetting, to: Array(now.description.utf8))
             logger.info("catalog backed up", metadata: ["bytes": "\(prepared.figures.addedBytes)"])
         }
@@ -124,6 +138,7 @@ extension Coordinator {
         try await catalog.begin(own)
         try await target.store.put(name, manifest)
         try await catalog.complete(own, needing: packs.sorted())
+        try await catalog.set(Self.takenSetting(of: target), to: Array(clock.now().description.utf8))
         try await catalog.discardBackups(
             keeping: Self.keptBackups, in: target.number, notBefore: clock.now() + Self.discardDelay)
     }
@@ -189,6 +204,8 @@ struct CatalogBackupService: Service {
     private static let patience = Duration.seconds(30)
     /// At shutdown a backup that is younger will do.
     private static let youth = Duration.seconds(300)
+    /// Where none came about, the next try waits twice as long each time, as it copies the catalog first.
+    private static let longestPause = Duration.seconds(3600)
 
     let coordinator: Coordinator
     /// Nobody rings it: it only keeps time, and ends at shutdown.
@@ -198,18 +215,23 @@ struct CatalogBackupService: Service {
 
     func run() async throws {
         guard let period = coordinator.settings.catalogBackupEvery else { return try await gracefulShutdown() }
+        var pause = Self.patience
         while !Task.isShuttingDownGracefully, !Task.isCancelled {
-            await attempt(period)
-            await rounds.wait(true, after: 0, atMost: Self.patience)
+            let isWell = await attempt(period)
+            pause = isWell ? Self.patience : min(pause * 2, Self.longestPause)
+            await rounds.wait(true, after: 0, atMost: pause)
         }
-        await attempt(min(period, Self.youth))
+        _ = await attempt(min(period, Self.youth))
     }
 
-    private func attempt(_ period: Duration) async {
+    /// - Returns: false where one was due, and none was taken.
+    private func attempt(_ period: Duration) async -> Bool {
         do {
             try await coordinator.backUpCatalogIfDue(every: period)
+            return true
         } catch {
             coordinator.logger.warning("catalog not backed up", metadata: ["reason": "\(reasonText(error))"])
+            return false
         }
     }
 }

@@ -7,7 +7,7 @@ import Synchronization
 
 /// Takes the packs of a catalog's backup into several stores at once.
 final class CatalogSink: PackSink {
-    private let targets: [OpenStore]
+    private let targets: BackupTargets
     private let catalog: Catalog
     private let random: RandomSource
     private let chunks: [ChunkID: PresentChunk]
@@ -17,33 +17,36 @@ final class CatalogSink: PackSink {
     /// Chunks of earlier backups count as present where every target has the pack.
     ///
     /// - Parameter earlier: so many backups of each target are looked at.
-    init(targets: [OpenStore], earlier: Int, catalog: Catalog, random: RandomSource) async throws {
+    init(targets: BackupTargets, earlier: Int, catalog: Catalog, random: RandomSource) async throws {
         (self.targets, self.catalog, self.random) = (targets, catalog, random)
-        var held: [Int64: Set<PackID>] = [:]
-        var places: [PackID: Catalog.OwnObject] = [:]
-        for (index, target) in targets.enumerated() {
+        var shelves: [Int64: [PackID: Catalog.OwnObject]] = [:]
+        for target in targets.left {
             // What no kept backup needs may be about to be deleted.
             let packs = try await catalog.packs(ofNewest: earlier, backupsIn: target.number)
-            held[target.number] = Set(packs.map(\.id))
-            if index == 0 { for (id, own) in packs { places[id] = own } }
+            shelves[target.number] = Dictionary(packs.map { ($0.id, $0.own) }, uniquingKeysWith: { first, _ in first })
         }
-        let common = held.values.reduce(Set(places.keys)) { $0.intersection($1) }
+        let packs = shelves.values.map { Set($0.keys) }
         var chunks: [ChunkID: PresentChunk] = [:]
+        let common = packs.dropFirst().reduce(packs.first ?? []) { $0.intersection($1) }
         for id in common.sorted() {
-            guard let own = places[id], let name = ObjectName(own.object) else { continue }
-            guard let directory = try await Self.directory(of: id, Int(own.byteCount), name, in: targets[0].store)
-            else {
-                // Made again, it has the same id, and has to be put.
-                held[targets[0].number]?.remove(id)
-                continue
-            }
-            for entry in directory.entries {
-                chunks[entry.id] = PresentChunk(
-                    pack: id, offset: UInt32(entry.offset), length: UInt32(entry.byteCount))
+            for target in targets.left {
+                guard let own = shelves[target.number]?[id], let name = ObjectName(own.object) else { break }
+                let answer = try await targets.attempt(target) {
+                    try await CatalogSink.directory(of: id, Int(own.byteCount), name, in: target.store)
+                }
+                // Another one may answer.
+                guard let directory = answer else { continue }
+                // Made again, a damaged one has the same id, and has to be put.
+                if directory == nil { shelves[target.number]?[id] = nil }
+                for entry in directory?.entries ?? [] {
+                    chunks[entry.id] = PresentChunk(
+                        pack: id, offset: UInt32(entry.offset), length: UInt32(entry.byteCount))
+                }
+                break
             }
         }
         self.chunks = chunks
-        self.held = Mutex(held)
+        held = Mutex(shelves.mapValues { Set($0.keys) })
     }
 
     func present(_ chunks: [ChunkID]) async throws -> [ChunkID: PresentChunk] {
@@ -51,7 +54,8 @@ final class CatalogSink: PackSink {
     }
 
     func put(_ pack: PackID, bytes: [UInt8], onBytesSent: @escaping @Sendable (Int) -> Void) async throws {
-        for target in targets where held.withLock({ $0[target.number]?.contains(pack) }) != true {
+        try await targets.each { target in
+            guard held.withLock({ $0[target.number]?.contains(pack) }) != true else { return }
             let name = ObjectName.catalogPack(pack, Generation(from: random))
             let own = Catalog.OwnObject(
                 store: target.number, object: name.description, kind: .pack, pack: pack, byteCount: bytes.count)

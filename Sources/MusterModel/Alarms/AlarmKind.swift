@@ -21,6 +21,8 @@ package enum AlarmKind: String, Sendable, CaseIterable {
     case silent, debt
     case verifyOverdue = "verify_overdue"
     case drillOverdue = "drill_overdue"
+    case scrubOverdue = "scrub_overdue"
+    case backupOverdue = "backup_overdue"
     // What runs out.
     case store, disk, certificate
     // What does not work as it should.
@@ -36,8 +38,8 @@ package enum AlarmKind: String, Sendable, CaseIterable {
             .twins,
             .store:
             .critical
-        case .silent, .debt, .verifyOverdue, .drillOverdue, .disk, .certificate, .gc, .clock, .webhook, .denied,
-            .replaced, .schedule:
+        case .silent, .debt, .verifyOverdue, .drillOverdue, .scrubOverdue, .backupOverdue, .disk, .certificate, .gc,
+            .clock, .webhook, .denied, .replaced, .schedule:
             .warning
         case .schema, .walReset: .info
         }

@@ -1,0 +1,57 @@
+import Foundation
+import MusterStore
+import Synchronization
+
+/// Where a store fails, and is no less there for it.
+final class SickPart: Sendable {
+    private let value = Mutex<ObjectName.Part?>(nil)
+
+    var part: ObjectName.Part? {
+        get { value.withLock { $0 } }
+        set { value.withLock { $0 = newValue } }
+    }
+
+    func check(_ part: ObjectName.Part?, in store: String) throws(StoreError) {
+        guard let part, part == self.part else { return }
+        throw .failed(store: store, object: "", operation: "write", code: ETIMEDOUT)
+    }
+}
+
+extension ObjectName {
+    fileprivate var part: Part? {
+        switch StoredItem(self) {
+        case .catalogPack: .pack
+        case .catalogBackup: .manifest
+        default: nil
+        }
+    }
+
+    enum Part: Sendable { case free, pack, manifest }
+}
+
+struct SickPartStore: Store {
+    private let store: any Store
+    private let sickness: SickPart
+    var name: String { store.name }
+
+    init(_ store: any Store, _ sickness: SickPart) { (self.store, self.sickness) = (store, sickness) }
+
+    func put(_ name: ObjectName, _ bytes: [UInt8]) async throws(StoreError) {
+        try sickness.check(name.part, in: self.name)
+        try await store.put(name, bytes)
+    }
+    func beginPut() async throws(StoreError) -> any ObjectWriter { try await store.beginPut() }
+    func read(_ name: ObjectName, maximumBytes: Int, fresh: Bool) async throws(StoreError) -> [UInt8] {
+        try await store.read(name, maximumBytes: maximumBytes, fresh: fresh)
+    }
+    func read(_ name: ObjectName, range: Range<UInt64>, fresh: Bool) async throws(StoreError) -> [UInt8] {
+        try await store.read(name, range: range, fresh: fresh)
+    }
+    func byteCount(of name: ObjectName) async throws(StoreError) -> UInt64? { try await store.byteCount(of: name) }
+    func list(_ prefix: ObjectPrefix) async throws(StoreError) -> any ObjectCursor { try await store.list(prefix) }
+    func delete(_ name: ObjectName) async throws(StoreError) { try await store.delete(name) }
+    func freeBytes() async throws(StoreError) -> UInt64 {
+        try sickness.check(.free, in: name)
+        return try await store.freeBytes()
+    }
+}
