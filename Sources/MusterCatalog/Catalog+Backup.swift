@@ -1,6 +1,6 @@
 import Foundation
 import GRDB
-import MusterModel
+package import MusterModel
 
 /// The catalog's own backup: a copy of it, and what is taken from one after a rebuild.
 extension Catalog {
@@ -31,8 +31,12 @@ extension Catalog {
     package struct Recovered: Hashable, Sendable {
         package let verdicts: Int
         package let audit: Int
+        /// Stores whose newest probe found that they do not list what they hold, and what it saw.
+        package let brokenListings: [StoreID: String]
 
-        package init(verdicts: Int = 0, audit: Int = 0) { (self.verdicts, self.audit) = (verdicts, audit) }
+        package init(verdicts: Int = 0, audit: Int = 0, brokenListings: [StoreID: String] = [:]) {
+            (self.verdicts, self.audit, self.brokenListings) = (verdicts, audit, brokenListings)
+        }
     }
 
     /// Takes from an older catalog what the stores do not say: how snapshots were verified, what nodes reported of their
@@ -58,13 +62,26 @@ extension Catalog {
                     func count(_ sql: String) throws -> Int { try Int.fetchOne(database, sql: sql) ?? 0 }
                     recovered = Recovered(
                         verdicts: try count("SELECT count(*) FROM verdict"),
-                        audit: try count("SELECT count(*) FROM audit"))
+                        audit: try count("SELECT count(*) FROM audit"),
+                        brokenListings: try Self.brokenListings(in: database))
                     return .commit
                 }
                 return recovered
             }
         } catch {
             throw CatalogError(error)
+        }
+    }
+
+    private static func brokenListings(in database: GRDB.Database) throws -> [StoreID: String] {
+        let rows = try database.rows(
+            """
+            SELECT o.identity, p.detail FROM old.store_probe p JOIN old.store o ON o.number = p.store
+            WHERE p.capability = 'listing' AND p.ok = 0 AND o.identity IS NOT NULL
+                AND p.at = (SELECT max(q.at) FROM old.store_probe q WHERE q.store = p.store)
+            """, [])
+        return try rows.reduce(into: [:]) { found, row in
+            found[try row.identifier("identity")] = row["detail"] as String
         }
     }
 

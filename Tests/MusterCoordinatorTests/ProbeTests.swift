@@ -98,4 +98,70 @@ struct ProbeTests {
             #expect(shown.findings.count == StoreCapabilities.Capability.allCases.count)
         }
     }
+
+    private static func record(
+        _ server: Server, _ store: OpenStore, broken: StoreCapabilities.Capability?
+    ) async throws {
+        let findings = StoreCapabilities.Capability.allCases.map { capability in
+            StoreCapabilities.Finding(capability, capability == broken ? .broken : .held, "seen")
+        }
+        let pace = StoreCapabilities.Pace(
+            putBytesPerSecond: 1, readBytesPerSecond: 1, putMicroseconds: 1, readMicroseconds: 1)
+        server.rig.clock.advance(by: .seconds(1))
+        try await server.service.coordinator.catalog.record(
+            probe: StoreProving.record(of: StoreCapabilities(findings: findings, pace: pace)),
+            ofStore: store.number, at: server.rig.clock.now())
+    }
+
+    @Test(arguments: [
+        (StoreCapabilities.Capability.createOnly, "critical", "cannot keep replicas"),
+        (StoreCapabilities.Capability.deletion, "warning", "gc deletes nothing there"),
+        (StoreCapabilities.Capability.listing, "warning", "cannot be rebuilt from alone"),
+        (StoreCapabilities.Capability.signedURLs, "", ""),
+    ])
+    func whatIsWantedOfEveryStoreIsAnAlarmWhereItIsBroken(
+        capability: StoreCapabilities.Capability, severity: String, words: String
+    ) async throws {
+        try await Rig.serve { server in
+            let store = try #require(server.service.coordinator.stores.all.first)
+            func alarms() async throws -> [Muster_V1_Alarm] {
+                let status: Muster_V1_Status = try await server.asAdmin.get(.admin, "/v1/status")
+                return status.alarms.filter { $0.kind == AlarmKind.store.rawValue }
+            }
+            try await Self.record(server, store, broken: capability)
+            let told = try await alarms()
+            #expect(told.map(\.severity) == (severity.isEmpty ? [] : [severity]))
+            #expect(told.allSatisfy { $0.summary.contains(words) && $0.summary.contains(capability.rawValue) })
+            try await Self.record(server, store, broken: nil)
+            #expect(try await alarms().isEmpty)
+        }
+    }
+
+    @Test func whereDeletionIsBrokenGCDeletesNothing() async throws {
+        let rig = try await Rig(stores: 1)
+        try await rig.serve { server in
+            let store = try #require(server.service.coordinator.stores.all.first)
+            let ids = try await CollectionTests.fill(server, try await server.makeNode(), 3)
+            try await CollectionTests.forget(server, [ids[0], ids[1]])
+            func left() async throws -> Int { try await rig.store(1).objects(.manifests, maximumCount: 100).count }
+            try await Self.record(server, store, broken: .deletion)
+            #expect(try await CollectionTests.collect(server).forgottenSnapshots == 2)
+            #expect(try await left() == 3)
+            try await Self.record(server, store, broken: nil)
+            _ = try await CollectionTests.collect(server)
+            #expect(try await left() == 1)
+        }
+    }
+
+    @Test func aListingThatIsBrokenIsAFindingOfARebuild() async throws {
+        let rig = try await Rig(stores: 1)
+        try await rig.serve { server in
+            let coordinator = server.service.coordinator
+            _ = try await server.makeNode()
+            try await Self.record(server, try #require(coordinator.stores.all.first), broken: .listing)
+            try await coordinator.backUpCatalog()
+        }
+        let findings = try await rig.rebuilt(from: [rig.folder(1)]).outcome.findings
+        #expect(findings.count == 1 && findings.allSatisfy { $0.reason.contains("does not list all it holds") })
+    }
 }

@@ -72,16 +72,22 @@ extension Coordinator {
     private static func probeAlarms(
         _ store: String, _ capabilities: StoreCapabilities, at probed: Timestamp
     ) -> [FleetAlarm] {
-        let lacks = capabilities.obstacles(to: .replicas).map(\.capability.rawValue)
-        guard !lacks.isEmpty else { return [] }
-        return [
-            FleetAlarm(
-                .store,
-                "store '\(store)' cannot keep replicas: its probe found wanting \(lacks.joined(separator: ", "))",
+        capabilities.shortfalls.map { feature, obstacles in
+            let lacks = obstacles.map(\.capability.rawValue).joined(separator: ", ")
+            let (cannot, follows): (String, String) =
+                switch feature {
+                case .deletion: ("be relied on to delete", ", and gc deletes nothing there")
+                case .rebuild: ("be rebuilt from alone", "")
+                case .replicas, .signedUploads: ("keep replicas", "")
+                }
+            return FleetAlarm(
+                .store, severity: feature == .replicas ? .critical : .warning,
+                "store '\(store)' cannot \(cannot): its probe found wanting \(lacks)"
+                    + (obstacles.contains { $0.outcome == .broken } ? follows : ""),
                 hint: "See 'muster store probe \(store) --last'; if it stays so, let it drain and leave it.",
                 since: probed
-            ).of(store: store, aspect: "probe")
-        ]
+            ).of(store: store, aspect: feature == .replicas ? "probe" : "probe-\(feature.rawValue)")
+        }
     }
 
     /// Of the directory that holds the catalog; nil where the kernel does not tell.

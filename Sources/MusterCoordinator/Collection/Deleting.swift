@@ -23,6 +23,8 @@ extension Coordinator {
         let numbers = try await catalog.storesWithDiscarded(now: clock.now())
         try await withThrowingTaskGroup(of: Deleted.self) { group in
             for store in numbers.compactMap({ stores[$0] }) {
+                // What seems to be gone would be taken out of the books and be there still.
+                if try await isBroken(.deletion, in: store) { continue }
                 group.addTask { try await deleteDiscarded(in: store) }
             }
             for try await deleted in group {

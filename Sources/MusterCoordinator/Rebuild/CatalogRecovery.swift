@@ -28,6 +28,13 @@ struct CatalogRecovery {
         for (backup, entry) in backups.sorted(by: { $0.backup.name > $1.backup.name }) {
             do {
                 let recovered = try await recover(backup, from: entry, scope, into: catalog)
+                for store in stores {
+                    guard let reason = store.identity.flatMap({ recovered.brokenListings[$0] }) else { continue }
+                    findings.add(
+                        "store '\(store.name)' at \(store.url)", in: store.name,
+                        "its last probe found that it does not list all it holds (\(reason)): what it did not list is "
+                            + "not known here")
+                }
                 return (backup.manifest.publicPart.capturedEnd, recovered)
             } catch {
                 if let error = error as? StoreError, error.meansAbsence { throw error }

@@ -64,6 +64,12 @@ extension Coordinator {
         return StoreProving.capabilities(record).obstacles(to: feature).isEmpty
     }
 
+    /// Whether the newest probe saw the store break that promise. Where nothing is known it did not.
+    func isBroken(_ capability: StoreCapabilities.Capability, in store: OpenStore) async throws -> Bool {
+        guard let record = try await catalog.lastProbe(ofStore: store.number) else { return false }
+        return StoreProving.capabilities(record).finding(capability)?.outcome == .broken
+    }
+
     private func record(
         _ capabilities: StoreCapabilities, of store: OpenStore, now: Timestamp, audit row: Catalog.AuditRow? = nil
     ) async throws {
@@ -78,14 +84,12 @@ extension Coordinator {
 
     /// A probe that a crash cut off has left objects, which are removed by name before the next one begins.
     private func measure(_ store: OpenStore) async throws -> StoreCapabilities {
-        let direct = try await store.store.direct()
         let setting = "probe-under-way-\(store.number)"
         let last = try await catalog.setting(setting).flatMap { ProbeID(bytes: $0) }
         let capabilities = try await store.store.direct(atMost: Self.longestProbe) { [catalog, proving] direct in
             if let last { try await StoreProbe.remove(last, from: direct) }
             return try await proving.measure(direct) { try await catalog.set(setting, to: $0.bytes) }
         }
-        let capabilities = try await proving.measure(direct) { try await catalog.set(setting, to: $0.bytes) }
         try await catalog.set(setting, to: [])
         return capabilities
     }

@@ -35,6 +35,8 @@ package struct Initialisation: Sendable {
         package let admin: AdminContext
         package let recoveryKeyFile: String
         package let storeURLs: [String]
+        /// What the stores cannot be used for, one line each.
+        package let shortfalls: [String]
     }
 
     /// Does it all; the settings come last, so that a directory that was left halfway does not start.
@@ -86,7 +88,20 @@ package struct Initialisation: Sendable {
         try await catalog.audit(Catalog.AuditRow(actor: "init", action: "init", subject: directory.path, at: now))
         try await catalog.close()
         try PrivateFile.write(settings.yaml(), to: directory.settings)
-        return Outcome(admin: admin, recoveryKeyFile: recoveryPath, storeURLs: made.map(\.founded.url))
+        return Outcome(
+            admin: admin, recoveryKeyFile: recoveryPath, storeURLs: made.map(\.founded.url),
+            shortfalls: made.flatMap { name, founded in Self.shortfalls(of: founded.capabilities, name) })
+    }
+
+    private static func shortfalls(of capabilities: StoreCapabilities, _ store: String) -> [String] {
+        StoreFeature.ofEveryStore.compactMap { feature -> String? in
+            do throws(StoreCapabilityMissing) {
+                try capabilities.require(feature, of: store)
+                return nil
+            } catch {
+                return error.summary
+            }
+        }
     }
 
     /// How long a store's server may take to answer at all.

@@ -86,7 +86,21 @@ package enum StoreFeature: String, Sendable, CaseIterable {
     }
 }
 
+extension StoreFeature {
+    /// What is wanted of every store; the rest is used where it is there.
+    package static let ofEveryStore: [StoreFeature] = [.replicas, .deletion, .rebuild]
+}
+
 extension StoreCapabilities {
+    /// What is wanted of every store and this one lacks something for, each with what none before it has named.
+    package var shortfalls: [(feature: StoreFeature, obstacles: [Finding])] {
+        var named: Set<Capability> = []
+        return StoreFeature.ofEveryStore.compactMap { feature in
+            let obstacles = obstacles(to: feature).filter { named.insert($0.capability).inserted }
+            return obstacles.isEmpty ? nil : (feature, obstacles)
+        }
+    }
+
     /// What keeps the store from a feature, in the order of the findings; a capability that was not probed is missing too.
     package func obstacles(to feature: StoreFeature) -> [Finding] {
         Capability.allCases.filter { feature.needs.contains($0) && !has($0) }.map { capability in

@@ -64,5 +64,6 @@ struct CoordinatorInit: AsyncParsableCommand {
               recovery key   \(outcome.recoveryKeyFile)   <- take this file offline now
             next: muster coordinator run --dir \(dir)
             """)
+        for shortfall in outcome.shortfalls { Console.note("note: \(shortfall)") }
     }
 }

@@ -35,7 +35,20 @@ struct StoreAdd: AsyncParsableCommand {
             request.access.sessionToken = access.credentials.sessionToken ?? ""
             request.access.authority = access.authority ?? ""
         }
-        try admin.format.show(try await admin.coordinator().add(store: request).stores.map(StoreRow.init))
+        let coordinator = try admin.coordinator()
+        try admin.format.show(try await coordinator.add(store: request).stores.map(StoreRow.init))
+        for line in StoreShortfall.lines(try await coordinator.lastProbe(ofStore: name)) { Console.note(line) }
+    }
+}
+
+/// What a store that was taken cannot be used for, as its first probe found.
+enum StoreShortfall {
+    static func lines(_ probe: Muster_V1_StoreProbe) -> [String] {
+        let wanted = StoreFeature.ofEveryStore.map(\.rawValue)
+        return probe.features.filter { wanted.contains($0.name) && !$0.lacks.isEmpty }.map { feature in
+            "note: store '\(probe.store)' cannot be used for \(feature.name): it lacks "
+                + feature.lacks.joined(separator: ", ")
+        }
     }
 }
 
