@@ -12,6 +12,12 @@ extension Catalog {
         package var byteCount: Int64 = 0
         package var totalSnapshots = 0
         package var totalBytes: Int64 = 0
+        /// Of packs that snapshots need now, and none would after that: without what was sent and never committed.
+        package var freedBytes: Int64 = 0
+        /// Of all packs that snapshots need now.
+        package var neededBytes: Int64 = 0
+
+        package init() {}
     }
 
     /// Reads only. Where a mark cannot be acted on, for a pin, its packs are counted all the same: the estimate is
@@ -28,16 +34,18 @@ extension Catalog {
                 guard !forgettable.isEmpty, let first = sequences.first, let last = sequences.last else { return }
                 for pack in try Self.packsKeptOnlyBy(lineage, from: first.sequence, to: last.sequence, in: database)
                 where packs.insert(pack.number).inserted {
-                    estimate.byteCount += pack.size
+                    estimate.freedBytes += pack.size
                 }
             }
+            estimate.byteCount = estimate.freedBytes
             let unneeded = try database.row(Self.unneededSumQuery, [now.microseconds])
             estimate.packs = packs.count + (unneeded?["packs"] ?? 0)
             estimate.byteCount += unneeded?["bytes"] ?? 0
             let totals = try database.row(Self.storedSumQuery, [])
             // A database counts those that are not marked.
             estimate.totalSnapshots = estimate.snapshots + (totals?["snapshots"] ?? 0)
-            estimate.totalBytes = (totals?["bytes"] ?? 0) + (unneeded?["bytes"] ?? 0)
+            estimate.neededBytes = totals?["bytes"] ?? 0
+            estimate.totalBytes = estimate.neededBytes + (unneeded?["bytes"] ?? 0)
             return estimate
         }
     }

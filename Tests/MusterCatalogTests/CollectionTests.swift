@@ -85,6 +85,17 @@ struct CollectionTests {
         #expect(try await fixture.catalog.snapshot(history.commits[1].snapshot) == nil)
     }
 
+    /// One node that sends much and commits nothing must not weigh in what gc is judged by.
+    @Test func theEstimateTellsWhatSnapshotsNeedFromWhatNobodyClaimed() async throws {
+        for _ in 0..<3 { _ = try await fixture.makePack(node, size: 1_000_000) }
+        fixture.clock.advance(by: Catalog.leaseDuration + .seconds(1))
+        try await mark([1, 2])
+        let estimate = try await fixture.catalog.collectionEstimate(now: fixture.clock.now())
+        #expect(estimate.snapshots == 2 && estimate.packs == 4)
+        #expect(estimate.freedBytes == 1000 && estimate.neededBytes == 5000)
+        #expect(estimate.byteCount == 3_001_000 && estimate.totalBytes == 3_005_000)
+    }
+
     @Test func theHeadIsNeverForgotten() async throws {
         try await mark([0, 1, 2, 3])
         try await collect()

@@ -28,21 +28,28 @@ struct CollectionRun: Codable, Hashable, Sendable {
 }
 
 extension CollectionRun.Estimate {
-    /// More than this part of all snapshots or bytes is not given up at once without a person's word.
-    private static let mostPercent: Int64 = 50
-    /// So few snapshots are never implausible: a small fleet thins out its first days.
-    private static let few = 20
-
     init(_ estimate: Catalog.CollectionEstimate) {
         (snapshots, totalSnapshots) = (estimate.snapshots, estimate.totalSnapshots)
         (packs, bytes, totalBytes) = (estimate.packs, estimate.byteCount, estimate.totalBytes)
     }
+}
+
+extension Catalog.CollectionEstimate {
+    /// More than this part of all snapshots or bytes is not given up at once without a person's word.
+    private static let mostPercent: Int64 = 50
+    /// So few snapshots of so few bytes are never implausible: a small fleet thins out its first days.
+    private static let fewSnapshots = 20
+    private static let fewBytes: Int64 = 1 << 30
 
     /// Whether a mistake, of a person or of ours, is likelier than a wish.
+    ///
+    /// Only bytes that snapshots need count: a node that sends much and commits nothing must not be able to stop gc for
+    /// all.
     var isImplausible: Bool {
-        guard snapshots > Self.few else { return false }
-        return Int64(snapshots) * 100 > Int64(totalSnapshots) * Self.mostPercent
-            || bytes / Self.mostPercent > totalBytes / 100
+        guard snapshots > Self.fewSnapshots || freedBytes > Self.fewBytes else { return false }
+        let isMostSnapshots = Int64(snapshots) * 100 > Int64(totalSnapshots) * Self.mostPercent
+        let isMostBytes = freedBytes / Self.mostPercent > neededBytes / 100
+        return isMostBytes || snapshots > Self.fewSnapshots && isMostSnapshots
     }
 }
 

@@ -69,8 +69,8 @@ extension Coordinator {
         return try JSONDecoder().decode(CollectionRun.self, from: Data(bytes))
     }
 
-    func collectionEstimate() async throws -> CollectionRun.Estimate {
-        CollectionRun.Estimate(try await catalog.collectionEstimate(now: clock.now()))
+    func collectionEstimate() async throws -> Catalog.CollectionEstimate {
+        try await catalog.collectionEstimate(now: clock.now())
     }
 
     private func isCollectionDue(_ now: Timestamp) async throws -> Bool {
@@ -88,8 +88,9 @@ extension Coordinator {
         defer { collections.show(nil) }
         // Before the work: what cannot be gone through must not be tried without end.
         try await catalog.set(Self.lastCollected, to: Array(began.description.utf8))
-        run.estimate = try await collectionEstimate()
-        run.stopped = try await hindrance(run.estimate, order) ?? ""
+        let estimate = try await collectionEstimate()
+        run.estimate = CollectionRun.Estimate(estimate)
+        run.stopped = try await hindrance(estimate, order) ?? ""
         do {
             if run.stopped.isEmpty {
                 // Before the first change: what becomes of a run that is cut off, nobody may be left to tell.
@@ -106,14 +107,16 @@ extension Coordinator {
     }
 
     /// Why nothing may be given up.
-    private func hindrance(_ estimate: CollectionRun.Estimate, _ order: CollectionBook.Order) async throws -> String? {
+    private func hindrance(
+        _ estimate: Catalog.CollectionEstimate, _ order: CollectionBook.Order
+    ) async throws -> String? {
         guard try await mayWrite() else { return "another coordinator took over" }
         if let store = try await unscannedStores().first {
             return "store '\(store)' was not read when this coordinator was rebuilt"
         }
         guard estimate.isImplausible, !order.evenIfMuch else { return nil }
         return "it would give up \(estimate.snapshots) of \(estimate.totalSnapshots) snapshots and "
-            + "\(estimate.bytes) of \(estimate.totalBytes) bytes"
+            + "\(estimate.freedBytes) of the \(estimate.neededBytes) bytes that snapshots need"
     }
 
     /// Whether it came to its end or not: what it did until then is done.

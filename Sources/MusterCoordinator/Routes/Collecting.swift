@@ -14,7 +14,7 @@ extension Coordinator {
         let request: Muster_V1_CollectionRunRequest = try await call.message()
         if request.dryRun {
             var run = CollectionRun(id: "", actor: call.caller.name, startedAt: clock.now().description)
-            run.estimate = try await collectionEstimate()
+            run.estimate = CollectionRun.Estimate(try await collectionEstimate())
             run.finishedAt = clock.now().description
             return try call.answer(try await collectionState(run))
         }
