@@ -58,7 +58,7 @@ extension Catalog {
         }
     }
 
-    private static let fillQuery = """
+    static let fillQuery = """
         SELECT t.number AS store, coalesce(p.bytes, 0) + coalesce(m.bytes, 0) AS bytes,
             coalesce(p.objects, 0) + coalesce(m.objects, 0) AS objects
         FROM store t

@@ -111,7 +111,7 @@ extension Catalog {
         return "node '\(name)' has been away since \(row.time("heard_at"))"
     }
 
-    private static let abandonedJobs = """
+    static let abandonedJobs = """
         SELECT j.*, n.name AS node_name, d.name AS database_name, n.state AS node_state,
             coalesce(n.last_contact_at, n.joined_at) AS heard_at
         """ + abandoned + " ORDER BY j.number LIMIT ?"

@@ -183,7 +183,7 @@ extension Catalog {
         }
     }
 
-    private static func uninspectedQuery(_ level: VerificationLevel) -> String {
+    static func uninspectedQuery(_ level: VerificationLevel) -> String {
         let column = column(of: level)
         return """
             SELECT d.id, d.node, d.\(column) AS since, coalesce(d.\(column),

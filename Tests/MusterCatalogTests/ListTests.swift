@@ -242,6 +242,22 @@ struct ListTests {
         }
     }
 
+    /// What goes over a whole table, and which: nodes, databases and stores are few beside what is kept of them, and each
+    /// look at the fleet asks for all of them. How full the stores are is counted once an hour, replica by replica.
+    @Test(arguments: [
+        (Catalog.uninspectedQuery(.verify), ["d", "n"]), (Catalog.uninspectedQuery(.drill), ["d", "n"]),
+        (Catalog.riskQuery, ["w", "json_each"]), (Catalog.abandonedJobs, ["n"]),
+        (Catalog.discardingStoresQuery, ["s"]), (Catalog.fillQuery, ["t", "r", "p", "m"]),
+    ])
+    func whatGoesOverAWholeTableIsNamed(sql: String, tables: [String]) async throws {
+        for plan in try await Fixture().plans(of: sql) {
+            #expect(!plan.isEmpty)
+            let scans = plan.filter { $0.hasPrefix("SCAN ") && !$0.contains("INDEX pack_lost") }
+                .compactMap { $0.split(separator: " ").dropFirst().first.map(String.init) }
+            #expect(Set(scans).subtracting(["(subquery", "CONSTANT"]).isSubset(of: tables), "\(plan)")
+        }
+    }
+
     /// What a part of the question found is gone over row by row: it is few. The tables are searched.
     @Test(arguments: [
         Catalog.neededQuery, Catalog.chainQuery, Catalog.basedQuery, CommitCheck.lostBaseQuery,
