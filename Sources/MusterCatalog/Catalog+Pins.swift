@@ -2,9 +2,12 @@ import GRDB
 package import MusterModel
 
 /// Pins: a snapshot that somebody is reading is not forgotten meanwhile.
+///
+/// Only restores need one. A snapshot with an inspection or a job that is open is not forgotten (`forgettableQuery`), and
+/// a copy is no reader: it is recorded only where what it is of is still there (`recordCopy`), else given up itself.
 extension Catalog {
     package enum PinKind: String, Sendable {
-        case restore, verify, replication
+        case restore
         /// By an order to a node to restore it, for as long as the order was given.
         case order
     }
