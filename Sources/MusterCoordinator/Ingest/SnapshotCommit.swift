@@ -215,8 +215,10 @@ extension Coordinator {
     /// - Returns: false where it was there, and only the catalog did not know.
     private func complete(_ snapshot: Catalog.Snapshot, _ receipt: [UInt8]) async throws -> Bool {
         var wasMissing = false
-        let places = snapshot.replicas.compactMap { replica in stores[replica.store].map { (replica, $0) } }
-        for (replica, store) in places {
+        var asked: [OpenStore] = []
+        for replica in snapshot.replicas {
+            guard let store = stores[replica.store] else { continue }
+            asked.append(store)
             guard let generation = Generation(replica.receiptGeneration) else {
                 throw CatalogError.damaged(column: "receipt_generation")
             }
@@ -234,7 +236,7 @@ extension Coordinator {
         }
         // Named only now, it must have come before anybody took over, as the first answer would have. What counts as stored
         // is answered without another look.
-        try await requireStanding(in: places.map(\.1))
+        try await requireStanding(in: asked)
         catalog.receiptIsStored(snapshot.id)
         return wasMissing
     }
