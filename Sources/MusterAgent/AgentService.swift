@@ -182,9 +182,7 @@ struct AgentCrew: Sendable {
             coordinator: coordinator, directory: directory, identity: identity, lanes: lanes, environment: environment)
         jobs = JobLoop(
             board: board, snapshots: snapshots, verification: verifier, restoration: restorer, offer: offer,
-            keyOffer: KeyOffer(
-                identity: identity, nodeName: configuration.nodeName, directory: directory, coordinator: coordinator,
-                environment: environment),
+            keyOffer: KeyOffer(identity, configuration.nodeName, directory, coordinator, environment),
             coordinator: coordinator, machine: machine, environment: environment)
         renewal = Renewal(
             directory: directory, identity: identity, url: configuration.coordinatorURL, environment: environment)

@@ -156,9 +156,7 @@ struct Coordinator: Sendable {
     func answer(_ call: Call) async throws -> Response {
         try check(call.rule.route)
         return switch call.rule.route {
-        case .join: try await join(call)
-        case .renew: try await renew(call)
-        case .sendKeys: try await sendKeys(call)
+        case .join, .renew, .sendKeys: try await answerOnIdentity(call)
         case .missingChunks: try await missingChunks(call)
         case .putPack: try await putPack(call)
         case .grantUploads: try await grantUploads(call)

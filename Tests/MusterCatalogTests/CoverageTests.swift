@@ -203,10 +203,11 @@ struct CoverageTests {
     }
 
     @Test func whatStaysUnreadIsCoveredByNothing() async throws {
-        let packs = [try await fixture.makePack(alpha), try await fixture.makePack(alpha)]
+        var packs = [try await fixture.makePack(alpha)]
         let old = try fixture.commit(alpha, packs: [packs[0]], name: "a")
         #expect(try await catalog.commit(old) == .committed)
         fixture.clock.advance(by: .seconds(100))
+        packs.append(try await fixture.makePack(alpha))
         let new = try fixture.commit(alpha, after: old, packs: packs, name: "a")
         #expect(try await catalog.commit(new) == .committed)
         fixture.clock.advance(by: .seconds(3600))

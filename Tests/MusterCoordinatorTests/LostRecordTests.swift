@@ -93,7 +93,7 @@ struct LostRecordTests {
         try await Rig.serve { server in
             let lineage = try await TestLineage.make(server, count: 1)
             let (node, coordinator) = (lineage.node, server.service.coordinator)
-            let peer = server.peer(node)
+            let (peer, other) = (server.peer(node), server.peer(try await server.makeNode("beta")))
             try await coordinator.recallLostRecords(limit: 10)
             #expect(try await !Self.poll(peer).wantsKeys)
             _ = try await Self.flip(.nodes, naming: "\(node.id)", server)
@@ -103,7 +103,6 @@ struct LostRecordTests {
             #expect(alarm.node == "alpha" && alarm.database.isEmpty && alarm.summary.contains("key record"))
             #expect(try await Self.state(of: node.database, server) == .failing)
             try await coordinator.recallLostRecords(limit: 10)
-            let other = server.peer(try await server.makeNode("beta"))
             #expect(try await !Self.poll(other).wantsKeys)
             #expect(try await Self.poll(peer).wantsKeys)
             #expect(try await !Self.poll(peer).wantsKeys, "asked once")

@@ -11,6 +11,14 @@ struct KeyOffer: Sendable {
     let coordinator: CoordinatorClient
     let environment: AgentEnvironment
 
+    init(
+        _ identity: NodeIdentity, _ nodeName: String, _ directory: AgentDirectory, _ coordinator: CoordinatorClient,
+        _ environment: AgentEnvironment
+    ) {
+        (self.identity, self.nodeName, self.directory) = (identity, nodeName, directory)
+        (self.coordinator, self.environment) = (coordinator, environment)
+    }
+
     /// The coordinator asks again where it did not come to pass.
     func send() async {
         do {

@@ -2,6 +2,16 @@ import Hummingbird
 
 /// Routes that belong together, each with its call.
 extension Coordinator {
+    /// How a node comes by its certificate, and others by what opens what it sealed.
+    func answerOnIdentity(_ call: Call) async throws -> Response {
+        switch call.rule.route {
+        case .join: try await join(call)
+        case .renew: try await renew(call)
+        case .sendKeys: try await sendKeys(call)
+        default: throw Refusal.noRoute
+        }
+    }
+
     /// What is kept, for how long, by whose word.
     func answerOnRetention(_ call: Call) async throws -> Response {
         switch call.rule.route {
