@@ -37,12 +37,16 @@ package struct StorePatience: Sendable {
 final class BoundedCalls: Sendable {
     private struct State {
         var lastCall: UInt64 = 0
+        /// Calls that came back.
+        var endCount: UInt64 = 0
         var underWay: Set<UInt64> = []
         /// Nobody waits for these any more.
         var hung: Set<UInt64> = []
     }
 
     private struct TimeIsOver: Error {}
+
+    private static let mostRounds = 4
 
     private let store: String
     private let patience: StorePatience
@@ -65,7 +69,7 @@ final class BoundedCalls: Sendable {
         let call = begin()
         let outcome: Result<Value, StoreError>
         do {
-            outcome = try await withPatience(limit, orThrow: TimeIsOver(), sleep: patience.sleep) { [self] in
+            outcome = try await withPatience(limit, orThrow: TimeIsOver(), sleep: pass) { [self] in
                 defer { end(call) }
                 do throws(StoreError) { return .success(try await body()) } catch { return .failure(error) }
             }
@@ -104,8 +108,18 @@ final class BoundedCalls: Sendable {
         }
     }
 
+    /// Lets the time of a call pass, and more of it while others come back: what waits in line behind them does not hang.
+    private func pass(_ limit: Duration) async throws {
+        for _ in 0..<Self.mostRounds {
+            let before = state.withLock(\.endCount)
+            try await patience.sleep(limit)
+            if state.withLock(\.endCount) == before { return }
+        }
+    }
+
     private func end(_ call: UInt64) {
         state.withLock { state in
+            state.endCount += 1
             state.underWay.remove(call)
             state.hung.remove(call)
         }

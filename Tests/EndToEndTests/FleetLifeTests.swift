@@ -4,6 +4,12 @@ import Testing
 extension EndToEnd {
     @Suite("The life of a fleet")
     struct FleetLifeTests {
+        @Test func aFleetWithNothingInItIsNotProven() async throws {
+            let fleet = try await Fleet()
+            let outcome = try await fleet.run("verify", "--fleet", "--level", "scrub", "--wait")
+            #expect(outcome.status == 1 && outcome.output.contains("nothing to verify"), "\(outcome.output)")
+        }
+
         @Test func aNodeRetiresAndAnotherTakesItsName() async throws {
             let fleet = try await Fleet()
             let old = try await Node(fleet, "berlin")

@@ -174,6 +174,7 @@ enum RunParts {
 
         var badge: HTML {
             guard isFinished else { return PageParts.badge(.calm, "running") }
+            guard total > 0 else { return PageParts.badge(.warning, "nothing to verify") }
             return PageParts.badge(tone, failed > 0 ? "\(PageText.grouped(failed)) failed" : "all passed")
         }
 

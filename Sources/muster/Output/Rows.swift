@@ -222,6 +222,9 @@ struct InspectionReport: Encodable {
         if failed.isEmpty, passed == total { return nil }
         return passed > 0 ? .partly : .failed
     }
+
+    /// Of a run over snapshots: where there was none, nothing is proven.
+    var inspectionOutcome: Outcome? { total == 0 ? .failed : outcome }
 }
 
 struct FieldName: CodingKey, ExpressibleByStringLiteral {

@@ -85,6 +85,7 @@ enum VerificationOutput {
             "\(report.passed) of \(report.total) snapshots passed"
                 + (report.unfinished > 0 ? ", \(report.unfinished) were not finished" : "")
                 + (report.run.isEmpty ? "" : " (run \(report.run))"))
+        if report.total == 0 { Console.result("failed: there was nothing to verify: no database here has a snapshot") }
         for failed in report.failed { Console.result("failed: \(failed.place): \(failed.reason)") }
         for refused in report.refused {
             Console.result("refused: \(refused.place): \(refused.reason); another replica served")

@@ -69,7 +69,7 @@ struct VerifyRun: AsyncParsableCommand {
         }
         guard let report else { return }
         try VerificationOutput.show(report, admin.format)
-        if let outcome = report.outcome { throw outcome }
+        if let outcome = report.inspectionOutcome { throw outcome }
     }
 
     private func askCoordinator(_ coordinator: CoordinatorClient) async throws -> InspectionReport? {
@@ -111,7 +111,7 @@ struct VerifyShow: AsyncParsableCommand {
         }
         let report = try await VerificationOutput.finished(verification, coordinator)
         try VerificationOutput.show(report, admin.format)
-        if let outcome = report.outcome { throw outcome }
+        if let outcome = report.inspectionOutcome { throw outcome }
     }
 
     private func showNodes(_ coordinator: CoordinatorClient) async throws {
