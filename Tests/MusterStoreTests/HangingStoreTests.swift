@@ -127,7 +127,12 @@ struct HangingStoreTests {
         time.restore()
         clock.advance(by: .seconds(60))
         #expect(store.absence != nil)
-        let pipe = open(path, O_WRONLY)
+        // Without waiting: this is one of Swift's few threads, and the reader may not have come to it yet.
+        var pipe: Int32 = -1
+        while pipe < 0 {
+            pipe = open(path, O_WRONLY | O_NONBLOCK)
+            await Task.yield()
+        }
         defer { close(pipe) }
         while store.absence != nil { await Task.yield() }
         #expect(try await store.freeBytes() > 0)
