@@ -57,7 +57,8 @@ extension Catalog {
     ///
     /// - Returns: whether it was its first word.
     static func note(
-        _ outcomeOfCancelled: GrantID, of target: NodeID, isDone: Bool, in database: GRDB.Database
+        _ outcomeOfCancelled: GrantID, of target: NodeID, isDone: Bool, errorSummary: String,
+        in database: GRDB.Database
     ) throws -> Bool {
         let row = try database.row(
             restoreQuery + " WHERE g.id = ? AND g.target = ? AND g.cancelled_by <> '' AND g.cancel_heard = 0",
@@ -67,7 +68,8 @@ extension Catalog {
         let summary =
             isDone
             ? "taken back by '\(restore.cancelledBy)' too late: node '\(restore.targetName)' had finished"
-            : "taken back by '\(restore.cancelledBy)'; node '\(restore.targetName)' has stopped, and left nothing behind"
+            : "taken back by '\(restore.cancelledBy)'; node '\(restore.targetName)' has stopped, and says: "
+                + (errorSummary.isEmpty ? "nothing" : errorSummary)
         let hint =
             isDone
             ? "The database stands at its target; remove it on that node if it is not wanted."

@@ -168,7 +168,8 @@ extension Catalog {
                     failing?.object ?? "", failing?.reason ?? "", grant.blob, target.blob,
                 ])
             let isNew =
-                try database.changesCount > 0 || Self.note(grant, of: target, isDone: isDone, in: database)
+                try database.changesCount > 0
+                || Self.note(grant, of: target, isDone: isDone, errorSummary: errorSummary, in: database)
             return try database.row(
                 Self.restoreQuery + " WHERE g.id = ? AND g.target = ?", [grant.blob, target.blob]
             ).map { (try Self.restore($0), isNew) }

@@ -151,6 +151,28 @@ struct ChainTests {
         #expect(try [UInt8](Data(contentsOf: URL(filePath: path))) == Array(written.image.joined()))
     }
 
+    /// No read from memory hears of the cancellation, nor does the sync: it is looked at before the name is given.
+    @Test func whatWasCancelledGetsNoName() async throws {
+        let folder = try TemporaryDirectory()
+        let fleet = StoreFleet(store: MemoryStore(name: "memory", capacityBytes: 1 << 28), seed: 1)
+        var writer = ChainWriter(fleet, seed: 1)
+        let edits = Edits(pages: 300, pageSize: 512, seed: 1)
+        let written = try await writer.snapshot(edits.image)
+        let restore = SnapshotRestore(
+            source: try await StoreSource(fleet.store), keys: [fleet.keys],
+            verifyingKey: fleet.signingKey.verifyingKey, lanes: 2, random: fleet.random)
+        let plan = try await restore.plan(written.place.snapshot)
+        let path = folder.file("cancelled.db")
+        await #expect(throws: CancellationError.self) {
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.cancelAll()
+                group.addTask { try await restore.run(plan, to: path, checkIntegrity: false) }
+                try await group.waitForAll()
+            }
+        }
+        #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path) == [])
+    }
+
     /// Gives a manifest once.
     private final class OneAnswer: SnapshotSource {
         private let source: StoreSource

@@ -166,7 +166,8 @@ struct NodeRestore: Sendable {
         }
     }
 
-    /// Does `body`, and tells meanwhile how far it is.
+    /// Does `body`, and tells meanwhile how far it is. Where the order ends before it, that counts unless `body` had
+    /// finished before it heard: a database that stands there must not be kept quiet about.
     private func telling(
         of grant: GrantID, _ progress: RestoreMeter, _ body: @escaping @Sendable () async throws -> UInt64
     ) async throws -> UInt64 {
@@ -177,8 +178,16 @@ struct NodeRestore: Sendable {
                 return nil
             }
             defer { group.cancelAll() }
-            guard case let bytes?? = try await group.next() else { throw CancellationError() }
-            return bytes
+            do {
+                guard case let bytes?? = try await group.next() else { throw CancellationError() }
+                return bytes
+            } catch {
+                group.cancelAll()
+                while let other = await group.nextResult() {
+                    if case .success(let bytes?) = other { return bytes }
+                }
+                throw error
+            }
         }
     }
 

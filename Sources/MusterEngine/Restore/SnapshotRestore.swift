@@ -43,7 +43,8 @@ package struct SnapshotRestore: Sendable {
     /// - Parameters:
     ///   - checkIntegrity: also run `integrity_check` on the rebuilt database.
     ///   - onProgress: sealed bytes read so far, of those that the snapshot needs.
-    /// - Throws: `RestoreError`; there is no file then.
+    /// - Throws: `RestoreError`, or `CancellationError` where the task was cancelled before the file had its name;
+    ///   there is no file then.
     package func run(
         _ snapshot: SnapshotID, to target: String, checkIntegrity: Bool,
         onProgress: @escaping @Sendable (_ readBytes: UInt64, _ ofBytes: UInt64) -> Void = { _, _ in }
@@ -64,6 +65,8 @@ package struct SnapshotRestore: Sendable {
             try await assemble(plan, into: file, pool, onProgress)
             try await pool.run { try file.sync() }
             if checkIntegrity { try await inspect(file, plan, pool) }
+            // Neither the sync nor SQLite's look hears that nobody wants the file any more.
+            try Task.checkCancellation()
             try await pool.run { try file.publish() }
         } catch {
             file.discard()
