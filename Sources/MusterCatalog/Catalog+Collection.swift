@@ -230,7 +230,7 @@ extension Catalog {
     // MARK: - Statements
 
     static let markedQuery = """
-        SELECT number, database, lineage, sequence FROM snapshot INDEXED BY snapshot_marked
+        SELECT number, database, lineage, sequence, grace_until FROM snapshot INDEXED BY snapshot_marked
         WHERE expired_at IS NOT NULL AND forgotten_at IS NULL AND (lineage, sequence) > (?, ?)
         ORDER BY lineage, sequence LIMIT ?
         """

@@ -21,18 +21,18 @@ extension Catalog {
     }
 
     /// Reads only. Where a mark cannot be acted on, for a pin, its packs are counted all the same: the estimate is
-    /// never too small.
+    /// never too small. Those of a mark in grace are not: this run would not free them.
     package func collectionEstimate(now: Timestamp) async throws(CatalogError) -> CollectionEstimate {
         try await read { database in
             var estimate = CollectionEstimate()
             var packs: Set<Int64> = []
-            try Self.forEachMarkedGap(in: database) { lineage, sequences in
-                let forgettable = try sequences.filter { number in
-                    try database.row(Self.forgettableQuery, [number.number, now.microseconds]) != nil
+            try Self.forEachDueGap(at: now, in: database) { gap in
+                let forgettable = try gap.due.count { number in
+                    try database.row(Self.forgettableQuery, [number, now.microseconds]) != nil
                 }
-                estimate.snapshots += forgettable.count
-                guard !forgettable.isEmpty, let first = sequences.first, let last = sequences.last else { return }
-                for pack in try Self.packsKeptOnlyBy(lineage, from: first.sequence, to: last.sequence, in: database)
+                guard forgettable > 0 else { return }
+                estimate.snapshots += forgettable
+                for pack in try Self.packsKeptOnly(by: gap, at: now, in: database)
                 where packs.insert(pack.number).inserted {
                     estimate.freedBytes += pack.size
                 }
@@ -50,39 +50,64 @@ extension Catalog {
         }
     }
 
-    private typealias MarkedSnapshot = (number: Int64, sequence: Int64)
-
-    /// Calls `body` with each run of marked snapshots that no unmarked one lies between.
-    private static func forEachMarkedGap(
-        in database: GRDB.Database, _ body: (Data, [MarkedSnapshot]) throws -> Void
-    ) throws {
-        var (lineage, sequences): (Data, [MarkedSnapshot]) = (Data(), [])
-        let rows = try Row.fetchCursor(database, sql: markedQuery, arguments: [Data(), -1, -1])
-        while let row = try rows.next() {
-            let (next, sequence): (Data, Int64) = (row["lineage"], row["sequence"])
-            if let last = sequences.last {
-                let kept: Int64? = try database.value(keptAfterQuery, [lineage, last.sequence])
-                if next != lineage || sequence > kept ?? Int64.max {
-                    try body(lineage, sequences)
-                    sequences = []
-                }
-            }
-            lineage = next
-            sequences.append((row["number"], sequence))
-        }
-        if !sequences.isEmpty { try body(lineage, sequences) }
+    /// Marked snapshots of one lineage whose grace is over, and that none lies between that is kept.
+    private struct DueGap {
+        let lineage: Data
+        /// The nearest sequences that are kept.
+        let before: Int64
+        var after: Int64
+        var due: [Int64] = []
     }
 
-    private static func packsKeptOnlyBy(
-        _ lineage: Data, from first: Int64, to last: Int64, in database: GRDB.Database
+    /// Calls `body` with each gap. A mark in grace is kept: gc gives up nothing of it, and it may be taken off.
+    private static func forEachDueGap(
+        at now: Timestamp, in database: GRDB.Database, _ body: (DueGap) throws -> Void
+    ) throws {
+        var open: DueGap?
+        var lastInGrace: MarkedPlace?
+        let rows = try Row.fetchCursor(database, sql: markedQuery, arguments: [Data(), -1, -1])
+        while let row = try rows.next() {
+            let place = MarkedPlace(lineage: row["lineage"], sequence: row["sequence"])
+            if let gap = open, gap.lineage != place.lineage || place.sequence > gap.after {
+                try body(gap)
+                open = nil
+            }
+            if row.time("grace_until") > now {
+                if var gap = open {
+                    gap.after = place.sequence
+                    try body(gap)
+                    open = nil
+                }
+                lastInGrace = place
+                continue
+            }
+            var gap = try open ?? dueGap(around: place, after: lastInGrace, in: database)
+            let number: Int64 = row["number"]
+            gap.due.append(number)
+            open = gap
+        }
+        if let open { try body(open) }
+    }
+
+    private static func dueGap(
+        around place: MarkedPlace, after lastInGrace: MarkedPlace?, in database: GRDB.Database
+    ) throws -> DueGap {
+        let before: Int64? = try database.value(keptBeforeQuery, [place.lineage, place.sequence])
+        let after: Int64? = try database.value(keptAfterQuery, [place.lineage, place.sequence])
+        let inGrace = lastInGrace.flatMap { $0.lineage == place.lineage ? $0.sequence : nil }
+        return DueGap(lineage: place.lineage, before: max(before ?? -1, inGrace ?? -1), after: after ?? Int64.max)
+    }
+
+    private static func packsKeptOnly(
+        by gap: DueGap, at now: Timestamp, in database: GRDB.Database
     ) throws -> [(number: Int64, size: Int64)] {
-        let before: Int64? = try database.value(keptBeforeQuery, [lineage, first])
-        let after: Int64? = try database.value(keptAfterQuery, [lineage, last])
         let rows = try database.rows(
-            gapQuery, [lineage, before ?? -1, Int64.min, Int64.min, after ?? Int64.max, -1])
+            gapQuery, [gap.lineage, gap.before, Int64.min, Int64.min, gap.after, -1])
         return try rows.compactMap { row in
             let (pack, born): (Int64, Int64) = (row["pack"], row["born"])
-            guard born > before ?? -1, try database.row(keptPackQuery, [pack]) == nil else { return nil }
+            guard born > gap.before,
+                try database.row(keptPackQuery, [pack, gap.lineage, born, now.microseconds]) == nil
+            else { return nil }
             let size: Int64? = try database.value("SELECT size_bytes FROM pack WHERE number = ? AND committed", [pack])
             return size.map { (pack, $0) }
         }
@@ -98,10 +123,18 @@ extension Catalog {
         SELECT min(sequence) FROM snapshot INDEXED BY snapshot_kept
         WHERE lineage = ? AND sequence > ? AND expired_at IS NULL AND forgotten_at IS NULL
         """
+    /// Whether a snapshot needs the pack that is not marked, or in grace. The reference of a gap has none: it is left
+    /// out, as what is in grace is found by going over all the marks that a reference spans.
     static let keptPackQuery = """
-        SELECT 1 FROM pack_reference f WHERE f.pack = ? AND (f.died IS NULL OR EXISTS
-            (SELECT 1 FROM snapshot s INDEXED BY snapshot_kept WHERE s.lineage = f.lineage
-                AND s.sequence >= f.born AND s.sequence < f.died AND s.expired_at IS NULL AND s.forgotten_at IS NULL))
+        SELECT 1 FROM pack_reference f WHERE f.pack = ?1 AND NOT (f.lineage = ?2 AND f.born = ?3)
+            AND (f.died IS NULL OR EXISTS
+                (SELECT 1 FROM snapshot s INDEXED BY snapshot_kept WHERE s.lineage = f.lineage
+                    AND s.sequence >= f.born AND s.sequence < f.died
+                    AND s.expired_at IS NULL AND s.forgotten_at IS NULL)
+            OR EXISTS
+                (SELECT 1 FROM snapshot s INDEXED BY snapshot_marked WHERE s.lineage = f.lineage
+                    AND s.sequence >= f.born AND s.sequence < f.died
+                    AND s.expired_at IS NOT NULL AND s.forgotten_at IS NULL AND s.grace_until > ?4))
         LIMIT 1
         """
     static let unneededSumQuery = """

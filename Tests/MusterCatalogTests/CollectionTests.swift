@@ -29,14 +29,15 @@ struct CollectionTests {
         fixture.clock.advance(by: Catalog.leaseDuration + .seconds(1))
     }
 
-    private func mark(_ sequences: [Int]) async throws {
-        let now = fixture.clock.now().microseconds
-        let ids = sequences.map { history.commits[$0].snapshot.blob }
+    private func mark(_ sequences: [Int], of other: LineageHistory? = nil, grace: Duration = .zero) async throws {
+        let now = fixture.clock.now()
+        let graceUntil = now + grace
+        let ids = sequences.map { (other ?? history).commits[$0].snapshot.blob }
         try await fixture.catalog.write { database in
             for id in ids {
                 try database.run(
-                    "UPDATE snapshot SET expired_at = ?1, grace_until = ?1, expired_by = ?2 WHERE id = ?3",
-                    [now, Data(repeating: 1, count: 16), id])
+                    "UPDATE snapshot SET expired_at = ?1, grace_until = ?2, expired_by = ?3 WHERE id = ?4",
+                    [now.microseconds, graceUntil.microseconds, Data(repeating: 1, count: 16), id])
             }
         }
     }
@@ -96,6 +97,47 @@ struct CollectionTests {
         #expect(stored >= 5000, "five packs, and the manifests")
         #expect(estimate.freedBytes == 1000 && estimate.neededBytes == stored)
         #expect(estimate.byteCount == 3_001_000 && estimate.totalBytes == 3_000_000 + stored)
+    }
+
+    struct GraceExample: CustomTestStringConvertible, Sendable {
+        let due: [Int]
+        let inGrace: [Int]
+        let freedBytes: Int64
+        var testDescription: String { "\(due) due, \(inGrace) in grace" }
+    }
+    static let graceExamples = [
+        GraceExample(due: [0], inGrace: [1, 2], freedBytes: 1000),
+        GraceExample(due: [1], inGrace: [0, 2], freedBytes: 0),
+        GraceExample(due: [0, 1], inGrace: [2], freedBytes: 2000),
+        GraceExample(due: [0, 2], inGrace: [1], freedBytes: 1000),
+        GraceExample(due: [2], inGrace: [0, 1], freedBytes: 0),
+    ]
+
+    @Test(arguments: graceExamples)
+    func theEstimateLeavesOutWhatAMarkInGraceNeeds(example: GraceExample) async throws {
+        try await mark(example.due)
+        try await mark(example.inGrace, grace: .seconds(3600))
+        let estimate = try await fixture.catalog.collectionEstimate(now: fixture.clock.now())
+        #expect(estimate.snapshots == example.due.count && estimate.freedBytes == example.freedBytes)
+        fixture.clock.advance(by: .seconds(3600))
+        let later = try await fixture.catalog.collectionEstimate(now: fixture.clock.now())
+        #expect(later.snapshots == 3 && later.freedBytes == 3000, "all of them are due: a, b and c")
+    }
+
+    /// 0 alone needed a; it went, and 4 needs it again.
+    @Test func aPackThatCameBackIsKeptByTheMarkInGrace() async throws {
+        var history = self.history
+        try await history.add(needing: [packs[0], packs[4]], base: nil)
+        try await history.add(needing: [packs[4]], base: nil)
+        fixture.catalog.receiptIsStored(history.commits[4].snapshot)
+        try await fixture.catalog.settle()
+        try await mark([0])
+        try await mark([4], of: history, grace: .seconds(3600))
+        let estimate = try await fixture.catalog.collectionEstimate(now: fixture.clock.now())
+        #expect(estimate.snapshots == 1 && estimate.freedBytes == 0)
+        fixture.clock.advance(by: .seconds(3600))
+        let later = try await fixture.catalog.collectionEstimate(now: fixture.clock.now())
+        #expect(later.snapshots == 2 && later.freedBytes == 1000)
     }
 
     @Test func theHeadIsNeverForgotten() async throws {
