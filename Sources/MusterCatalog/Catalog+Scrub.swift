@@ -67,16 +67,17 @@ extension Catalog {
     static let overdueKeysQuery = """
         SELECT node FROM key_replica WHERE store = ? AND hashed_at < ? ORDER BY hashed_at LIMIT ?
         """
-    /// What was never hashed has 0 there: the first of them came first.
+    /// What was never hashed has 0 there: the first of them came first. `checked_at` says nothing here: a look at a
+    /// size sets it too, and what is looked at every day would never seem to wait.
     static let oldestHashQuery = """
         SELECT min(at) FROM (
             SELECT min(hashed_at) AS at FROM pack_replica WHERE store = ?1 AND hashed_at > 0
             UNION ALL SELECT min(hashed_at) FROM manifest_replica WHERE store = ?1 AND hashed_at > 0
             UNION ALL SELECT min(hashed_at) FROM key_replica WHERE store = ?1
-            UNION ALL SELECT * FROM (SELECT coalesce(r.checked_at, p.received_at)
+            UNION ALL SELECT * FROM (SELECT p.received_at
                 FROM pack_replica r JOIN pack p ON p.number = r.pack
                 WHERE r.store = ?1 AND r.hashed_at = 0 ORDER BY r.pack LIMIT 1)
-            UNION ALL SELECT * FROM (SELECT coalesce(r.checked_at, s.received_at)
+            UNION ALL SELECT * FROM (SELECT s.received_at
                 FROM manifest_replica r JOIN snapshot s ON s.number = r.snapshot
                 WHERE r.store = ?1 AND r.hashed_at = 0 ORDER BY r.snapshot LIMIT 1))
         """

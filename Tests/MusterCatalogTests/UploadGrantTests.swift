@@ -62,6 +62,25 @@ struct UploadGrantTests {
         #expect(try await catalog.presentChunks(chunks.map(\.id), in: node.scope, now: fixture.clock.now()).isEmpty)
     }
 
+    @Test func aLookAtTheSizeIsNoHash() async throws {
+        let grant = try makeGrant()
+        #expect(try await catalog.grant([grant], limit: 8) == 1)
+        #expect(try await claim(grant))
+        fixture.clock.advance(by: .seconds(100))
+        let replica = try #require(try await catalog.replicas(of: grant.pack, in: nil).first)
+        let came = fixture.clock.now() - .seconds(100)
+        func look(isHashed: Bool) async throws -> Timestamp? {
+            try await catalog.mark(
+                pack: replica.pack, store: replica.store, generation: replica.generation, as: .present,
+                isHashed: isHashed, now: fixture.clock.now())
+            try await catalog.markKeys(
+                of: node.id, in: replica.store, object: node.keyObject, as: .present, now: fixture.clock.now())
+            return try await catalog.oldestHash(inStore: fixture.store.number)
+        }
+        #expect(try await look(isHashed: false) == came)
+        #expect(try await look(isHashed: true) == fixture.clock.now())
+    }
+
     @Test func anotherNodesGrantIsNobodysElse() async throws {
         let stranger = try await fixture.makeNode("beta")
         let grant = try makeGrant()
