@@ -42,6 +42,40 @@ extension EndToEnd {
             #expect(rebuilt.status == 0, "\(rebuilt.errors)")
         }
 
+        /// On a bare machine there may be nothing to remember a key in.
+        @Test func keysThatCannotBeRememberedAreInNoRestoresWay() async throws {
+            let fleet = try await Fleet()
+            let node = try await Node(fleet, "berlin")
+            let source = try SampleDatabase.make(fleet.path("shop.db"))
+            try await node.add(source)
+            try node.start()
+            let id = try await fleet.awaitSnapshots(1)[0]["id"].text
+            try await node.kill()
+            let fingerprint = try await fleet.json("agent", "show", "--dir", node.directory)["fingerprint"].text
+            let (store, key) = try await loseTheCoordinator(fleet)
+            let file = fleet.path("a-file")
+            try Data().write(to: URL(filePath: file))
+
+            let given = ["--source-fingerprint", fingerprint]
+            let from = [id, "--store", store, "--recovery-key", key, "--context"]
+            // Root may write into any folder, but makes no file in that of the processes.
+            let places = [fleet.path("no-folder/context.json"), file + "/context.json", "/proc/context.json"]
+            for (index, place) in places.enumerated() {
+                for more in [[], given] {
+                    let target = fleet.path("restored-\(index)-\(more.count).db")
+                    let restored = try await fleet.run(["restore", "--to", target] + from + [place] + more)
+                    #expect(restored.status == 0, "\(place) \(more): \(restored.errors)")
+                    #expect(FileManager.default.contentsEqual(atPath: target, andPath: source))
+                    let verified = try await fleet.run(["verify"] + from + [place] + more)
+                    #expect(verified.status == 0, "\(place) \(more): \(verified.errors)")
+                    for errors in [restored.errors, verified.errors] where place.hasPrefix("/proc/") {
+                        #expect(errors.contains("not remembered"), "\(errors)")
+                    }
+                }
+            }
+            #expect(!FileManager.default.fileExists(atPath: fleet.path("no-folder")))
+        }
+
         /// One bit of one node's newest manifest: who asks for another database does not hear of it, who asks for this
         /// one never gets an older snapshot for the newest.
         @Test func damageIsInNobodyElsesWay() async throws {

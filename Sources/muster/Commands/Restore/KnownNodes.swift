@@ -69,11 +69,12 @@ struct KnownNodes {
             Console.redraw("Is it the same? Type yes: ")
             guard readLine() == "yes" else { throw NodeNotKnown(node: node) }
         }
-        try remember(node, isCompared: true)
+        if let entries = try known(with: node, isCompared: true) { try write(entries) }
     }
 
     /// Of a node whose snapshot goes elsewhere. It may be gone, and nobody can ask it then: the first key is taken, said
-    /// loudly, and held to from then on; under a name that another node had, it has to be given.
+    /// loudly, and held to from then on; under a name that another node had, it has to be given. That it cannot be
+    /// remembered, as on a bare machine, keeps nothing from being restored.
     ///
     /// - Parameter origin: who says which key it has, as "the coordinator".
     func accept(source node: ToldNode, saidBy origin: String = "the coordinator") throws {
@@ -99,6 +100,28 @@ struct KnownNodes {
     // MARK: - The file
 
     private func remember(_ node: ToldNode, isCompared: Bool) throws {
+        guard let entries = try known(with: node, isCompared: isCompared) else { return }
+        // On a bare machine there is no context, and nothing to remember it beside.
+        let folder = URL(filePath: path).deletingLastPathComponent().path(percentEncoded: false)
+        guard FileManager.default.fileExists(atPath: folder) else { return }
+        do {
+            try write(entries)
+        } catch {
+            Console.note(
+                "warning: fingerprint of node '\(node.shownName)' not remembered in '\(path)': "
+                    + error.localizedDescription)
+        }
+    }
+
+    private func write(_ entries: [String: Entry]) throws {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
+        // No secret: it is not to be changed by others, which the folder's owner sees to.
+        try encoder.encode(entries).write(to: URL(filePath: path), options: .atomic)
+    }
+
+    /// - Returns: what is to be remembered; nil where that is no change.
+    private func known(with node: ToldNode, isCompared: Bool) throws -> [String: Entry]? {
         var known = try known()
         let old = known[node.id.description]
         // A name that only the coordinator says must not come to stand beside a key that a person compared.
@@ -111,14 +134,7 @@ struct KnownNodes {
         if isCompared, let asked = node.askedName {
             for (id, other) in known where id != node.id.description && other.name == asked { known[id]?.name = "" }
         }
-        guard known != before else { return }
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
-        // On a bare machine there is no context, and nothing to remember it beside.
-        let folder = URL(filePath: path).deletingLastPathComponent().path(percentEncoded: false)
-        guard isCompared || FileManager.default.fileExists(atPath: folder) else { return }
-        // No secret: it is not to be changed by others, which the folder's owner sees to.
-        try encoder.encode(known).write(to: URL(filePath: path), options: .atomic)
+        return known == before ? nil : known
     }
 
     private func known() throws -> [String: Entry] {
