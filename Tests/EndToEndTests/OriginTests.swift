@@ -76,6 +76,32 @@ extension EndToEnd {
             #expect(!FileManager.default.fileExists(atPath: fleet.path("no-folder")))
         }
 
+        @Test func eachOfSeveralNodesIsHeldToItsOwnFingerprint() async throws {
+            let fleet = try await Fleet()
+            var fingerprints: [String] = []
+            for name in ["berlin", "paris"] {
+                let node = try await Node(fleet, name)
+                try await node.add(try SampleDatabase.make(fleet.path(name + ".db")))
+                try node.start()
+                _ = try await fleet.awaitSnapshots(fingerprints.count + 1)
+                try await node.kill()
+                fingerprints.append(
+                    try await fleet.json("agent", "show", "--dir", node.directory)["fingerprint"].text)
+            }
+            let ids = try await fleet.snapshots().map(\.["id"].text)
+            let (berlin, paris) = (fingerprints[0], fingerprints[1])
+            func verify(_ given: String...) async throws -> Outcome {
+                try await fleet.run(
+                    ["verify"] + ids + ["--recovery-key", fleet.recoveryKey]
+                        + given.flatMap { ["--source-fingerprint", $0] })
+            }
+            let swapped = try await verify("berlin=\(paris)", "paris=\(berlin)")
+            #expect(swapped.status == 1 && swapped.errors.contains("by what is stored of it"), "\(swapped.errors)")
+            #expect(try await verify(berlin).status == 64, "of which of the two?")
+            let right = try await verify("berlin=\(berlin)", "paris=\(paris)")
+            #expect(right.status == 0 && !right.errors.contains("warning"), "\(right.errors)")
+        }
+
         /// One bit of one node's newest manifest: who asks for another database does not hear of it, who asks for this
         /// one never gets an older snapshot for the newest.
         @Test func damageIsInNobodyElsesWay() async throws {

@@ -23,10 +23,13 @@ struct VerifyHere {
         var failed: [InspectionReport.Failed] = []
         var refused: [InspectionReport.Failed] = []
         var passed = 0
-        for id in ids {
-            let snapshot = try await origin.snapshot(id)
+        var asked: [(id: String, snapshot: Muster_V1_Snapshot)] = []
+        for id in ids { asked.append((id, try await origin.snapshot(id))) }
+        let nodes = Set(asked.map(\.snapshot.node))
+        for (id, snapshot) in asked {
+            let fingerprint = try key.fingerprint(of: snapshot.node, among: nodes)
             let target = folder.appending(path: snapshot.id + ".db").path(percentEncoded: false)
-            let outcome = try await prove(snapshot, named: id, origin, at: target)
+            let outcome = try await prove(snapshot, named: id, origin, fingerprint, at: target)
             // Here a person with the key looks: they may see what the database itself has to say.
             for detail in outcome.details.prefix(20) { Console.note("note: \(detail)") }
             if isDrill { tell(outcome) }
@@ -39,11 +42,11 @@ struct VerifyHere {
     }
 
     private func prove(
-        _ snapshot: Muster_V1_Snapshot, named id: String, _ origin: any SnapshotOrigin, at target: String
+        _ snapshot: Muster_V1_Snapshot, named id: String, _ origin: any SnapshotOrigin, _ fingerprint: String?,
+        at target: String
     ) async throws -> ProofOutcome {
         guard let snapshotID = SnapshotID(snapshot.id) else { throw UnreadableSnapshot(id: snapshot.id) }
-        let keys = try await key.keys(
-            of: snapshot.nodeID, origin, known: known, fingerprint: try key.fingerprint(of: nil))
+        let keys = try await key.keys(of: snapshot.nodeID, origin, known: known, fingerprint: fingerprint)
         let restore = SnapshotRestore(
             source: origin.source, keys: keys.keys, verifyingKey: keys.verifyingKey, lanes: Surroundings.cores,
             random: Surroundings.random)
