@@ -31,6 +31,12 @@ extension EndToEnd.NodeRestoreTests {
         try "{\"\(id)\": \"\(source)\"}".write(toFile: file, atomically: true, encoding: .utf8)
         let old = try await restore("f")
         #expect(old.status == 0 && !old.errors.contains("warning"), "\(old.errors)")
+        try "{\"\(id)\": \"\(source)\"}".write(toFile: file, atomically: true, encoding: .utf8)
+        let named = try await fleet.run(
+            "restore", "--node", "berlin", "--database", "shop", "--recovery-key", fleet.recoveryKey, "--to",
+            fleet.path("g.db"))
+        #expect(named.status == 0 && !named.errors.contains("warning"), "\(named.errors)")
+        #expect(try String(contentsOfFile: file, encoding: .utf8).contains("berlin"), "from now on it has its name")
         for (name, isThere) in [("a", false), ("b", true), ("d", false), ("e", true)] {
             #expect(FileManager.default.fileExists(atPath: fleet.path("\(name).db")) == isThere, "\(name)")
         }

@@ -78,7 +78,7 @@ struct KnownNodes {
     ///
     /// - Parameter origin: who says which key it has, as "the coordinator".
     func accept(source node: ToldNode, saidBy origin: String = "the coordinator") throws {
-        switch try standing(of: node) {
+        switch try standing(ofSource: node) {
         case .compared: try remember(node, isCompared: true)
         case .seen: break
         case .new:
@@ -95,6 +95,17 @@ struct KnownNodes {
                 """)
             try remember(node, isCompared: false)
         }
+    }
+
+    /// The first version kept no names: a source whose key it knew is compared under any name that no other node has.
+    /// A target is asked about again there, as it gets a secret.
+    private func standing(ofSource node: ToldNode) throws -> Standing {
+        let found = try standing(of: node)
+        let known = try known()
+        guard found == .new, let entry = known[node.id.description], entry.name.isEmpty, entry.isCompared,
+            !known.values.contains(where: { $0.name == node.shownName })
+        else { return found }
+        return .compared
     }
 
     // MARK: - The file
