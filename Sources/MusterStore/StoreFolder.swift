@@ -43,7 +43,8 @@ final class StoreFolder: Sendable {
         }
     }
 
-    /// The same for what must not come late: if it is cancelled before its turn has come, it does not begin.
+    /// The same for what must not come late, as a deletion: if it is cancelled before its turn has come, it does not
+    /// begin.
     func runUnlessGivenUp<Success: Sendable>(
         _ object: ObjectName? = nil, _ body: @escaping @Sendable () throws -> Success
     ) async throws(StoreError) -> Success {
@@ -53,7 +54,10 @@ final class StoreFolder: Sendable {
                 return .success(
                     try await run(object) { [storeName] in
                         guard !isGivenUp.isSet else {
-                            throw StoreError.unavailable(store: storeName, reason: "nobody waits for it any more")
+                            // The store is well, and busy: it must not count as away.
+                            throw StoreError.failed(
+                                store: storeName, object: object?.description ?? "", operation: "delete",
+                                code: ETIMEDOUT)
                         }
                         return try body()
                     })

@@ -147,6 +147,12 @@ struct HangingStoreTests {
     @Test func aDeletionThatNobodyWaitsForDoesNotBegin() async throws {
         let directory = try TemporaryDirectory()
         let folder = try StoreFolder(path: directory.path, storeName: "disk", random: .seeded(1))
+        let (id, name) = (StoreID(from: .seeded(2)), try ObjectName.some(1))
+        let store = ReconnectingStore(
+            name: "disk", clock: ManualClock(), identity: nil, patience: ManualPatience().patience,
+            keepIdentity: { _ in }
+        ) { (FolderStore(folder: folder, id: id, access: .readWrite), id) }
+        _ = try await store.freeBytes()
         let tally = Tally()
         let gate = DispatchSemaphore(value: 0)
         let width = 16
@@ -161,10 +167,16 @@ struct HangingStoreTests {
             }
             while tally.blocked.withLock({ $0 }) < width { await Task.yield() }
             let deletion = Task { try await folder.runUnlessGivenUp { tally.ran.withLock { $0 = true } } }
+            let watched = Task { try await store.delete(name) }
             deletion.cancel()
+            watched.cancel()
             for _ in 0..<width { gate.signal() }
             await #expect(throws: StoreError.self) { try await deletion.value }
+            let timedOut = StoreError.failed(
+                store: "disk", object: name.description, operation: "delete", code: ETIMEDOUT)
+            await #expect(throws: timedOut) { try await watched.value }
         }
         #expect(!tally.ran.withLock { $0 })
+        #expect(store.absence == nil, "it was busy, and is not away")
     }
 }
