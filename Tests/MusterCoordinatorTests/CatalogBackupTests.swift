@@ -7,6 +7,7 @@ import MusterStore
 import MusterTestSupport
 import MusterTransfer
 import SwiftProtobuf
+import Synchronization
 import Testing
 
 @testable import MusterCoordinator
@@ -318,6 +319,37 @@ struct CatalogBackupTests {
             await #expect(throws: StoreError.self) { try await server.service.coordinator.backUpCatalog() }
             sickness.part = nil
         }
+    }
+
+    @Test func whereNoStoreAnswersTheCatalogIsNotCopied() async throws {
+        let rig = try await Rig(stores: 2)
+        let sickness = SickPart()
+        try await rig.serve(wrapStore: { SickPartStore($0, sickness) }) { server in
+            let copies = Mutex(0)
+            for part in [ObjectName.Part.manifest, .free] {
+                sickness.part = part
+                await #expect(throws: (any Error).self) {
+                    try await server.service.coordinator.backUpCatalog { copies.withLock { $0 += 1 } }
+                }
+                let copied = copies.withLock { $0 }
+                #expect(copied == 1, "\(part)")
+            }
+            sickness.part = nil
+        }
+    }
+
+    @Test func onlyACopyInVainPutsTheNextOff() {
+        typealias Outcome = CatalogBackupService.Outcome
+        func waitedSeconds(_ period: Duration, _ outcomes: [Outcome]) -> [Int64] {
+            var pauses = CatalogBackupService.Pauses(period: period)
+            return outcomes.map { pauses.next(after: $0).components.seconds }
+        }
+        #expect(waitedSeconds(.seconds(3600), [.notCopied, .notCopied, .well]) == [30, 30, 30])
+        let vain = [Outcome](repeating: .copiedInVain, count: 4)
+        #expect(waitedSeconds(.seconds(150), vain) == [60, 120, 150, 150])
+        let mixed: [Outcome] = [.copiedInVain, .notCopied, .copiedInVain, .well, .copiedInVain]
+        #expect(waitedSeconds(.seconds(3600), mixed) == [60, 30, 120, 30, 60])
+        #expect(waitedSeconds(.seconds(86_400), vain + vain).last == 3600)
     }
 
     @Test func oneIsTakenAtShutdown() async throws {

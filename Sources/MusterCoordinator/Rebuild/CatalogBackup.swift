@@ -64,7 +64,9 @@ extension Coordinator {
 
     /// - Returns: false where it is not due.
     @discardableResult
-    func backUpCatalogIfDue(every period: Duration) async throws -> Bool {
+    func backUpCatalogIfDue(
+        every period: Duration, onCopy: @escaping @Sendable () -> Void = {}
+    ) async throws -> Bool {
         let now = clock.now()
         let text = try await catalog.setting(Self.takenSetting).map { String(decoding: $0, as: UTF8.self) }
         guard let last = text.flatMap({ Timestamp($0) }) else {
@@ -74,7 +76,7 @@ extension Coordinator {
         }
         // A clock that was set back must not put it off.
         guard last > now || now - last >= period, try await mayWrite() else { return false }
-        try await backUpCatalog()
+        try await backUpCatalog(onCopy: onCopy)
         return true
     }
 
@@ -87,7 +89,9 @@ extension Coordinator {
 
     /// Takes a backup into every store that is in use and answers; one that fails meanwhile keeps the others from
     /// nothing.
-    func backUpCatalog() async throws {
+    ///
+    /// - Parameter onCopy: called where the catalog is about to be copied.
+    func backUpCatalog(onCopy: @escaping @Sendable () -> Void = {}) async throws {
         try await stateLanes.pass(false) {
             let targets = BackupTargets(
                 stores.all.filter { $0.takesObjects && $0.entry.state == .active }, logger: logger)
@@ -106,6 +110,7 @@ extension Coordinator {
             let copy = catalogCopy
             defer { Self.remove(copy) }
             Self.remove(copy)
+            onCopy()
             try await catalog.copy(to: copy)
             let number = try await nextBackupNumber()
             let request = SnapshotRequest(
@@ -204,8 +209,35 @@ struct CatalogBackupService: Service {
     private static let patience = Duration.seconds(30)
     /// At shutdown a backup that is younger will do.
     private static let youth = Duration.seconds(300)
-    /// Where none came about, the next try waits twice as long each time, as it copies the catalog first.
-    private static let longestPause = Duration.seconds(3600)
+
+    enum Outcome: Sendable {
+        /// Taken, or not due.
+        case well
+        /// The catalog was not copied: there was no store, or none that answered.
+        case notCopied
+        case copiedInVain
+    }
+
+    /// How long until the next try: where the catalog, which may be large, was copied in vain, twice as long each time.
+    struct Pauses: Sendable {
+        private static let longest = Duration.seconds(3600)
+
+        private let longest: Duration
+        private var afterCopy = patience
+
+        init(period: Duration) { longest = min(period, Self.longest) }
+
+        mutating func next(after outcome: Outcome) -> Duration {
+            switch outcome {
+            case .well: afterCopy = patience
+            case .notCopied: break
+            case .copiedInVain:
+                afterCopy = min(afterCopy * 2, longest)
+                return afterCopy
+            }
+            return patience
+        }
+    }
 
     let coordinator: Coordinator
     /// Nobody rings it: it only keeps time, and ends at shutdown.
@@ -215,23 +247,22 @@ struct CatalogBackupService: Service {
 
     func run() async throws {
         guard let period = coordinator.settings.catalogBackupEvery else { return try await gracefulShutdown() }
-        var pause = Self.patience
+        var pauses = Pauses(period: period)
         while !Task.isShuttingDownGracefully, !Task.isCancelled {
-            let isWell = await attempt(period)
-            pause = isWell ? Self.patience : min(pause * 2, Self.longestPause)
+            let pause = pauses.next(after: await attempt(period))
             await rounds.wait(true, after: 0, atMost: pause)
         }
         _ = await attempt(min(period, Self.youth))
     }
 
-    /// - Returns: false where one was due, and none was taken.
-    private func attempt(_ period: Duration) async -> Bool {
+    private func attempt(_ period: Duration) async -> Outcome {
+        let isCopied = Mutex(false)
         do {
-            try await coordinator.backUpCatalogIfDue(every: period)
-            return true
+            try await coordinator.backUpCatalogIfDue(every: period) { isCopied.withLock { $0 = true } }
+            return .well
         } catch {
             coordinator.logger.warning("catalog not backed up", metadata: ["reason": "\(reasonText(error))"])
-            return false
+            return isCopied.withLock { $0 } ? .copiedInVain : .notCopied
         }
     }
 }
