@@ -12,7 +12,8 @@ import Testing
 struct AlarmTests {
     private static func alarms(_ server: Server) async throws -> [Muster_V1_Alarm] {
         let status: Muster_V1_Status = try await server.asAdmin.get(.admin, "/v1/status")
-        return status.alarms
+        // Scrub and backup do not keep up with a clock that is moved by days.
+        return status.alarms.filter { !["scrub_overdue", "backup_overdue"].contains($0.kind) }
     }
 
     private static func kinds(_ server: Server) async throws -> [String] { try await alarms(server).map(\.kind) }

@@ -252,7 +252,7 @@ struct FleetSnapshotTests {
             try await server.service.coordinator.closeFleetWindows()
             let ended = try await Self.show("r16", server)
             #expect(ended.state == "finished" && ended.taken == 2 && ended.total == 3)
-            #expect(ended.items.map(\.snapshotID) == [member.id.description, untold.id.description, ""])
+            #expect(Set(ended.items.map(\.snapshotID)) == [member.id.description, untold.id.description, ""])
             let shown: Muster_V1_Snapshot = try await server.asAdmin.get(.admin, "/v1/snapshots/\(untold.id)")
             #expect(shown.holds.map(\.name) == ["fleet:r16"])
             // What is told or comes afterwards changes nothing, though its snapshot is kept as any other.
