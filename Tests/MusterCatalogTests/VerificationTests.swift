@@ -394,9 +394,7 @@ struct VerificationTests {
         }
         let drills = try await catalog.drills(of: commit.database, limit: 1000)
         #expect(drills.count == Catalog.keptDrills && drills.last?.measure.rowCount == 3)
-        let assertions = try await catalog.read { database in
-            try Int.fetchOne(database, sql: "SELECT count(*) FROM drill_assertion")
-        }
-        #expect(assertions == Catalog.keptDrills)
+        let query = "SELECT count(*) FROM drill_assertion"
+        #expect(try await catalog.read { try Int.fetchOne($0, sql: query) } == Catalog.keptDrills)
     }
 }

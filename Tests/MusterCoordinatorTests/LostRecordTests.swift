@@ -15,9 +15,9 @@ import Testing
 @Suite("Records that no store has any more")
 struct LostRecordTests {
     /// Reads everything again, as the scrub does once it is due.
-    private static func scrub(_ server: Server) async throws {
+    static func scrub(_ server: Server, afterDays days: Int = 8) async throws {
         let coordinator = server.service.coordinator
-        server.rig.clock.advance(by: .seconds(8 * 86_400))
+        server.rig.clock.advance(by: .seconds(days * 86_400))
         let scrub = ScrubService(coordinator: coordinator)
         for store in coordinator.stores.all {
             var passed = ScrubService.PassedOver()

@@ -70,7 +70,8 @@ struct RebuildTests {
             #expect(answer.status == 200, "\(answer.error)")
             let receipt = try Muster_V1_CommitResponse(serializedBytes: answer.body).receipt
             #expect(try Receipt.parse(Array(receipt)).claimed.coordinatorEpoch == 2)
-            // What the stores hold need not be sent again.
+            // What the stores hold need not be sent again, once it was read: until then it is only listed.
+            try await LostRecordTests.scrub(server, afterDays: 0)
             var request = Muster_V1_MissingRequest()
             for entry in last.pack.entries { request.chunkIds.append(contentsOf: entry.id.bytes) }
             let missing: Muster_V1_MissingResponse = try await server.peer(node).post(

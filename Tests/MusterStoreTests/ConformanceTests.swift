@@ -23,6 +23,11 @@ struct ConformanceTests {
         try await claim.check(FaultyStore(MemoryStore()), random: .seeded(1))
     }
 
+    @Test("the hanging store while nothing hangs", arguments: StoreConformance.claims)
+    func hangingStore(claim: StoreConformance) async throws {
+        try await claim.check(HangingStore(MemoryStore(), HangingStore.Hang()), random: .seeded(1))
+    }
+
     @Test("a store that may be away and is there", arguments: StoreConformance.claims, [false, true])
     func reconnectingStore(claim: StoreConformance, isFolder: Bool) async throws {
         let fixture = try await FolderFixture()
