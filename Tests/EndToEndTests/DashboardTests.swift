@@ -29,8 +29,13 @@ extension EndToEnd {
             try await Self.expectEachPage(browser, fleet)
             try await Self.expectForms(browser, fleet, nodes[0])
 
-            let pack = try #require(fleet.store.packs.first { !$0.object.isEmpty })
-            try Data("broken".utf8).write(to: pack.url)
+            // In both stores, and with nobody there to send it again: else it is healed before anybody looks.
+            for node in nodes { try await node.stop() }
+            let pack = try #require(fleet.store.packs.first)
+            let other = StoreFolder(url: URL(filePath: fleet.path("two")))
+            for file in [pack] + other.packs.filter({ $0.id == pack.id }) {
+                try Data("broken".utf8).write(to: file.url)
+            }
             try await Self.verifyAll(fleet, level: "scrub", passes: false)
             let damaged = try browser.open(Self.url(fleet, "/"))
             #expect(damaged.html.contains("class=\"cell failing\" href") && damaged.html.contains("damaged"))
