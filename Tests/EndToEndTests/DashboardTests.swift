@@ -265,9 +265,9 @@ enum LargeFleet {
             """
             WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < \(nodes - 1))
             INSERT INTO node(id, name, scope, signing_key, key_object, state, joined_at, last_contact_at, reported_at,
-                agent_version, clock_offset)
+                agent_version, clock_offset, keys_wanting)
             SELECT randomblob(16), printf('node-%05d', i), randomblob(16), zeroblob(32), '', 'active',
-                \(now) - 90 * 86400000000, \(now), \(now), '0.1.0', 0 FROM n
+                \(now) - 90 * 86400000000, \(now), \(now), '0.1.0', 0, 0 FROM n
             """,
             """
             WITH RECURSIVE d(j) AS (SELECT 0 UNION ALL SELECT j + 1 FROM d WHERE j < \(databases - 1))
