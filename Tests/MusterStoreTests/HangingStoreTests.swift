@@ -109,35 +109,6 @@ struct HangingStoreTests {
         #expect(try fixture.incoming().isEmpty)
     }
 
-    /// The kernel's own: opening a pipe for reading lasts until somebody opens it for writing.
-    @Test func aFolderThatBlocksItsThreadIsAwayUntilItLetsGo() async throws {
-        let fixture = try await FolderFixture()
-        let (clock, time) = (ManualClock(), ManualPatience())
-        let store = ReconnectingStore(
-            name: "disk", clock: clock, identity: nil, patience: time.patience, keepIdentity: { _ in }
-        ) { (fixture.store, fixture.store.id) }
-        let name = try ObjectName.some(1)
-        let path = "\(fixture.path)/\(name)"
-        try FileManager.default.createDirectory(
-            atPath: URL(filePath: path).deletingLastPathComponent().path, withIntermediateDirectories: true)
-        try #require(mkfifo(path, 0o600) == 0)
-        _ = try await store.freeBytes()
-        time.runOut()
-        await #expect(throws: StoreError.self) { _ = try await store.read(name, range: 0..<1) }
-        time.restore()
-        clock.advance(by: .seconds(60))
-        #expect(store.absence != nil)
-        // Without waiting: this is one of Swift's few threads, and the reader may not have come to it yet.
-        var pipe: Int32 = -1
-        while pipe < 0 {
-            pipe = open(path, O_WRONLY | O_NONBLOCK)
-            await Task.yield()
-        }
-        defer { close(pipe) }
-        while store.absence != nil { await Task.yield() }
-        #expect(try await store.freeBytes() > 0)
-    }
-
     private final class Tally: Sendable {
         let blocked = Mutex(0)
         let ran = Mutex(false)
