@@ -7,6 +7,8 @@ import Synchronization
 final class WantedBook: Sendable {
     /// A node is asked for the same pack again after this long.
     private static let askedEvery = Duration.seconds(600)
+    /// For its key record: the poll that took the question may have been of a life that had ended.
+    private static let keysEvery = Duration.seconds(60)
     /// What a node that has the bytes needs at most to send them; after that a snapshot has to make them again.
     private static let patience = Duration.seconds(60)
     private static let snapshotEvery = Duration.seconds(3600)
@@ -20,9 +22,9 @@ final class WantedBook: Sendable {
         var wantedSince: Timestamp?
 
         /// A clock that was set back must not put it off.
-        func isDue(_ now: Timestamp) -> Bool {
+        func isDue(_ now: Timestamp, every interval: Duration = WantedBook.askedEvery) -> Bool {
             guard let askedAt, askedAt <= now else { return true }
-            return now - askedAt >= WantedBook.askedEvery
+            return now - askedAt >= interval
         }
     }
 
@@ -68,14 +70,14 @@ final class WantedBook: Sendable {
             let before = book.keys
             book.keys = Dictionary(
                 nodes.map { ($0, before[$0] ?? Wanted(node: $0)) }, uniquingKeysWith: { first, _ in first })
-            return Set(book.keys.values.filter { $0.isDue(now) }.map(\.node))
+            return Set(book.keys.values.filter { $0.isDue(now, every: Self.keysEvery) }.map(\.node))
         }
     }
 
     /// Whether the node is asked for its key record now.
     func takeKeys(of node: NodeID, now: Timestamp) -> Bool {
         book.withLock { book in
-            guard book.keys[node]?.isDue(now) == true else { return false }
+            guard book.keys[node]?.isDue(now, every: Self.keysEvery) == true else { return false }
             book.keys[node]?.askedAt = now
             return true
         }
