@@ -11,7 +11,7 @@ extension EndToEnd {
             "expired_by",
             "grace_until", "holds",
         ]
-        static let reportFields: Set = ["run", "passed", "total", "failed"]
+        static let reportFields: Set = ["run", "passed", "total", "failed", "refused"]
 
         @Test func aSnapshotIsTakenListedVerifiedAndRestored() async throws {
             let fleet = try await Fleet()
