@@ -57,7 +57,10 @@ extension Coordinator {
         for node in wanted.note(keysOf: nodes, now: now) { await work.ring(node) }
         var jobs: [DatabaseID: Catalog.Job] = [:]
         for lost in try await catalog.lostManifests(limit: limit) {
-            guard jobs[lost.database] == nil, wanted.isSnapshotDue(of: lost.database, now: now) else { continue }
+            // Without its node's key record no commit is acknowledged: that comes first.
+            guard !nodes.contains(lost.node), jobs[lost.database] == nil,
+                wanted.isSnapshotDue(of: lost.database, now: now)
+            else { continue }
             jobs[lost.database] = snapshotJob(of: lost.database, lost.node, now)
             logger.notice(
                 "a snapshot is made in place of one whose manifest is lost",
