@@ -13,8 +13,9 @@ void cprocess_close_from(int first);
 
 // Gives up what a process that reads one hostile file does not need, for good. Open descriptors stay; no file can be
 // opened, made, removed, renamed or cut any more, no process or program started, no other process looked into, changed or
-// sent a signal, and no socket made: all calls fail but those that asking a database takes. As root it becomes `nobody` first. Nobody but root may look into it, and a crash ends it at once. Where
-// the system permits, it also leaves the network. Call it while there is one thread.
+// sent a signal, and no socket made: all calls fail but those that asking a database takes. As root it becomes `nobody`
+// first. Nobody but root may look into it, and a crash ends it at once. Where the system permits, it also leaves the
+// network. Call it while there is one thread.
 //
 // Returns 0, or a negative errno where something that must not fail did.
 int cprocess_confine(uint64_t memoryBytes, uint64_t seconds);
