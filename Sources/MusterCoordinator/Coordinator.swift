@@ -228,7 +228,7 @@ enum PinnedSetting {
     static let epoch = "epoch"
     /// Microseconds: what the authority signed before this moment may be unknown here and count all the same.
     static let rebuiltAt = "rebuilt-at"
-    /// Names of stores that a rebuild knew of and could not read, each with a line end.
+    /// Names of stores that a rebuild knew of and could not read, each with its placement before and a line end.
     static let unscannedStores = "unscanned-stores"
     /// The head of the audit before the rebuild, as JSON, where what was recovered does not reach it.
     static let lostAudit = "lost-audit"

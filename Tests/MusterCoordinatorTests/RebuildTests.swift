@@ -309,6 +309,38 @@ struct RebuildTests {
         }
     }
 
+    /// It drained because nobody had read it, and not because somebody said so.
+    @Test(arguments: [false, true])
+    func aStoreThatIsReadByALaterRebuildTakesItsPlaceAgain(wasDraining: Bool) async throws {
+        let rig = try await Rig(stores: 2)
+        try await rig.serve { server in
+            _ = try await TestLineage.make(server, count: 3)
+            try await ReplicationTests.settle(server)
+            guard wasDraining else { return }
+            var change = Muster_V1_StoreChangeRequest()
+            change.placement = "draining"
+            let _: Muster_V1_StoreList = try await server.asAdmin.post(.admin, "/v1/stores/main", change)
+        }
+        try FileManager.default.moveItem(atPath: rig.folder(1), toPath: rig.folder(9))
+        let (first, _) = try await rig.rebuilt(from: [rig.folder(2)])
+        try await first.serve { server in
+            let stores: Muster_V1_StoreList = try await server.asAdmin.get(.admin, "/v1/stores")
+            #expect(stores.stores.map { "\($0.name) \($0.placement)" } == ["store2 active", "main draining"])
+            try await server.service.coordinator.keepChange()
+        }
+        // Twice without it, and it is known all the same.
+        let (second, _) = try await rig.rebuilt(from: [rig.folder(2)], as: "second")
+        try await second.serve { try await $0.service.coordinator.keepChange() }
+        try FileManager.default.moveItem(atPath: rig.folder(9), toPath: rig.folder(1))
+        let (third, outcome) = try await rig.rebuilt(from: [rig.folder(1), rig.folder(2)], as: "third")
+        #expect(outcome.unreadStores == [] && outcome.snapshots == 3)
+        try await third.serve { server in
+            let stores: Muster_V1_StoreList = try await server.asAdmin.get(.admin, "/v1/stores")
+            let placements = Dictionary(uniqueKeysWithValues: stores.stores.map { ($0.name, $0.placement) })
+            #expect(placements == ["store2": "active", "main": wasDraining ? "draining" : "active"])
+        }
+    }
+
     @Test func aStoreThatIsAwayIsNotTakenForAnEmptyOne() async throws {
         let rig = try await Rig(stores: 2)
         try await rig.serve { server in

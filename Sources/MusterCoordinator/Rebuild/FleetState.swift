@@ -21,6 +21,8 @@ struct FleetState: Codable, Hashable, Sendable {
         var site: String
         var node: String?
         var state: String
+        /// Where it drains only because a rebuild did not read it.
+        var placementBefore: String?
         /// Absent until the store was opened for the first time.
         var identity: String?
         /// What an S3 server is reached with.
@@ -145,9 +147,11 @@ extension FleetState {
         _ catalog: Catalog, settings: String, s3: S3StoreAccess, random: RandomSource, now: Timestamp
     ) async throws {
         self.settings = settings
+        let unread = try await UnreadStores(catalog).placements
         stores = try await catalog.stores().map {
             Store(
                 name: $0.name, url: $0.url, site: $0.site, node: $0.node?.description, state: $0.state.rawValue,
+                placementBefore: $0.state == .draining ? unread[$0.name]?.rawValue : nil,
                 identity: $0.identity?.description, access: S3Address($0.url).flatMap(s3.kept))
         }
         nodes = try await catalog.nodes().sorted { $0.id < $1.id }.map {

@@ -327,8 +327,7 @@ package struct Rebuild: Sendable {
     ) async throws -> AdminContext {
         let settingsText = try address.text(changing: stores.state?.settings)
         let settings = try CoordinatorSettings(yaml: settingsText)
-        let unread = stores.planned.filter { $0.store == nil }.map { $0.name + "\n" }
-        try await catalog.set(PinnedSetting.unscannedStores, to: Array(unread.joined().utf8))
+        try await UnreadStores(of: stores).keep(in: catalog)
         try await catalog.set(PinnedSetting.epoch, to: Array("\(epoch)".utf8))
         try await catalog.set(PinnedSetting.rebuiltAt, to: Array("\(now.microseconds)".utf8))
         // Neither marks nor deletes anything before a whole period is over.

@@ -13,6 +13,8 @@ struct RebuildStores {
         var site = ""
         var node: NodeID?
         var state = Catalog.StoreState.active
+        /// What it was before any rebuild that did not read it.
+        var placementBefore = Catalog.StoreState.active
         var identity: StoreID?
         /// The fleet's state has it.
         var isNamed = false
@@ -135,7 +137,8 @@ struct RebuildStores {
     }
 
     private mutating func name(_ index: Int, as entry: FleetState.Store) {
-        let state = Catalog.StoreState(rawValue: entry.state) ?? .draining
+        let state = Catalog.StoreState(rawValue: entry.placementBefore ?? entry.state) ?? .draining
+        planned[index].placementBefore = state
         planned[index].name = entry.name
         (planned[index].site, planned[index].node) = (entry.site, entry.node.flatMap { NodeID($0) })
         // What was not read must not be filled as if it were empty.

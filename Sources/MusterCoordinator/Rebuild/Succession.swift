@@ -182,9 +182,7 @@ extension Coordinator {
     /// Stores that the rebuild of this coordinator knew of and could not read, and that were not given up since: while
     /// there is one, nothing may be collected, as it may hold what nothing here names.
     func unscannedStores() async throws -> [String] {
-        let bytes = try await catalog.setting(PinnedSetting.unscannedStores) ?? []
-        let names = String(decoding: bytes, as: UTF8.self).split(separator: "\n").map(String.init)
-        return names.filter { stores.store(named: $0) != nil }
+        try await UnreadStores(catalog).names.filter { stores.store(named: $0) != nil }
     }
 
     /// Alarms of a coordinator that was succeeded, or that was rebuilt without all of its stores.
