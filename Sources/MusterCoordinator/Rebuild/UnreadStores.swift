@@ -15,9 +15,10 @@ struct UnreadStores {
     init(_ catalog: Catalog) async throws {
         let bytes = try await catalog.setting(PinnedSetting.unscannedStores) ?? []
         for line in String(decoding: bytes, as: UTF8.self).split(separator: "\n") {
-            let parts = line.split(separator: " ")
-            // Those before this version knew the names alone.
-            placements[String(parts[0])] = parts.count > 1 ? Catalog.StoreState(rawValue: String(parts[1])) : .draining
+            let parts = line.split(separator: " ").map(String.init)
+            guard let name = parts.first else { continue }
+            // Those before this version knew the names alone. None may be forgotten: it may hold what nothing names.
+            placements[name] = parts.dropFirst().first.flatMap { Catalog.StoreState(rawValue: $0) } ?? .draining
         }
     }
 
