@@ -52,7 +52,7 @@ struct TakeoverTests {
 
     @Test func gcEndsWhereAnotherCoordinatorTookOver() async throws {
         let rig = try await Rig(stores: 1)
-        let hooks = StoreHooks()
+        let (hooks, takenOver) = (StoreHooks(), Stuck())
         try await rig.serve(wrapStore: { HookedStore($0, hooks) }) { server in
             let coordinator = server.service.coordinator
             // From the first on: the service deletes by itself as soon as there is anything.
@@ -62,7 +62,13 @@ struct TakeoverTests {
                     count += 1
                     return count
                 }
-                if number == 5 { try await Self.takeOver(coordinator, rig) }
+                switch number {
+                case ..<5: break
+                case 5:
+                    defer { takenOver.letGo() }
+                    try await Self.takeOver(coordinator, rig)
+                default: await takenOver.hang()
+                }
             }
             let names = try await Self.discard(20, server)
             try await coordinator.collectIfWanted()
