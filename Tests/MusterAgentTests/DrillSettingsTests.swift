@@ -31,6 +31,7 @@ struct DrillSettingsTests {
                 inspection_time_limit: 10m
                 assertion_time_limit: 5s
                 inspection_memory_bytes: 33554432
+                inspection_bytes_per_second: 1048576
                 patterns:
                   - pattern: /b/*.db
                     every: 1m
@@ -53,6 +54,7 @@ struct DrillSettingsTests {
         #expect(configuration.inspection.reserveBytes == 5000 && configuration.inspection.scratchBytes == 7000)
         #expect(
             configuration.inspection.time == .seconds(600) && configuration.inspection.timeOfAssertion == .seconds(5))
+        #expect(configuration.inspection.bytesPerSecond == 1 << 20)
         let expectations = configuration.databases[0].expectations
         #expect(expectations.largestDrop == 0.125 && expectations.wantsForeignKeys)
         #expect(expectations.shrinkingTables == ["outbox", "odd ]name"])

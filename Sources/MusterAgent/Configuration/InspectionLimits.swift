@@ -11,6 +11,8 @@ package struct InspectionLimits: Equatable, Sendable {
     package var timeOfAssertion = Duration.seconds(30)
     /// For SQLite in the process that inspects.
     package var memoryBytes = 256 << 20
+    /// What rebuilding may read from the stores or write into the scratch folder, whichever is more; 0 for no limit.
+    package var bytesPerSecond = 128 << 20
 
     package init() {}
 
@@ -20,6 +22,7 @@ package struct InspectionLimits: Equatable, Sendable {
         time = try reader.optionalDuration("inspection_time_limit") ?? time
         timeOfAssertion = try reader.optionalDuration("assertion_time_limit") ?? timeOfAssertion
         memoryBytes = try reader.optionalInt("inspection_memory_bytes", in: (16 << 20)...(64 << 30)) ?? memoryBytes
+        bytesPerSecond = try reader.optionalInt("inspection_bytes_per_second", in: 0...Int.max) ?? bytesPerSecond
         for (key, span) in [("inspection_time_limit", time), ("assertion_time_limit", timeOfAssertion)]
         where span < .seconds(1) {
             throw .invalid(file: AgentConfiguration.fileName, key: key, expected: "1s or more")
@@ -36,6 +39,7 @@ package struct InspectionLimits: Equatable, Sendable {
             lines.append("assertion_time_limit: \(timeOfAssertion.text)")
         }
         if memoryBytes != usual.memoryBytes { lines.append("inspection_memory_bytes: \(memoryBytes)") }
+        if bytesPerSecond != usual.bytesPerSecond { lines.append("inspection_bytes_per_second: \(bytesPerSecond)") }
         return lines
     }
 }

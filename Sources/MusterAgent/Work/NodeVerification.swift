@@ -21,6 +21,7 @@ struct NodeVerification: Sendable {
     let environment: AgentEnvironment
     /// One at a time: each takes memory, scratch space and cores away from the snapshots.
     private let turnstile = Turnstile(room: 1)
+    private let pace: InspectionPace
 
     init(
         coordinator: CoordinatorClient, identity: NodeIdentity, state: AgentState, scratch: String,
@@ -29,6 +30,7 @@ struct NodeVerification: Sendable {
         (self.coordinator, self.identity, self.state, self.scratch) = (coordinator, identity, state, scratch)
         // The node's own work comes first: half of what it may use is enough.
         (self.limits, self.lanes, self.environment) = (limits, max(1, lanes / 2), environment)
+        pace = InspectionPace(bytesPerSecond: limits.bytesPerSecond, environment: environment)
     }
 
     /// - Returns: what failed, and what a drill measured; empty when the database is whole.
@@ -56,7 +58,7 @@ struct NodeVerification: Sendable {
         let target = scratch + "/" + Hex.encode(environment.random.bytes(16)) + ".db"
         // Nothing of a verification stays; what a killed one left is removed at the next start.
         defer { try? FileManager.default.removeItem(atPath: target) }
-        let source = CoordinatorSource(coordinator: coordinator)
+        let source = PacedSource(CoordinatorSource(coordinator: coordinator), pace)
         let proof = SnapshotProof(
             restore: SnapshotRestore(
                 source: source, keys: [identity.keys], verifyingKey: identity.signingKey.verifyingKey, lanes: lanes,
@@ -66,7 +68,11 @@ struct NodeVerification: Sendable {
         return try await withThrowingTaskGroup(of: ProofOutcome?.self) { group in
             group.addTask {
                 try await proof.run(
-                    order, to: target, store: source.name, onPlan: { try space.check($0.restoredBytes) })
+                    order, to: target, store: source.name,
+                    onPlan: { plan in
+                        try space.check(plan.restoredBytes)
+                        pace.expect(writtenBytes: plan.restoredBytes, ofReadBytes: plan.publicPart.storedBytes)
+                    })
             }
             group.addTask {
                 try await watch(space)

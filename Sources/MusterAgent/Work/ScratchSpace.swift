@@ -45,6 +45,8 @@ struct NotEnoughScratchSpace: ActionableError {
 struct InspectionTooLong: ActionableError {
     let limit: Duration
     var summary: String { "the database was not rebuilt within \(limit.text)" }
-    var hint: String { "Look at the network and the stores, or raise inspection_time_limit in agent.yaml." }
+    var hint: String {
+        "Look at the network and the stores, or raise inspection_time_limit or inspection_bytes_per_second in agent.yaml."
+    }
     var isTransient: Bool { true }
 }

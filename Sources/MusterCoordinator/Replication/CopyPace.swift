@@ -5,19 +5,16 @@ import Synchronization
 ///
 /// Who spends waits until the bytes before have had their time; a rate of 0 does not wait.
 final class CopyPace: Sendable {
-    private struct State {
-        var nextFree = Timestamp(microseconds: 0)
-        var latest = Timestamp(microseconds: 0)
-    }
-
-    private let bytesPerSecond: Int
     private let clock: any WallClock
     private let spent = Atomic<Int>(0)
-    private let state = Mutex(State())
+    private let pace: Mutex<BytePace>
     /// Nobody rings it: it only keeps time, and ends at shutdown.
     private let time = Bell<Bool>()
 
-    init(bytesPerSecond: Int, clock: any WallClock) { (self.bytesPerSecond, self.clock) = (bytesPerSecond, clock) }
+    init(bytesPerSecond: Int, clock: any WallClock) {
+        pace = Mutex(BytePace(bytesPerSecond: bytesPerSecond))
+        self.clock = clock
+    }
 
     /// All bytes that were spent since the start.
     var spentBytes: Int { spent.load(ordering: .relaxed) }
@@ -30,15 +27,6 @@ final class CopyPace: Sendable {
 
     /// - Returns: how long to wait before so many bytes may be moved; those who ask after that wait for them too.
     func reserve(_ byteCount: Int) -> Duration {
-        guard bytesPerSecond > 0 else { return .zero }
-        let cost = Duration.seconds(Double(byteCount) / Double(bytesPerSecond))
-        return state.withLock { state in
-            let now = clock.now()
-            // A clock that was set back takes what is reserved with it: it must not stop the copies.
-            if now < state.latest { state.nextFree = state.nextFree - (state.latest - now) }
-            let begin = max(state.nextFree, now)
-            (state.nextFree, state.latest) = (begin + cost, now)
-            return begin - now
-        }
+        pace.withLock { $0.reserve(Double(byteCount), at: .microseconds(clock.now().microseconds)) }
     }
 }
