@@ -204,8 +204,8 @@ let package = Package(
         .testTarget(
             name: "EndToEndTests",
             dependencies: [
-                "muster", "MusterCoordinator", "MusterFormat", "MusterModel", "MusterSQLite", "MusterStore",
-                "MusterTestSupport", "MusterTransfer", "StressRig", "stress-workload",
+                "muster", "MusterAgent", "MusterCoordinator", "MusterFormat", "MusterModel", "MusterSQLite",
+                "MusterServing", "MusterStore", "MusterTestSupport", "MusterTransfer", "StressRig", "stress-workload",
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "X509", package: "swift-certificates"),
             ], exclude: ["browser.py", "version_relay.py"], swiftSettings: house),

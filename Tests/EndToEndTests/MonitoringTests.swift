@@ -6,6 +6,10 @@ import MusterTestSupport
 import MusterTransfer
 import Testing
 
+@testable import MusterAgent
+@testable import MusterCoordinator
+@testable import MusterServing
+
 extension EndToEnd {
     /// `deploy/monitoring` against what both roles really tell.
     @Suite struct MonitoringTests {
@@ -16,25 +20,31 @@ extension EndToEnd {
             try String(contentsOf: folder.appending(path: name), encoding: .utf8)
         }
 
-        /// Names of metrics, without what a histogram's series end in.
-        private static func metrics(in text: String) -> Set<String> {
-            Set(
-                text.matches(of: #/\bmuster_[a-z_]+/#).map { match in
-                    String(match.output).replacing(#/_(bucket|count|sum)$/#) { suffix in
-                        match.output.hasSuffix("_seconds" + suffix.output.0) ? "" : String(suffix.output.0)
-                    }
-                })
-        }
-
-        /// The expressions of the alert rules, and those of the dashboard.
-        private static func expressions() throws -> [String] {
-            let rules = try text("alerts.yaml").split(separator: "\n").compactMap { line -> String? in
-                line.firstMatch(of: #/^ +expr: (.+)$/#).map { String($0.1) }
+        /// What the alert rules and the dashboard ask.
+        private static func queries() throws -> [MetricQuery] {
+            let rules = try text("alerts.yaml").split(separator: "- alert: ").compactMap { rule -> MetricQuery? in
+                rule.firstMatch(of: #/\n +expr: (.+)\n/#).map { expression in
+                    MetricQuery(
+                        expression: String(expression.1),
+                        shown: rule.matches(of: #/\$labels\.([a-z_]+)/#).map { String($0.1) })
+                }
             }
             let json = try JSONSerialization.jsonObject(with: Data(try text("grafana-dashboard.json").utf8))
             let panels = try #require((json as? [String: Any])?["panels"] as? [[String: Any]])
             let targets = panels.flatMap { $0["targets"] as? [[String: Any]] ?? [] }
-            return rules + targets.compactMap { $0["expr"] as? String }
+            return rules
+                + targets.compactMap { target in
+                    (target["expr"] as? String).map { expression in
+                        let legend = target["legendFormat"] as? String ?? ""
+                        return MetricQuery(
+                            expression: expression,
+                            shown: legend.matches(of: #/\{\{ *([a-z_]+) *\}\}/#).map { String($0.1) })
+                    }
+                }
+        }
+
+        private static func jobs() throws -> Set<String> {
+            Set(try text("prometheus.yaml").matches(of: #/job_name: "?([a-z-]+)/#).map { String($0.1) })
         }
 
         private static func scrape(_ port: Int, _ http: HTTPClient) async throws -> String {
@@ -52,7 +62,7 @@ extension EndToEnd {
             return String(decoding: body, as: UTF8.self)
         }
 
-        @Test func rulesAndDashboardUseOnlyMetricsThatExist() async throws {
+        @Test func rulesAndDashboardAskOnlyWhatIsTold() async throws {
             let ports = try Fleet.freePorts()
             let fleet = try await Fleet(settings: "metrics_listen: 127.0.0.1:\(ports)\ngc_every: 1h\n")
             let node = try await Node(fleet, "berlin")
@@ -73,15 +83,50 @@ extension EndToEnd {
             let http = try HTTPClient(tls: TLSFiles(authority: try Self.authority(fleet)), settings: settings)
             defer { http.shutdown() }
 
-            let wanted = Self.metrics(in: try Self.expressions().joined(separator: "\n"))
-            #expect(wanted.count > 30)
-            var missing: Set<String> = []
+            let (queries, jobs) = (try Self.queries(), try Self.jobs())
+            let wanted = queries.reduce(into: Set<String>()) { $0.formUnion($1.metrics) }
+            #expect(wanted.count > 30 && jobs.count == 2)
+            var told = ToldMetrics(text: "")
+            // Once all are told, whether their labels are right does not change any more.
             try await eventually("all metrics") {
-                let told = try await Self.scrape(ports, http) + Self.scrape(ports + 1, http)
-                missing = wanted.subtracting(Self.metrics(in: told))
-                return missing.isEmpty
+                told = ToldMetrics(text: try await Self.scrape(ports, http) + Self.scrape(ports + 1, http))
+                return wanted.isSubset(of: told.names)
             }
-            #expect(missing.isEmpty)
+            // What nothing has counted yet is not told.
+            told.add(possible: CoordinatorMetrics().registry.madeLabels)
+            told.add(possible: AgentMetrics().registry.madeLabels)
+            for query in queries { #expect(query.faults(in: told, jobs: jobs).isEmpty) }
+        }
+
+        @Test(
+            arguments: [
+                ("muster_a_total{state=\"good\"} > 0", ["state", "job"], []),
+                ("sum by (le) (rate(muster_b_seconds_bucket{kind=~\"x|y\"}[5m]))", ["le"], []),
+                ("muster_a_total > ignoring(state) muster_c_count", [], ["muster_c_count has no label state"]),
+                ("muster_d_total", [], ["no metric muster_d_total"]),
+                (
+                    "muster_a_total{stat=\"good\"}", [],
+                    ["muster_a_total has no stat 'good'", "muster_a_total has no label stat"]
+                ),
+                ("muster_a_total{state=\"god\"}", [], ["muster_a_total has no state 'god'"]),
+                ("muster_b_seconds_bucket{kind!~\"x|z\"}", [], ["muster_b_seconds_bucket has no kind 'z'"]),
+                ("sum by (stat) (muster_a_total)", [], ["muster_a_total has no label stat"]),
+                ("max by (instance) (muster_a_total)", ["state"], ["nothing is left of label state"]),
+                ("rate(muster_a_total[5m])", ["kind"], ["muster_a_total has no label kind"]),
+                ("up{job=\"agent\"} == 0", ["instance"], []), ("up{job=\"agents\"}", [], ["up has no job 'agents'"]),
+            ] as [(String, [String], [String])])
+        func aQueryOfWhatIsNotToldIsFound(expression: String, shown: [String], faults: [String]) {
+            var told = ToldMetrics(
+                text: """
+                    # TYPE muster_a_total counter
+                    muster_a_total{state="good"} 1
+                    muster_b_seconds_bucket{kind="x",le="+Inf"} 0.5
+                    muster_c_count 3
+
+                    """)
+            told.add(possible: ["muster_b_seconds": ["kind": ["y"]]])
+            let found = MetricQuery(expression: expression, shown: shown).faults(in: told, jobs: ["agent"])
+            #expect(found == faults.map { "\($0): \(expression)" })
         }
 
         /// As Prometheus itself reads them, where it is installed.

@@ -54,6 +54,15 @@ package final class MetricsRegistry: MetricsFactory, Sendable {
         }
     }
 
+    /// Of each metric each label with all values that it was made with, counted or not yet.
+    var madeLabels: [String: [String: Set<String>]] {
+        state.withLock { state in
+            state.families.mapValues { family in
+                family.series.values.flatMap(\.labels).reduce(into: [:]) { $0[$1.name, default: []].insert($1.value) }
+            }
+        }
+    }
+
     package func makeCounter(label: String, dimensions: [(String, String)]) -> any CounterHandler {
         cell(label, .counter, dimensions) { CounterCell() }
     }
