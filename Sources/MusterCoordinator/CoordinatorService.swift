@@ -148,7 +148,12 @@ package struct CoordinatorService: Service {
     ) throws -> Application<PlaneResponder> {
         let addresses = AddressCounts(limit: coordinator.settings.limits.connectionsPerAddress)
         var channel = HTTP1Channel.Configuration(
-            additionalChannelHandlers: [AddressLimit(addresses), ReadBuffers()], idleTimeout: Self.idleTimeout)
+            additionalChannelHandlers: [
+                AddressLimit(addresses), ReadBuffers(),
+                HandshakeWatch { [coordinator] failure, address in
+                    coordinator.note(failure, on: plane, from: address)
+                },
+            ], idleTimeout: Self.idleTimeout)
         channel.httpDecoder.maxHeaderFieldSize = Self.headerBytes
         channel.httpDecoder.maxHeaderListSize = Self.headerBytes
         channel.httpDecoder.maxHeaderFieldCount = Self.headerFields

@@ -83,6 +83,11 @@ extension EndToEnd {
             let http = try HTTPClient(tls: TLSFiles(authority: try Self.authority(fleet)), settings: settings)
             defer { http.shutdown() }
 
+            // One that does not get as far as a request.
+            await #expect(throws: (any Error).self) {
+                try await http.send(HTTPRequest(.get, "http://127.0.0.1:\(fleet.port)/", timeout: .seconds(60)))
+            }
+
             let (queries, jobs) = (try Self.queries(), try Self.jobs())
             let wanted = queries.reduce(into: Set<String>()) { $0.formUnion($1.metrics) }
             #expect(wanted.count > 30 && jobs.count == 2)

@@ -115,7 +115,7 @@ struct AuditTests {
         let (book, begin) = (DenialBook(), Timestamp(microseconds: 1_800_000_000_000_000))
         for number in 0..<55 {
             for _ in 0...number % 3 {
-                book.note(.init(actor: "anonymous at \(number)", what: "GET /", isStranger: true), at: begin)
+                book.note(.init(actor: "anonymous at \(number)", what: "GET /", party: .strangers), at: begin)
             }
         }
         for _ in 0..<3 { book.note(.init(actor: "node alpha at 1", what: "GET /v1/status: forbidden"), at: begin) }
@@ -124,11 +124,11 @@ struct AuditTests {
         #expect(rows.count == DenialBook.mostKinds + 2)
         #expect(rows.first?.kind.actor == "node alpha at 1" && rows.first?.count == 3)
         let rest = try #require(rows.last)
-        #expect(rest.kind == .init(actor: "several strangers", what: "requests of other kinds: 35"))
+        #expect(rest.kind == .init(actor: "several strangers", what: "requests of other kinds: 35", party: .strangers))
         #expect(rest.count == 70)
         #expect(book.take(at: begin + .seconds(3600)).isEmpty, "each is told once")
         for number in 0..<5000 {
-            book.note(.init(actor: "anonymous at \(number)", what: "GET /", isStranger: true), at: begin)
+            book.note(.init(actor: "anonymous at \(number)", what: "GET /", party: .strangers), at: begin)
         }
         let many = try #require(book.take(at: begin + .seconds(9000)).last)
         #expect(many.kind.what == "requests of other kinds: more than 1000" && many.count == 4980)

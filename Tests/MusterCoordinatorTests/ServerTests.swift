@@ -16,7 +16,7 @@ struct ServerTests {
     /// Runs the curl program; - Returns: its exit status and what it printed.
     ///
     /// It blocks, so it has threads of its own: the server in this process needs the others.
-    private static func curl(
+    static func curl(
         _ server: Server, _ arguments: [String]
     ) async throws -> (status: Int32, output: String) {
         try await pool.run { try runCurl(server, arguments) }
@@ -24,7 +24,7 @@ struct ServerTests {
 
     /// One at a time: on Linux these threads are of the same few as those that the servers of this process work on, and
     /// two that wait for answers on a machine of two cores are all of them.
-    private static let pool = BlockingPool(label: "curl", width: 1)
+    static let pool = BlockingPool(label: "curl", width: 1)
 
     private static func runCurl(_ server: Server, _ arguments: [String]) throws -> (status: Int32, output: String) {
         let authority = server.rig.directory.file("authority-of-curl-\(arguments.count).pem")
@@ -173,7 +173,7 @@ struct ServerTests {
         }
     }
 
-    private static func connect(_ port: Int) throws -> Int32 {
+    static func connect(_ port: Int) throws -> Int32 {
         let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)

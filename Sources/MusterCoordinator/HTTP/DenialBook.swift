@@ -1,25 +1,37 @@
 import Logging
 import MusterCatalog
 import MusterModel
+import MusterServing
 import ServiceLifecycle
 import Synchronization
 
 /// Denied requests, summed up until they are written to the audit.
 ///
 /// Whoever sends a million of them must not grow the catalog by a million rows: each kind is one row with a count, each
-/// writing has a bounded number of rows, and while it goes on they are written at longer and longer intervals. Strangers
-/// and callers that are known have places of their own, so that no crowd of the ones hides what the others try; what is
-/// beyond them is counted, by requests and by kinds. What a crash takes is one interval's sums; the log and the metric
-/// have had each of them.
+/// writing has a bounded number of rows, and while it goes on they are written at longer and longer intervals. Callers
+/// that are known, strangers, and peers that did not get as far as a request have places of their own, so that no crowd
+/// of the ones hides what the others try; what is beyond them is counted, by requests and by kinds. What a crash takes is
+/// one interval's sums; the log and the metric have had each of them.
 final class DenialBook: Sendable {
+    /// Who is denied, as far as is known; each has places of its own.
+    enum Party: String, CaseIterable {
+        case known = "known callers"
+        /// Nothing says who it is but an address.
+        case strangers
+        /// An address, and no request: the TLS handshake was refused.
+        case handshakes = "addresses"
+
+        /// What is denied to them.
+        var things: String { self == .handshakes ? "TLS handshakes" : "requests" }
+    }
+
     struct Kind: Hashable {
         let actor: String
         let what: String
-        /// Nothing says who it is but an address.
-        var isStranger = false
+        var party = Party.known
     }
 
-    /// Kinds of strangers, and as many of others, that are told apart in one writing; more are counted together.
+    /// Kinds of each party that are told apart in one writing; more are counted together.
     static let mostKinds = 20
     /// Kinds beyond those that are counted apart; of more it is said that there are more.
     private static let mostOthers = 1000
@@ -29,7 +41,7 @@ final class DenialBook: Sendable {
     private static let manyDenials = 100
     private static let alarmWindow = Duration.seconds(600)
 
-    /// Denials of strangers, or of others.
+    /// Denials of one party.
     private struct Share {
         var counts: [Kind: Int] = [:]
         /// What is counted together: so many requests, of kinds with these hashes.
@@ -45,18 +57,20 @@ final class DenialBook: Sendable {
             }
         }
 
-        func rows(_ whose: String) -> [(kind: Kind, count: Int)] {
+        func rows(of party: Party) -> [(kind: Kind, count: Int)] {
             var rows = counts.map { (kind: $0.key, count: $0.value) }
             rows.sort { ($0.count, $0.kind.actor, $0.kind.what) > ($1.count, $1.kind.actor, $1.kind.what) }
             guard others > 0 else { return rows }
             let count =
                 otherKinds.count > DenialBook.mostOthers ? "more than \(DenialBook.mostOthers)" : "\(otherKinds.count)"
-            return rows + [(Kind(actor: "several \(whose)", what: "requests of other kinds: \(count)"), others)]
+            let rest = Kind(
+                actor: "several \(party.rawValue)", what: "\(party.things) of other kinds: \(count)", party: party)
+            return rows + [(rest, others)]
         }
     }
 
     private struct State {
-        var (known, strangers) = (Share(), Share())
+        var shares: [Party: Share] = [:]
         var interval = DenialBook.shortestInterval
         var writtenAt: Timestamp?
         var windowBegan: Timestamp?
@@ -68,7 +82,9 @@ final class DenialBook: Sendable {
 
     func note(_ kind: Kind, at now: Timestamp) {
         state.withLock { state in
-            if kind.isStranger { state.strangers.note(kind) } else { state.known.note(kind) }
+            state.shares[kind.party, default: Share()].note(kind)
+            // The alarm is of requests: whoever scans ports, and asks nothing, must not set it off.
+            guard kind.party != .handshakes else { return }
             Self.move(&state, to: now)
             state.inWindow += 1
         }
@@ -81,13 +97,13 @@ final class DenialBook: Sendable {
         state.withLock { state in
             if let written = state.writtenAt, written <= now, now - written < state.interval, !isLast { return [] }
             state.writtenAt = now
-            let rows = state.known.rows("known callers") + state.strangers.rows("strangers")
+            let rows = Party.allCases.flatMap { state.shares[$0]?.rows(of: $0) ?? [] }
             guard !rows.isEmpty else {
                 state.interval = Self.shortestInterval
                 return []
             }
             state.interval = min(state.interval * 2, Self.longestInterval)
-            (state.known, state.strangers) = (Share(), Share())
+            state.shares = [:]
             return rows
         }
     }
@@ -119,7 +135,18 @@ extension Coordinator {
         denials.note(
             .init(
                 actor: "\(name ?? "anonymous") at \(address)", what: "\(what): \(denial.rawValue)",
-                isStranger: name == nil), at: clock.now())
+                party: name == nil ? .strangers : .known), at: clock.now())
+    }
+
+    /// Counts a connection that did not come to a request; what we refused is a denial too.
+    func note(_ failure: HandshakeFailure, on plane: Plane, from address: String) {
+        metrics.count(failure, on: plane)
+        guard failure.isRefusal else { return }
+        denials.note(
+            .init(
+                actor: "anonymous at \(address)",
+                what: "TLS handshake on the \(plane.rawValue) plane: \(failure.rawValue)", party: .handshakes),
+            at: clock.now())
     }
 
     func writeDenials(isLast: Bool = false) async throws {

@@ -4,6 +4,7 @@ import MusterModel
 import MusterServing
 
 extension Route: MetricLabel {}
+extension Plane: MetricLabel {}
 extension AlarmKind: MetricLabel {}
 extension AlarmSeverity: MetricLabel {}
 
@@ -48,6 +49,8 @@ struct CoordinatorMetrics: Sendable {
         "muster_request_seconds", .histogram, "From the head of a request to its answer; a long poll waits.")
     static let deniedTotal = MetricName(
         "muster_denied_total", .counter, "Requests without a good certificate, or with one that may not do that.")
+    static let handshakeFailed = MetricName(
+        "muster_handshake_failed_total", .counter, "TLS handshakes that came to no end, by plane and reason.")
     static let receivedBytes = MetricName(
         "muster_received_bytes_total", .counter, "Bytes of packs that were received and stored.")
     static let receiptTotal = MetricName("muster_receipt_total", .counter, "Snapshots that were acknowledged.")
@@ -59,8 +62,8 @@ struct CoordinatorMetrics: Sendable {
     static let webhookFailed = MetricName(
         "muster_webhook_failed_total", .counter, "Tries to tell a webhook of an event that failed.")
     static let names = [
-        requestTotal, requestSeconds, deniedTotal, receivedBytes, receiptTotal, packTotal, scrubbedBytes, deletedBytes,
-        deletedObjects, webhookSent, webhookFailed,
+        requestTotal, requestSeconds, deniedTotal, handshakeFailed, receivedBytes, receiptTotal, packTotal,
+        scrubbedBytes, deletedBytes, deletedObjects, webhookSent, webhookFailed,
     ]
 
     let registry = MetricsRegistry(names)
@@ -69,6 +72,7 @@ struct CoordinatorMetrics: Sendable {
     private let requests: [Route: [StatusClass: Counter]]
     private let durations: [Route: CoreMetrics.Timer]
     private let denials: [DenialKind: Counter]
+    private let handshakes: [Plane: [HandshakeFailure: Counter]]
 
     init() {
         let registry = registry
@@ -96,6 +100,11 @@ struct CoordinatorMetrics: Sendable {
                 label: Self.requestSeconds.text, dimensions: [("route", route.rawValue)], factory: registry)
         }
         denials = each { counter(Self.deniedTotal, [("reason", $0.rawValue)]) }
+        handshakes = each { (plane: Plane) in
+            each { (failure: HandshakeFailure) in
+                counter(Self.handshakeFailed, [("plane", plane.rawValue), ("reason", failure.rawValue)])
+            }
+        }
     }
 
     func count(_ route: Route, _ status: HTTPResponse.Status, took: Duration) {
@@ -121,4 +130,6 @@ struct CoordinatorMetrics: Sendable {
     func countWebhook(isTaken: Bool) { (isTaken ? webhookSent : webhookFailed).increment() }
 
     func count(_ denial: DenialKind) { denials[denial]?.increment() }
+
+    func count(_ failure: HandshakeFailure, on plane: Plane) { handshakes[plane]?[failure]?.increment() }
 }
