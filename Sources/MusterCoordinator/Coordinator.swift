@@ -106,6 +106,7 @@ struct Coordinator: Sendable {
     let listings = Gate(capacity: 2, queueLimit: 64)
     /// One at a time: what is measured is the store, not how many ask it.
     let probing = Gate(capacity: 1, queueLimit: 16)
+    let commitMoments: CommitMoments
     let packLanes = Lanes<PackLane>()
     let lineageLanes = Lanes<LineageID>()
     let reportLanes = Lanes<NodeID>()
@@ -137,6 +138,7 @@ struct Coordinator: Sendable {
         (self.catalogPath, self.lookPatience) = (catalogPath, lookPatience)
         (self.clock, self.random, self.logger) = (clock, random, logger)
         startedAt = clock.now()
+        commitMoments = CommitMoments(clock: clock)
         sessions = SessionBook(random: random)
         self.serverCertificateEnd = serverCertificateEnd
         (self.opening, self.rebuiltAt) = (opening, rebuiltAt)

@@ -3,9 +3,11 @@ import MusterAPI
 import MusterCatalog
 import MusterFormat
 import MusterModel
+import MusterStore
 import MusterTestSupport
 import MusterTransfer
 import SwiftProtobuf
+import Synchronization
 import Testing
 
 @testable import MusterCoordinator
@@ -267,6 +269,46 @@ struct FleetSnapshotTests {
         try await rebuilt.serve { server in
             let shown = try await Self.show("r16", server)
             #expect(shown.taken == 2 && shown.total == 3 && shown.state == "finished")
+        }
+    }
+
+    /// Its receipt says that it came in time, and a rebuild goes by that.
+    @Test func theEndOfAWindowWaitsForACommitThatIsUnderWay() async throws {
+        let (rig, hooks) = (try await Rig(), StoreHooks())
+        try await rig.serve(wrapStore: { HookedStore($0, hooks) }) { server in
+            let node = try await server.makeNode()
+            try await Self.report(node, server, [(node.database, "app", "")])
+            _ = try await Self.create("r17", server)
+            let job = try #require(try await Self.work(node, server).first)
+            let isFirst = Flag()
+            hooks.onCommit { name throws(StoreError) in
+                guard case .manifest = StoredItem(name), isFirst.take() else { return }
+                server.rig.clock.advance(by: .seconds(301))
+                // What goes wrong here shows in what the fleet snapshot is afterwards.
+                try? await server.service.coordinator.closeFleetWindows()
+            }
+            let member = try await Self.commit(node, server, labels: job.labels)
+            #expect(!isFirst.take(), "the window ended in the middle of the commit")
+            try await server.service.coordinator.closeFleetWindows()
+            let ended = try await Self.show("r17", server)
+            #expect(ended.state == "finished" && ended.items.map(\.snapshotID) == [member.id.description])
+        }
+        let rebuilt = try await rig.rebuilt(from: [rig.place.store]).rig
+        try await rebuilt.serve { server in
+            let shown = try await Self.show("r17", server)
+            #expect(shown.taken == 1)
+        }
+    }
+
+    /// True once.
+    private final class Flag: Sendable {
+        private let isLeft = Mutex(true)
+
+        func take() -> Bool {
+            isLeft.withLock { isLeft in
+                defer { isLeft = false }
+                return isLeft
+            }
         }
     }
 

@@ -29,11 +29,21 @@ extension Coordinator {
     }
 
     private func commitInTurn(_ manifest: Manifest, _ packs: [InlinePack]) async throws -> [UInt8] {
-        var commit = try entry(of: manifest)
+        let commit = try entry(of: manifest)
         let preview = try await catalog.preview(commit, incoming: packs.map(\.id))
         if let receipt = try await receipt(for: preview.outcome, commit) { return receipt }
         let stores = try await stores(for: commit, incoming: Set(packs.map(\.id)))
-        commit.receivedAt = clock.now()
+        return try await commitMoments.during { receivedAt in
+            try await commitNow(commit, receivedAt, manifest, packs, held: preview.held, stores)
+        }
+    }
+
+    private func commitNow(
+        _ entry: Catalog.Commit, _ receivedAt: Timestamp, _ manifest: Manifest, _ packs: [InlinePack],
+        held: [Catalog.PackReplica], _ stores: [OpenStore]
+    ) async throws -> [UInt8] {
+        var commit = entry
+        commit.receivedAt = receivedAt
         commit.receipt = try Receipt(
             manifest: manifest, receivedAt: commit.receivedAt, stores: stores.map(\.name),
             coordinatorEpoch: epoch
@@ -46,7 +56,7 @@ extension Coordinator {
         let place = SnapshotPlace(commit)
 
         let (stored, unnamed) = try await makeDurable(
-            manifest, at: place, in: copies, packs, held: preview.held, receipt: commit.receipt)
+            manifest, at: place, in: copies, packs, held: held, receipt: commit.receipt)
         do {
             let outcome = try await catalog.commit(commit, packs: stored)
             if let receipt = try await receipt(for: outcome, commit) {

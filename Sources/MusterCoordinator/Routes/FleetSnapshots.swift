@@ -98,10 +98,10 @@ extension Coordinator {
         return try call.answer(answer)
     }
 
-    /// Ends what did not come in time.
+    /// Ends what did not come in time; a commit that did, and is under way, is waited for.
     func closeFleetWindows() async throws {
-        let now = clock.now()
-        while try await catalog.closeFleetWindows(now: now) {}
+        let settled = commitMoments.settledUntil
+        while try await catalog.closeFleetWindows(now: settled) {}
     }
 
     private func fleetMessage(
