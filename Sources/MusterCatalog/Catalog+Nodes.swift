@@ -36,6 +36,8 @@ extension Catalog {
         package var certificateExpiresAt: Timestamp?
         package var databaseCount: Int
         package var snapshotCount: Int
+        /// Of its packs, each once, in however many stores it is.
+        package var packBytes: Int64 = 0
 
         package init(
             id: NodeID, name: String, scope: ScopeID, signingKey: [UInt8], keyObject: String, joinedAt: Timestamp,
@@ -229,6 +231,7 @@ extension Catalog {
         node.databaseCount = row["database_count"]
         let snapshots: Double = row["snapshot_count"]
         node.snapshotCount = Int(snapshots)
+        node.packBytes = row["pack_bytes"]
         return node
     }
 }

@@ -75,6 +75,30 @@ extension Catalog {
         }
     }
 
+    /// What a node has in the stores; see `packWeight(of:asking:)`.
+    package struct PackWeight: Sendable {
+        /// The node's.
+        package let name: String
+        /// Of its packs, each once, in however many stores it is.
+        package let bytes: Int64
+        /// Those of the packs in question that are among them.
+        package let known: Set<PackID>
+    }
+
+    /// - Returns: nil where no node has the scope.
+    package func packWeight(of scope: ScopeID, asking packs: [PackID]) async throws(CatalogError) -> PackWeight? {
+        try await read { database in
+            guard
+                let row = try database.row("SELECT name, pack_bytes FROM node WHERE scope = ?", [scope.blob])
+            else { return nil }
+            let known = try packs.filter { pack in
+                try database.row(
+                    "SELECT 1 FROM pack WHERE id = ? AND scope = ? AND NOT is_swept", [pack.blob, scope.blob]) != nil
+            }
+            return PackWeight(name: row["name"], bytes: row["pack_bytes"], known: Set(known))
+        }
+    }
+
     /// Registers a pack whose bytes are durable and were checked.
     ///
     /// A pack that is known gets the new replicas in place of the old ones: the bytes are the same,

@@ -107,6 +107,7 @@ package struct Catalog: Sendable {
         migrator.registerMigration("drills compared") { try $0.execute(sql: Schema.drillsCompared) }
         migrator.registerMigration("refused replicas") { try $0.execute(sql: Schema.refusedReplicas) }
         migrator.registerMigration("orders taken back") { try $0.execute(sql: Schema.restoreCancelling) }
+        migrator.registerMigration("bytes of nodes") { try $0.execute(sql: Schema.nodeBytes) }
         return migrator
     }
 

@@ -107,6 +107,7 @@ extension CollectionSimulation {
         try await checkGarbage()
         for taken in snapshots { try check(taken, wholeIn: stores) }
         try await checkPlaces()
+        try await checkBytes()
     }
 
     private func checkGarbage() async throws {
@@ -167,6 +168,21 @@ extension CollectionSimulation {
             guard counts[0] == counts[1] else {
                 throw Wrong(description: "store \(store) holds \(counts[1]), and counted are \(counts[0])")
             }
+        }
+    }
+
+    /// What the node's quota goes by is what is there.
+    private func checkBytes() async throws {
+        let scope = node.scope.blob
+        let (counted, held) = try await fixture.catalog.pool.read { database in
+            (
+                try database.value("SELECT pack_bytes FROM node WHERE scope = ?", [scope]) as Int64?,
+                try database.value(
+                    "SELECT coalesce(sum(size_bytes), 0) FROM pack WHERE scope = ? AND NOT is_swept", [scope]) as Int64?
+            )
+        }
+        guard counted == held else {
+            throw Wrong(description: "the node has \(held ?? -1) bytes of packs, and counted are \(counted ?? -1)")
         }
     }
 }

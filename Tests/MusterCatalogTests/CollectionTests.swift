@@ -73,6 +73,40 @@ struct CollectionTests {
         ).map(\.object)
     }
 
+    @Test func aNodeHasThePacksThatAreThereAndEachOnce() async throws {
+        let catalog = fixture.catalog
+        func bytes() async throws -> Int64? { try await catalog.node(node.id)?.packBytes }
+        #expect(try await bytes() == 5000)
+        let other = try await fixture.makeNode("beta")
+        _ = try await fixture.makePack(other, size: 70)
+        let weight = try #require(try await catalog.packWeight(of: other.scope, asking: [packs[0]]))
+        #expect(weight.name == "beta" && weight.bytes == 70 && weight.known.isEmpty, "another node's pack")
+        #expect(try await catalog.packWeight(of: node.scope, asking: packs)?.known == Set(packs))
+        // The same pack in another store, and again in the same.
+        let second = try await catalog.add(store: "second", url: "file:///second", at: fixture.clock.now())
+        for store in [second.number, second.number] {
+            try await catalog.add(
+                Catalog.NewPack(
+                    id: packs[0], scope: node.scope, sizeBytes: 1000, replicas: [(store, "00000000000000dd")],
+                    chunks: []),
+                now: fixture.clock.now())
+        }
+        #expect(try await bytes() == 5000)
+        fixture.clock.advance(by: Catalog.leaseDuration + .seconds(1))
+        try await mark([0, 1])
+        try await collect()
+        #expect(try await bytes() == 3000, "two packs were only needed by what was given up")
+        let gone = try await catalog.packWeight(of: node.scope, asking: packs)
+        #expect(gone?.known == Set(packs[2...]))
+        // What comes again counts again.
+        try await catalog.add(
+            Catalog.NewPack(
+                id: packs[0], scope: node.scope, sizeBytes: 1000,
+                replicas: [(fixture.store.number, "00000000000000ee")], chunks: []),
+            now: fixture.clock.now())
+        #expect(try await bytes() == 4000)
+    }
+
     @Test func whatNothingNeedsGoesAndTheNeighboursStay() async throws {
         try await mark([1])
         try await collect()

@@ -1,5 +1,6 @@
 import Foundation
 import MusterAPI
+import MusterCatalog
 import MusterFormat
 import MusterModel
 import MusterStore
@@ -35,6 +36,41 @@ struct PushTests {
             let store = try await server.rig.store()
             #expect(try await store.objects(.packs, maximumCount: 10).count == 1)
             #expect(try await store.objects(.receipts, maximumCount: 10).count == 1)
+        }
+    }
+
+    @Test func aNodeFillsTheStoresUpToItsQuotaAndNoFurther() async throws {
+        let rig = try await Rig(stores: 1)
+        let text = try String(contentsOfFile: rig.place.settings, encoding: .utf8)
+        try PrivateFile.write(text + "quota: {node_gib: 2, nodes: {small: 1}}\n", to: rig.place.settings)
+        try await rig.serve { server in
+            let (small, other) = (try await server.makeNode("small"), try await server.makeNode("other"))
+            let first = try small.makeSnapshot()
+            let peer = server.peer(small)
+            #expect(try await peer.commit(first.manifest, packs: [first.pack.bytes]).status == 200)
+            // As if so much had come that half a pack is left of a gibibyte.
+            let left = Int64(first.pack.bytes.count / 2)
+            for node in [small, other] {
+                let weight = Catalog.NewPack(
+                    id: SHA256Hasher.hash([UInt8](node.name.utf8)), scope: node.scope,
+                    sizeBytes: 1 << 30 - left - (node.name == "small" ? Int64(first.pack.bytes.count) : 0),
+                    replicas: [(1, "00000000000000aa")], chunks: [])
+                try await server.service.coordinator.catalog.add(weight, now: rig.clock.now())
+            }
+            let second = try small.makeSnapshot(seed: 2, after: first.manifest)
+            for answer in [
+                try await peer.commit(second.manifest, packs: [second.pack.bytes]), try await peer.put(second.pack),
+            ] {
+                #expect(answer.status == 507 && answer.code == "quota_reached" && !answer.error.transient)
+                #expect(answer.error.summary.contains("1024 MiB"), "\(answer.error.summary)")
+            }
+            #expect(try await peer.put(first.pack).status == 200, "what is there may come again")
+            let sound = try other.makeSnapshot()
+            #expect(try await server.peer(other).commit(sound.manifest, packs: [sound.pack.bytes]).status == 200)
+            let status: Muster_V1_Status = try await server.asAdmin.get(.admin, "/v1/status")
+            let alarms = status.alarms.filter { $0.kind == "quota" }
+            #expect(alarms.map(\.severity) == ["critical"])
+            #expect(alarms.first?.summary.contains("'small'") == true)
         }
     }
 

@@ -89,6 +89,22 @@ struct SignedUploadTests {
         return (SHA256Hasher.hash(bytes), bytes)
     }
 
+    @Test func noAddressIsGivenBeyondTheQuota() async throws {
+        try await Self.serve(settings: "quota: {node_gib: 1}\n") { server in
+            let (catalog, node) = (server.service.coordinator.catalog, try await server.makeNode())
+            let (known, coming) = (try node.makeSnapshot().pack, try node.makeSnapshot(seed: 2).pack)
+            try await catalog.add(
+                Catalog.NewPack(
+                    id: known.id, scope: node.scope, sizeBytes: 1 << 30, replicas: [(1, "00000000000000aa")], chunks: []
+                ),
+                now: server.rig.clock.now())
+            let refused = try await Self.ask(server, node, [(coming.id, coming.bytes.count)])
+            #expect(refused.status == 507 && refused.code == "quota_reached")
+            let healing = try await Self.ask(server, node, [(known.id, known.bytes.count)])
+            #expect(healing.status == 200, "it counts already")
+        }
+    }
+
     @Test func aPackIsPutClaimedCommittedAndProven() async throws {
         try await Self.serve { server in
             let (coordinator, node) = (server.service.coordinator, try await server.makeNode())

@@ -35,7 +35,19 @@ extension Coordinator {
                     "the state directory of node '\(node.name)' has \(free.mebibytes) MiB left",
                     hint: "Make room on the node, or make 'cache_bytes' in its agent.yaml smaller."))
         }
+        if let alarm = quotaAlarm(of: node) { alarms.append(alarm) }
         return alarms.map { $0.of(node) }
+    }
+
+    /// Before no snapshot is taken any more.
+    private func quotaAlarm(of node: Catalog.Node) -> FleetAlarm? {
+        let quota = settings.quota.bytes(ofNode: node.name)
+        guard node.packBytes >= quota / 10 * 9 else { return nil }
+        return FleetAlarm(
+            .quota, severity: node.packBytes >= quota / 100 * 98 ? .critical : .warning,
+            "node '\(node.name)' has \(node.packBytes >> 20) of the \(quota >> 20) MiB in the stores that it may have",
+            hint: "'muster snapshot list --node \(node.name)' tells what each snapshot stored; keep fewer of them, or "
+                + "give the node more: 'quota' in coordinator.yaml.")
     }
 
     /// One for each node, not one for each database: an old library is in all programs of a machine. Only a database

@@ -112,7 +112,7 @@ struct Refusal: ActionableError {
     }
 
     /// RFC 4918 section 11.5.
-    private static let insufficientStorage = HTTPResponse.Status(code: 507, reasonPhrase: "Insufficient Storage")
+    static let insufficientStorage = HTTPResponse.Status(code: 507, reasonPhrase: "Insufficient Storage")
 
     /// What anything thrown by a route means to the caller.
     init(_ error: any Error) {

@@ -27,6 +27,7 @@ extension Coordinator {
                 }
                 return
             }
+            try await requireRoom(for: [ComingPack(id: id, byteCount: byteCount)], in: scope)
             try await uploadShares.pass(scope) {
                 try await uploads.pass { try await receive(id, of: node, scope, byteCount, body) }
             }

@@ -32,6 +32,7 @@ extension Coordinator {
         let commit = try entry(of: manifest)
         let preview = try await catalog.preview(commit, incoming: packs.map(\.id))
         if let receipt = try await receipt(for: preview.outcome, commit) { return receipt }
+        try await requireRoom(for: packs.map { ComingPack(id: $0.id, byteCount: $0.bytes.count) }, in: commit.scope)
         let stores = try await stores(for: commit, incoming: Set(packs.map(\.id)))
         return try await commitMoments.during { receivedAt in
             try await commitNow(commit, receivedAt, manifest, packs, held: preview.held, stores)

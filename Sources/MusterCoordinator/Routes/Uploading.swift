@@ -24,6 +24,7 @@ extension Coordinator {
             answer.askAgainAfterSeconds = Self.askAgainAfter
             return try call.answer(answer)
         }
+        try await requireRoom(for: wishes.map { ComingPack(id: $0.pack, byteCount: $0.byteCount) }, in: scope)
         answer.uploads = try await self.answer(wishes, of: node, scope: scope, target).map(Muster_V1_Upload.init)
         return try call.answer(answer)
     }

@@ -58,6 +58,7 @@ package struct CoordinatorSettings: Hashable, Sendable {
     /// More names for the server's certificate.
     package var names: [String] = []
     package var limits = Limits()
+    package var quota = Quota()
     package var placement = Placement()
     /// Of background copies from store to store; 0 for no limit.
     package var replicationMiBPerSecond = 64
@@ -138,6 +139,7 @@ package struct CoordinatorSettings: Hashable, Sendable {
             case "advertise": advertise = try Self.text(value, "advertise")
             case "names": names = try Self.texts(value, "names")
             case "limits": limits = try Limits(value)
+            case "quota": quota = try Quota(value)
             case "scrub": scrub = try Scrub(value)
             case "verification": verification = try Verification(value)
             case "placement": placement = try Placement(value)
@@ -170,6 +172,7 @@ package struct CoordinatorSettings: Hashable, Sendable {
     private init(listen: ListenAddress, keeping settings: Self) {
         self.init(listen: listen)
         (advertise, names, limits) = (settings.advertise, settings.names, settings.limits)
+        quota = settings.quota
         (placement, replicationMiBPerSecond) = (settings.placement, settings.replicationMiBPerSecond)
         (retentionEvery, catalogBackupEvery) = (settings.retentionEvery, settings.catalogBackupEvery)
         (scrub, freshness, alarms) = (settings.scrub, settings.freshness, settings.alarms)

@@ -24,7 +24,7 @@ package enum AlarmKind: String, Sendable, CaseIterable {
     case scrubOverdue = "scrub_overdue"
     case backupOverdue = "backup_overdue"
     // What runs out.
-    case store, disk, certificate
+    case store, disk, quota, certificate
     // What does not work as it should.
     case gc, clock, webhook, denied
     // What is news, or good to know.
@@ -35,11 +35,10 @@ package enum AlarmKind: String, Sendable, CaseIterable {
     package var severity: AlarmSeverity {
         switch self {
         case .damaged, .lost, .stuck, .failing, .superseded, .unscanned, .catalog, .fork, .flood, .size, .entropy,
-            .twins,
-            .store:
+            .twins, .store:
             .critical
-        case .silent, .debt, .verifyOverdue, .drillOverdue, .scrubOverdue, .backupOverdue, .disk, .certificate, .gc,
-            .clock, .webhook, .denied, .replaced, .schedule:
+        case .silent, .debt, .verifyOverdue, .drillOverdue, .scrubOverdue, .backupOverdue, .disk, .quota, .certificate,
+            .gc, .clock, .webhook, .denied, .replaced, .schedule:
             .warning
         case .schema, .walReset: .info
         }
