@@ -160,10 +160,7 @@ extension Catalog {
         guard try claim(commit.database, named: commit.databaseName, by: commit.node, in: database) else {
             return .notOwned
         }
-        if commit.sequence == 0 {
-            try checkCount(of: commit.node, in: database)
-            if commit.forkedFrom.isEmpty { try tellOfReplacement(commit, in: database) }
-        }
+        if commit.sequence == 0, commit.forkedFrom.isEmpty { try tellOfReplacement(commit, in: database) }
         let bytesAdded = try bytesAdded(by: change.added, in: database) + Int64(commit.manifestBytes)
         try judge(commit, change.added, bytesAdded, in: database)
         let number = try insertSnapshot(commit, change, bytesAdded, into: database)

@@ -14,6 +14,70 @@ extension Catalog {
         }
     }
 
+    /// An object that was put before the catalog was told of it.
+    package struct PutObject: Hashable, Sendable {
+        /// What would refer to it.
+        package enum Subject: Hashable, Sendable {
+            case pack(PackID)
+            /// A snapshot's manifest or receipt.
+            case snapshot(SnapshotID)
+            case keys(NodeID)
+        }
+
+        package let subject: Subject
+        package let store: Int64
+        package let object: String
+        package let generation: String
+        package let byteCount: Int64
+        /// False where the store did not say how the put ended: the object may be there, or come yet.
+        package let isThere: Bool
+
+        package init(
+            _ subject: Subject, store: Int64, object: String, generation: String, byteCount: Int64, isThere: Bool
+        ) {
+            (self.subject, self.store, self.object) = (subject, store, object)
+            (self.generation, self.byteCount, self.isThere) = (generation, byteCount, isThere)
+        }
+    }
+
+    /// Notes those of these objects that nothing refers to, so that gc deletes them. What the catalog has taken up stays,
+    /// whatever the caller believes.
+    package func discardUnreferenced(_ objects: [PutObject], now: Timestamp) async throws(CatalogError) {
+        try await write { database in
+            for object in objects where try !Self.refers(to: object, database) {
+                try Self.discard(
+                    object.object, in: object.store, byteCount: object.byteCount,
+                    notBefore: object.isThere ? now : now + Self.replacedObjectStays, reason: "never recorded", database
+                )
+            }
+        }
+    }
+
+    private static func refers(to object: PutObject, _ database: GRDB.Database) throws -> Bool {
+        let row =
+            switch object.subject {
+            case .pack(let id):
+                try database.row(
+                    """
+                    SELECT 1 FROM pack p JOIN pack_replica r ON r.pack = p.number
+                    WHERE p.id = ? AND r.store = ? AND r.generation = ?
+                    """, [id.blob, object.store, object.generation])
+            case .snapshot(let id):
+                try database.row(
+                    """
+                    SELECT 1 FROM snapshot s JOIN manifest_replica r ON r.snapshot = s.number
+                    WHERE s.id = ? AND r.store = ? AND ? IN (r.generation, r.receipt_generation)
+                    """, [id.blob, object.store, object.generation])
+            case .keys(let node):
+                try database.row(
+                    """
+                    SELECT 1 FROM key_replica WHERE node = ?1 AND store = ?2 AND object = ?3
+                    UNION ALL SELECT 1 FROM node WHERE id = ?1 AND key_object = ?3
+                    """, [node.blob, object.store, object.object])
+            }
+        return row != nil
+    }
+
     /// A reader may be in the middle of a copy that a better one replaced.
     static let replacedObjectStays = Duration.seconds(3600)
     /// A bad copy is kept for a look at what befell it.

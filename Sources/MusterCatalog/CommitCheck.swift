@@ -65,6 +65,7 @@ struct CommitCheck {
         }
         guard try isActive() else { return .refused(.nodeEnded) }
         guard try isOwned() else { return .refused(.notOwned) }
+        try checkCount()
         let standing = try Self.head(of: commit.lineage, in: database)
         guard follows(standing?.head) else { return .refused(.stale(head: standing?.head)) }
         var change = LineageChange()
@@ -95,6 +96,15 @@ struct CommitCheck {
         let taken = try database.row("SELECT 1 FROM snapshot WHERE id = ?", [commit.snapshot.blob])
         return nodeScope == scope && (owner == nil || owner == commit.node.blob)
             && (lineageOf == nil || lineageOf == commit.database.blob) && taken == nil
+    }
+
+    /// Before anything is stored: a new database must have a place among those of its node.
+    private func checkCount() throws {
+        guard try database.row("SELECT 1 FROM database WHERE id = ?", [commit.database.blob]) == nil else { return }
+        let count: Int? = try database.value("SELECT count(*) FROM database WHERE node = ?", [commit.node.blob])
+        guard count ?? 0 < Catalog.maximumDatabases else {
+            throw CatalogError.tooManyDatabases(limit: Catalog.maximumDatabases)
+        }
     }
 
     private func follows(_ head: Catalog.Head?) -> Bool {

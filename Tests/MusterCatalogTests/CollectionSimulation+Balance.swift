@@ -85,18 +85,15 @@ extension CollectionSimulation {
             let isRecorded = try await self.fixture.catalog.recordCopy(
                 of: snapshot.number, copy, quarantine: .zero, now: self.fixture.clock.now())
             self.note("copy of \(snapshot.sequence) to \(copy.store): \(isRecorded)")
-            self.orphans.subtract(names)
             guard !isRecorded else {
+                self.orphans.subtract(names)
                 self.image = nil
                 if let taken = self.snapshots.first(where: { $0.commit.snapshot == snapshot.id }) {
                     try self.check(taken)
                 }
                 return
             }
-            for name in names {
-                try await self.fixture.catalog.discard(
-                    name, in: copy.store, byteCount: 1, now: self.fixture.clock.now(), reason: "not needed")
-            }
+            try await self.giveUp(names, of: snapshot.id, in: copy.store)
         }
     }
 

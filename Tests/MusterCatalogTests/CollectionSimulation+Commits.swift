@@ -92,6 +92,17 @@ extension CollectionSimulation {
         }
     }
 
+    /// What was put and the catalog did not take up.
+    func giveUp(_ names: [String], of snapshot: SnapshotID, in store: Int64) async throws {
+        let objects = names.map { name in
+            Catalog.PutObject(
+                .snapshot(snapshot), store: store, object: name, generation: String(name.split(separator: " ")[1]),
+                byteCount: 1, isThere: true)
+        }
+        try await fixture.catalog.discardUnreferenced(objects, now: fixture.clock.now())
+        orphans.subtract(names)
+    }
+
     private func commit(_ needs: Set<PackID>, _ lineage: Int, in store: Int64, triesLeft: Int) -> Step {
         {
             var commit = try self.next(needs, lineage)
@@ -103,6 +114,7 @@ extension CollectionSimulation {
             self.note(
                 "commit \(lineage)/\(commit.sequence) \(needs.map(self.short).sorted()) in \(store): "
                     + "\("\(outcome)".prefix(20))")
+            if outcome != .committed { try await self.giveUp(names, of: commit.snapshot, in: store) }
             switch outcome {
             case .committed:
                 let taken = Taken(commit: commit, needs: needs, bases: self.bases(of: commit, lineage))

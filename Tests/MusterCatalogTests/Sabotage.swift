@@ -20,7 +20,7 @@ struct Sabotage: CustomTestStringConvertible, Sendable {
 
     /// Objects that nothing refers to, and whose names are lost: garbage for ever.
     private static let forgotten = [
-        "replaced", "damaged", "unneeded", "forgotten", "surplus", "not needed", "not claimed",
+        "replaced", "damaged", "unneeded", "forgotten", "surplus", "not needed", "not claimed", "never recorded",
     ].map { reason in
         Sabotage(
             testDescription: "what is \(reason) is not deleted",

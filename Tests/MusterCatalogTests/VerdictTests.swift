@@ -187,6 +187,12 @@ struct VerdictTests {
         }
         try await report(Catalog.maximumDatabases - 1)
         await #expect(throws: CatalogError.tooManyDatabases(limit: Catalog.maximumDatabases)) { try await report(1) }
-        #expect(try await fixture.catalog.databases(of: node.id).count == Catalog.maximumDatabases)
+        let databases = try await fixture.catalog.databases(of: node.id)
+        #expect(databases.count == Catalog.maximumDatabases)
+        await #expect(throws: CatalogError.tooManyDatabases(limit: Catalog.maximumDatabases)) {
+            _ = try await fixture.catalog.preview(try fixture.commit(node))
+        }
+        let known = try fixture.commit(node, database: databases[0].id)
+        #expect(try await fixture.catalog.preview(known).outcome == .committed)
     }
 }

@@ -158,10 +158,48 @@ struct CrashTests {
             #expect(answer.status == 412 && answer.error.missingPacks == [lost.description])
             #expect(try await Self.receipts(rig).count == 2)
             #expect(try FileManager.default.contentsOfDirectory(atPath: rig.place.store + "/incoming").isEmpty)
+            let store = try await rig.store()
+            #expect(try await store.objects(.manifests, maximumCount: 10).count == 3)
+            _ = try await CollectionTests.collect(server)
+            #expect(try await store.objects(.manifests, maximumCount: 10).count == 2, "nothing refers to the third")
+            #expect(try await store.objects(.packs, maximumCount: 10).count == 3, "the catalog has registered its pack")
             #expect(try await peer.put(lineage.snapshots[0].pack).status == 200)
             #expect(try await peer.commit(delta.manifest, packs: [delta.pack.bytes]).status == 200)
         }
         try await Self.expectWhole(rig)
+    }
+
+    /// A receipt needs two stores, and the first is full only when the second has got everything.
+    @Test func whatOneOfTwoStoresTookIsGivenUpWhereTheOtherRefuses() async throws {
+        let rig = try await Rig(stores: 2, placement: "replicas: 2, before_receipt: 2")
+        let hooks = StoreHooks()
+        try await rig.serve(wrapStore: { $0.name == "main" ? HookedStore($0, hooks) : $0 }) { server in
+            let node = try await server.makeNode()
+            let snapshot = try node.makeSnapshot()
+            hooks.onCommit { name async throws(StoreError) in
+                guard case .manifest = StoredItem(name) else { return }
+                do {
+                    for prefix in [ObjectPrefix.manifests, .packs] {
+                        while try await rig.store(2).objects(prefix, maximumCount: 10).isEmpty { await Task.yield() }
+                    }
+                } catch {
+                    throw .writerClosed(store: "\(error)")
+                }
+                throw .full(store: "main")
+            }
+            let answer = try await server.peer(node).commit(snapshot.manifest, packs: [snapshot.pack.bytes])
+            #expect(answer.status == 507 && answer.code == "store_full")
+            _ = try await CollectionTests.collect(server)
+            for store in [1, 2] {
+                for prefix in [ObjectPrefix.manifests, .receipts, .packs] {
+                    #expect(try await rig.store(store).objects(prefix, maximumCount: 10).isEmpty)
+                }
+            }
+            hooks.onCommit(nil)
+            #expect(try await server.peer(node).commit(snapshot.manifest, packs: [snapshot.pack.bytes]).status == 200)
+            _ = try await CollectionTests.collect(server)
+            #expect(try await rig.store(2).objects(.manifests, maximumCount: 10).count == 1)
+        }
     }
 
     private static func receipts(_ rig: Rig) async throws -> [ObjectName: [UInt8]] {

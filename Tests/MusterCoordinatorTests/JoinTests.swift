@@ -24,6 +24,9 @@ struct JoinTests {
             }
             #expect(statuses.filter { $0 == 200 }.count == 1)
             #expect(statuses.allSatisfy { [200, 401].contains($0) })
+            _ = try await CollectionTests.collect(server)
+            let keys = try await server.rig.store().objects(.nodes, maximumCount: 10)
+            #expect(keys.count == 1, "of those that were refused at the last nothing stays")
         }
     }
 

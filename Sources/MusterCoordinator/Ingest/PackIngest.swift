@@ -110,12 +110,18 @@ extension Coordinator {
         }
         let chunks = try await checkChunks(of: try await directory(of: id, byteCount, writer.readBack), writer.readBack)
         let generation = Generation(from: random)
-        try await writer.commit(as: .pack(id, generation))
-        try await catalog.add(
-            Catalog.NewPack(
-                id: id, scope: scope, sizeBytes: Int64(byteCount),
-                replicas: [(store.number, generation.description)], chunks: chunks),
-            now: clock.now())
+        let name = ObjectName.pack(id, generation)
+        try await puttingObjects { objects in
+            try await objects.naming(name, byteCount: byteCount, in: store) { () async throws(StoreError) in
+                try await writer.commit(as: name)
+            }
+            try await catalog.add(
+                Catalog.NewPack(
+                    id: id, scope: scope, sizeBytes: Int64(byteCount),
+                    replicas: [(store.number, generation.description)], chunks: chunks),
+                now: clock.now())
+            objects.areRecorded()
+        }
     }
 
     /// Hashes every chunk of the pack against its id, and reads what kind it is.

@@ -11,7 +11,8 @@ import Synchronization
 /// 1. The manifest and the packs that came with it are durable in as many stores as a receipt needs; without a receipt
 ///    they are nothing. So are the receipt's bytes, but without a name: nobody can find them.
 /// 2. The catalog's transaction: the lineage's head moves, and the receipt's exact bytes are kept. From
-///    here on the snapshot is committed. It may refuse, and then there must be no receipt in any store.
+///    here on the snapshot is committed. It may refuse, and then there must be no receipt in any store; what has a name
+///    by then, from this try alone, is gc's.
 /// 3. The receipt gets its name in these stores, durably; the other stores that are to have the snapshot get it later.
 /// 4. Only then the answer, and only if no other coordinator has taken over: it may have listed the receipts before
 ///    this one was among them. A crash after 2 is completed at the next start, or by the next try; so is a receipt of which
@@ -54,23 +55,10 @@ extension Coordinator {
         commit.wantedIn = self.stores.keepers(of: commit.node).map(\.number).filter { number in
             !stores.contains { $0.number == number }
         }
-        let place = SnapshotPlace(commit)
-
-        let (stored, unnamed) = try await makeDurable(
-            manifest, at: place, in: copies, packs, held: held, receipt: commit.receipt)
-        do {
-            let outcome = try await catalog.commit(commit, packs: stored)
-            if let receipt = try await receipt(for: outcome, commit) {
-                await Self.abort(unnamed)
-                return receipt
-            }
-            for (copy, writer) in zip(copies, unnamed) {
-                try await writer.commit(as: .receipt(place, copy.receipt))
-            }
-        } catch {
-            await Self.abort(unnamed)
-            throw error
+        let (stored, earlier) = try await puttingObjects { objects in
+            try await decide(commit, manifest, packs, held: held, in: copies, objects)
         }
+        if let earlier { return earlier }
         try await requireStanding(in: stores)
         if !commit.wantedIn.isEmpty { await replications.ring(true) }
         catalog.receiptIsStored(commit.snapshot)
@@ -83,6 +71,33 @@ extension Coordinator {
                 "sequence": "\(commit.sequence)", "bytes": "\(commit.sizeBytes)",
             ])
         return commit.receipt
+    }
+
+    /// The first three steps.
+    ///
+    /// - Returns: the packs that came with it; and the receipt where the manifest was committed before.
+    private func decide(
+        _ commit: Catalog.Commit, _ manifest: Manifest, _ packs: [InlinePack], held: [Catalog.PackReplica],
+        in copies: [StoredCopy], _ objects: UnrecordedObjects
+    ) async throws -> (stored: [Catalog.NewPack], earlier: [UInt8]?) {
+        let place = SnapshotPlace(commit)
+        let (stored, unnamed) = try await makeDurable(
+            manifest, at: place, in: copies, packs, held: held, receipt: commit.receipt, objects)
+        do {
+            let outcome = try await catalog.commit(commit, packs: stored)
+            if let receipt = try await receipt(for: outcome, commit) {
+                await Self.abort(unnamed)
+                return (stored, receipt)
+            }
+            objects.areRecorded()
+            for (copy, writer) in zip(copies, unnamed) {
+                try await writer.commit(as: .receipt(place, copy.receipt))
+            }
+        } catch {
+            await Self.abort(unnamed)
+            throw error
+        }
+        return (stored, nil)
     }
 
     /// One pack of one scope is stored once at a time. In order of their ids, so that two commits never wait for each other.
@@ -112,11 +127,13 @@ extension Coordinator {
 
     /// Brings to the stores what must be there before the catalog decides, all at the same time.
     ///
-    /// - Parameter held: replicas of the packs that the catalog knows.
+    /// - Parameters:
+    ///   - held: replicas of the packs that the catalog knows.
+    ///   - objects: takes note of what gets a name.
     /// - Returns: the packs, for the catalog; and the receipts in the order of the copies, which have no name yet.
     private func makeDurable(
         _ manifest: Manifest, at place: SnapshotPlace, in copies: [StoredCopy], _ packs: [InlinePack],
-        held: [Catalog.PackReplica], receipt: [UInt8]
+        held: [Catalog.PackReplica], receipt: [UInt8], _ objects: UnrecordedObjects
     ) async throws -> ([Catalog.NewPack], [any ObjectWriter]) {
         let unnamed = UnnamedObjects(count: copies.count)
         do {
@@ -127,7 +144,7 @@ extension Coordinator {
                         return nil
                     }
                     group.addTask {
-                        try await copy.store.store.put(.manifest(place, copy.manifest), manifest.bytes)
+                        try await objects.put(.manifest(place, copy.manifest), manifest.bytes, into: copy.store)
                         return nil
                     }
                 }
@@ -135,7 +152,7 @@ extension Coordinator {
                     group.addTask {
                         try await makeDurable(
                             pack, of: manifest.publicPart.scope, in: copies.map(\.store),
-                            held: held.filter { $0.id == pack.id })
+                            held: held.filter { $0.id == pack.id }, objects)
                     }
                 }
                 return try await group.reduce(into: [Catalog.NewPack]()) { packs, pack in
@@ -150,14 +167,15 @@ extension Coordinator {
     }
 
     private func makeDurable(
-        _ pack: InlinePack, of scope: ScopeID, in stores: [OpenStore], held: [Catalog.PackReplica]
+        _ pack: InlinePack, of scope: ScopeID, in stores: [OpenStore], held: [Catalog.PackReplica],
+        _ objects: UnrecordedObjects
     ) async throws -> Catalog.NewPack {
         var entry = Catalog.NewPack(
             id: pack.id, scope: scope, sizeBytes: Int64(pack.bytes.count), replicas: [], chunks: pack.extents)
         for store in stores {
             if try await isStored(held.filter { $0.store == store.number }) { continue }
             let generation = Generation(from: random)
-            try await store.store.put(.pack(pack.id, generation), pack.bytes)
+            try await objects.put(.pack(pack.id, generation), pack.bytes, into: store)
             entry.replicas.append((store.number, generation.description))
         }
         return entry

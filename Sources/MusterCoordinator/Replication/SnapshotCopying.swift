@@ -29,7 +29,7 @@ extension Coordinator {
             try await copy(packs: standing.lacking, to: store)
             standing = try await catalog.standing(of: snapshot, in: store.number, limit: Self.packsAtOnce)
         }
-        try await copyRecords(of: snapshot, to: store)
+        try await puttingObjects { try await copyRecords(of: snapshot, to: store, $0) }
     }
 
     /// Several at once: a store far away answers each request late. What fails keeps no other from its end.
@@ -54,7 +54,9 @@ extension Coordinator {
     }
 
     /// The receipt and the manifest, each under its old name where that one is good.
-    private func copyRecords(of snapshot: Catalog.Snapshot, to store: OpenStore) async throws {
+    private func copyRecords(
+        of snapshot: Catalog.Snapshot, to store: OpenStore, _ objects: UnrecordedObjects
+    ) async throws {
         guard let receipt = try await catalog.receipt(of: snapshot.id) else {
             throw CatalogError.damaged(column: "receipt")
         }
@@ -65,11 +67,9 @@ extension Coordinator {
             replacing: old)
         // Before anything is written: where there is none, this is tried again and again.
         let manifest = old?.manifestState == .present ? nil : try await goodManifest(of: snapshot)
-        var written: [(name: ObjectName, byteCount: Int64)] = []
         if old?.receiptState != .present {
             let generation = Generation(from: random)
-            try await store.store.put(.receipt(place, generation), receipt)
-            written.append((.receipt(place, generation), Int64(receipt.count)))
+            try await objects.put(.receipt(place, generation), receipt, into: store)
             if let old, old.receiptState == .damaged, let bad = Generation(old.receiptGeneration) {
                 copy.replaced.append((ObjectName.receipt(place, bad).description, Int64(receipt.count)))
             }
@@ -77,22 +77,18 @@ extension Coordinator {
         }
         if let manifest {
             let generation = Generation(from: random)
-            try await store.store.put(.manifest(place, generation), manifest)
-            written.append((.manifest(place, generation), snapshot.manifestBytes))
+            try await objects.put(.manifest(place, generation), manifest, into: store)
             if let old, old.manifestState == .damaged, let bad = Generation(old.generation) {
                 copy.replaced.append((ObjectName.manifest(place, bad).description, snapshot.manifestBytes))
             }
             copy.generation = generation.description
         }
-        let now = clock.now()
-        guard try await !catalog.recordCopy(of: snapshot.number, copy, quarantine: Self.quarantine, now: now) else {
-            return
+        guard
+            try await catalog.recordCopy(of: snapshot.number, copy, quarantine: Self.quarantine, now: clock.now())
+        else {
+            // gc took the snapshot meanwhile, or what it needs there was given up.
+            throw Overtaken(what: "what the store has of snapshot \(snapshot.id) and what that needs")
         }
-        // gc took the snapshot meanwhile, or what it needs there was given up: nothing names what was copied.
-        for object in written {
-            try await catalog.discard(
-                object.name.description, in: store.number, byteCount: object.byteCount, now: now, reason: "not needed")
-        }
-        throw Overtaken(what: "what the store has of snapshot \(snapshot.id) and what that needs")
+        objects.areRecorded()
     }
 }

@@ -57,15 +57,19 @@ extension Coordinator {
         let record = try checkedKeyRecord(Array(request.keyRecord), node: id, name: name)
         let object = ObjectName.nodeKeys(id, epoch: record.keyEpoch, Generation(from: random))
         let issued = try issueNodeCertificate(request.certificateRequest, id, now: now)
-        let keepers = try await keep(Array(request.keyRecord), as: object, of: id)
         let registration = Catalog.Registration(
             secretHash: secretHash, requestHash: requestHash,
             node: Catalog.Node(
                 id: id, name: name, scope: record.scope, signingKey: record.signingKey.bytes,
                 keyObject: object.description, joinedAt: now, agentVersion: request.agentVersion.cut(64)),
             certificate: Self.entry(issued, id, now: now), certificatePEM: issued.pem)
-        let outcome = try await catalog.redeem(
-            registration, now: clock.now(), audit: row(call, "join", "\(name) \(id)"))
+        let (outcome, keepers) = try await puttingObjects { objects in
+            let keepers = try await keep(Array(request.keyRecord), as: object, of: id, objects)
+            let outcome = try await catalog.redeem(
+                registration, now: clock.now(), audit: row(call, "join", "\(name) \(id)"))
+            if outcome == .good { objects.areRecorded() }
+            return (outcome, keepers)
+        }
         guard outcome == .good else { return try joined(call, id, try Self.certificate(of: outcome, name)) }
         for store in keepers {
             try await catalog.recordKeys(
@@ -108,12 +112,14 @@ extension Coordinator {
     /// Puts a node's key record into every store that answers; the others get it with the node's first snapshot.
     ///
     /// - Returns: the numbers of the stores. One at least is on no node.
-    private func keep(_ record: [UInt8], as name: ObjectName, of node: NodeID) async throws -> [Int64] {
+    private func keep(
+        _ record: [UInt8], as name: ObjectName, of node: NodeID, _ objects: UnrecordedObjects
+    ) async throws -> [Int64] {
         var kept: [OpenStore] = []
         var failure: StoreError?
         for store in stores.acknowledgers(of: node) {
             do {
-                try await store.store.put(name, record)
+                try await objects.put(name, record, into: store)
                 kept.append(store)
             } catch {
                 failure = failure ?? error
