@@ -1,5 +1,6 @@
 import Foundation
 import MusterAPI
+import MusterCatalog
 import MusterFormat
 import MusterModel
 import MusterStore
@@ -89,7 +90,43 @@ struct DamageTests {
             #expect(try await peer.tryPost(.agent, path, outcome).status == 400, "no snapshot of the database")
             outcome.snapshotID = snapshot.id.description
             #expect(try await peer.tryPost(.agent, path, outcome).status == 200)
+            if isDamaged {
+                for _ in 0..<20_000 where try await Self.presentChunks(server, node, snapshot.pack) > 0 {}
+            } else {
+                let coordinator = server.service.coordinator
+                for replica in try await coordinator.catalog.replicas(of: snapshot.pack.id, in: nil) {
+                    try await coordinator.look(into: .pack(replica.pack, replica.store))
+                }
+            }
             #expect(try await Self.presentChunks(server, node, snapshot.pack) == (isDamaged ? 0 : 3))
+        }
+    }
+
+    /// Of a job that is closed an outcome has nothing read: it may come as often as a node likes.
+    @Test func whatComesOfAClosedJobIsNotLookedAt() async throws {
+        try await rig.serve { server in
+            let node = try await server.makeNode()
+            let snapshot = try node.makeSnapshot()
+            let peer = server.peer(node)
+            #expect(try await peer.commit(snapshot.manifest, packs: [snapshot.pack.bytes]).status == 200)
+            var request = Muster_V1_VerificationRequest()
+            (request.level, request.snapshotIds) = ("verify", [snapshot.id.description])
+            let _: Muster_V1_Verification = try await server.asAdmin.post(.admin, "/v1/verifications", request)
+            let work: Muster_V1_WorkResponse = try await peer.post(
+                .agent, "/v1/work", Muster_V1_WorkRequest.with { $0.bootID = "one" })
+            var outcome = Muster_V1_JobOutcome()
+            outcome.state = "done"
+            let path = "/v1/jobs/\(try #require(work.jobs.first).id)/outcome"
+            #expect(try await peer.tryPost(.agent, path, outcome).status == 200)
+            outcome.failed = [.with { ($0.object, $0.reason) = ("pack \(snapshot.pack.id)", "it does not open") }]
+            #expect(try await peer.tryPost(.agent, path, outcome).status == 200)
+            let coordinator = server.service.coordinator
+            for replica in try await coordinator.catalog.replicas(of: snapshot.pack.id, in: nil) {
+                let suspicion = Suspicion.pack(replica.pack, replica.store)
+                #expect(coordinator.suspicions.add(suspicion, by: "test", now: rig.clock.now()), "nobody suspects it")
+            }
+            let shown: Muster_V1_Snapshot = try await server.asAdmin.get(.admin, "/v1/snapshots/\(snapshot.id)")
+            #expect(shown.verdict == "passed verify")
         }
     }
 

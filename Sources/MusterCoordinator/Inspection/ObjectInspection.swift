@@ -43,16 +43,6 @@ extension Coordinator {
         return false
     }
 
-    /// Reads every byte of these packs again, as far as the scope has them here.
-    func scrub(_ packs: Set<PackID>, of scope: ScopeID) async throws {
-        for id in packs.sorted() {
-            for replica in try await catalog.replicas(of: id, in: scope) {
-                guard let store = stores[replica.store], !store.isAway else { continue }
-                _ = try await inspect(replica, in: store, isHashed: true)
-            }
-        }
-    }
-
     /// - Parameter isHashed: read every byte; else only the size is asked.
     func fault<Kind>(
         in name: ObjectName, of store: OpenStore, size: UInt64, hash: Digest<Kind>, isHashed: Bool

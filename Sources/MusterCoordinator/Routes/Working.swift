@@ -14,7 +14,7 @@ extension Coordinator {
     /// More than any agent takes at once.
     private static let mostAtWork = 1000
     private static let maximumFindings = 1000
-    /// A pack has at most 64 MiB, and the answer waits for them.
+    /// Packs of one outcome that are read again: a node must not fill what others have read with them.
     private static let maximumScrubbed = 16
 
     /// Answers at once when there is a job or something is wanted back, else when one comes or the time is over.
@@ -91,10 +91,14 @@ extension Coordinator {
             answer.id = ended.description
             return try call.answer(answer)
         }
+        var answer = Muster_V1_JobOutcomeAccepted()
+        answer.id = id.description
         let snapshot = try await outcomeSnapshot(outcome, of: job)
+        // An outcome that comes twice, or too late, costs nothing more.
+        guard !job.state.isFinal else { return try call.answer(answer) }
         let findings = job.snapshot.map { Self.findings(outcome.failed, of: $0) } ?? []
         let refused = job.snapshot.map { Self.findings(outcome.refused, of: $0) } ?? []
-        try await scrub(Self.packs(named: findings), of: scope)
+        try await suspect(Self.packs(named: findings), of: scope, by: call.caller.name)
         if let snapshot = job.snapshot { try await suspect(refused, of: snapshot, by: call.caller.name) }
         // A node's word is added up with that of others.
         let seconds = outcome.seconds.isFinite ? min(max(0, outcome.seconds), Self.mostSeconds) : 0
@@ -112,9 +116,16 @@ extension Coordinator {
             await ringInspectors()
             await verifications.ring(true)
         }
-        var answer = Muster_V1_JobOutcomeAccepted()
-        answer.id = id.description
         return try call.answer(answer)
+    }
+
+    /// Has every replica read again of packs that a node found bad, as far as the scope has them here.
+    private func suspect(_ packs: Set<PackID>, of scope: ScopeID, by reader: String) async throws {
+        for id in packs.sorted() {
+            for replica in try await catalog.replicas(of: id, in: scope) where stores[replica.store] != nil {
+                await suspect(.pack(replica.pack, replica.store), by: reader)
+            }
+        }
     }
 
     /// Has the replicas read again that a node refused; it says where to look, among what the snapshot needs.
