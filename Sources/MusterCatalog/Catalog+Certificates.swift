@@ -73,27 +73,53 @@ extension Catalog {
         }
     }
 
-    /// Registers a renewed certificate, once for each signed request.
+    package enum RenewalOutcome: Hashable, Sendable {
+        case renewed
+        /// That request was seen before, or the node is not active.
+        case refused
+        /// The node has had as many lately as one may have.
+        case tooMany
+    }
+
+    /// So many certificates a node is given within `renewalWindow`: an answer that is lost takes one along, and the agent
+    /// asks again with another key an hour later.
+    package static let mostRenewals = 8
+    package static let renewalWindow = Duration.seconds(30 * 86_400 / 8)
+    /// Nobody is let in with a certificate that has ended; its row is left for a look for so long.
+    private static let endedCertificateStays = Duration.seconds(30 * 86_400)
+    private static let removedAtOnce = 100
+
+    /// Registers a renewed certificate, once for each signed request, and removes old ones of that node.
     ///
     /// - Parameter expiresAt: when the signed request is too old to be accepted anyway.
-    /// - Returns: false where that request was seen before, or the node is not active.
     package func renew(
         _ certificate: Certificate, requestHash: [UInt8], now: Timestamp, expiresAt: Timestamp,
         audit row: AuditRow? = nil
-    ) async throws(CatalogError) -> Bool {
-        try await write(auditing: row, if: { $0 }) { database in
+    ) async throws(CatalogError) -> RenewalOutcome {
+        try await write(auditing: row, if: { $0 == .renewed }) { database in
+            // What the clock, set back since, calls the future counts for nothing.
+            let recent: Int? = try database.value(
+                "SELECT count(*) FROM certificate WHERE node = ? AND issued_at BETWEEN ? AND ?",
+                [certificate.node?.blob, (now - Self.renewalWindow).microseconds, now.microseconds])
+            guard recent ?? 0 < Self.mostRenewals else { return .tooMany }
             try database.execute(
                 sql: "DELETE FROM spent_signature WHERE expires_at < ?", arguments: [now.microseconds])
             try database.execute(
                 sql: "INSERT INTO spent_signature VALUES (?, ?) ON CONFLICT(hash) DO NOTHING",
                 arguments: [Data(requestHash), expiresAt.microseconds])
-            guard database.changesCount == 1 else { return false }
+            guard database.changesCount == 1 else { return .refused }
             let active = try Row.fetchOne(
                 database, sql: "SELECT 1 FROM node WHERE id = ? AND state = 'active'",
                 arguments: [certificate.node?.blob])
-            guard active != nil else { return false }
+            guard active != nil else { return .refused }
+            try database.run(
+                """
+                DELETE FROM certificate WHERE fingerprint IN
+                    (SELECT fingerprint FROM certificate WHERE node = ? AND not_after < ? LIMIT ?)
+                """,
+                [certificate.node?.blob, (now - Self.endedCertificateStays).microseconds, Self.removedAtOnce])
             try Self.insert(certificate, into: database)
-            return true
+            return .renewed
         }
     }
 

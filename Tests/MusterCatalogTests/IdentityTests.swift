@@ -67,19 +67,22 @@ struct IdentityTests {
         var renewed = try fixture.registration("alpha", secret: []).certificate
         renewed.node = node.id
         let now = fixture.clock.now()
-        #expect(try await fixture.catalog.renew(renewed, requestHash: [1], now: now, expiresAt: now + .seconds(900)))
+        func renew(_ request: UInt8) async throws -> Catalog.RenewalOutcome {
+            try await fixture.catalog.renew(renewed, requestHash: [request], now: now, expiresAt: now + .seconds(900))
+        }
+        #expect(try await renew(1) == .renewed)
         #expect(try await fixture.catalog.certificate(renewed.fingerprint)?.isRevoked == false)
         try await fixture.catalog.revoke(node.id, at: now)
         #expect(try await fixture.catalog.certificate(renewed.fingerprint)?.isRevoked == true)
         renewed.fingerprint = try fixture.digest()
-        #expect(try await !fixture.catalog.renew(renewed, requestHash: [2], now: now, expiresAt: now + .seconds(900)))
+        #expect(try await renew(2) == .refused)
     }
 
     @Test func aSignedRenewalCountsOnce() async throws {
         let fixture = try await Fixture()
         let node = try await fixture.makeNode()
         let now = fixture.clock.now()
-        var outcomes: [Bool] = []
+        var outcomes: [Catalog.RenewalOutcome] = []
         for _ in 0..<2 {
             var certificate = try fixture.registration("alpha", secret: []).certificate
             certificate.node = node.id
@@ -87,7 +90,31 @@ struct IdentityTests {
                 try await fixture.catalog.renew(
                     certificate, requestHash: [9], now: now, expiresAt: now + .seconds(900)))
         }
-        #expect(outcomes == [true, false])
+        #expect(outcomes == [.renewed, .refused])
+    }
+
+    /// Neither certificates nor signatures pile up, however long a node lives or however often it asks.
+    @Test func renewalsAreFewAndTheirCertificatesGoWithTime() async throws {
+        let fixture = try await Fixture()
+        let node = try await fixture.makeNode()
+        func renew(_ number: Int) async throws -> Catalog.RenewalOutcome {
+            var certificate = try fixture.registration("alpha", secret: []).certificate
+            certificate.node = node.id
+            let now = fixture.clock.now()
+            return try await fixture.catalog.renew(
+                certificate, requestHash: [UInt8(number)], now: now, expiresAt: now + .seconds(900))
+        }
+        func count() async throws -> Int? {
+            try await fixture.catalog.read { try $0.value("SELECT count(*) FROM certificate", []) }
+        }
+        for number in 1..<Catalog.mostRenewals { #expect(try await renew(number) == .renewed) }
+        #expect(try await renew(100) == .tooMany)
+        #expect(try await count() == Catalog.mostRenewals)
+        fixture.clock.advance(by: Catalog.renewalWindow + .seconds(1))
+        #expect(try await renew(101) == .renewed)
+        fixture.clock.advance(by: .seconds(59 * 86_400))
+        #expect(try await renew(102) == .renewed)
+        #expect(try await count() == 2, "those that ended a month ago are gone")
     }
 
     @Test func anotherNodesDatabaseIsNotReportedOn() async throws {

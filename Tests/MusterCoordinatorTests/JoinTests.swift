@@ -1,5 +1,6 @@
 import Foundation
 import MusterAPI
+import MusterCatalog
 import MusterFormat
 import MusterModel
 import MusterStore
@@ -85,6 +86,24 @@ struct JoinTests {
             #expect(try await server.asAnonymous.tryPost(.agent, "/v1/renew", request).status == 401, "a replay")
             node.certificate = try Muster_V1_RenewResponse(serializedBytes: answer.body).certificate
             #expect(!node.certificate.isEmpty)
+        }
+    }
+
+    /// Each makes a row and a signature: no agent needs one every minute.
+    @Test func aNodeRenewsOnlySoOften() async throws {
+        try await Rig.serve { server in
+            let node = try await server.makeNode()
+            func renew() async throws -> Peer.Answer {
+                server.rig.clock.advance(by: .seconds(60))
+                return try await server.asAnonymous.tryPost(
+                    .agent, "/v1/renew", try node.renewRequest(signedAt: server.rig.clock.now()))
+            }
+            // The join gave the first.
+            for _ in 1..<Catalog.mostRenewals { #expect(try await renew().status == 200) }
+            let answer = try await renew()
+            #expect(answer.status == 429 && answer.code == "too_many_renewals" && answer.error.transient)
+            server.rig.clock.advance(by: Catalog.renewalWindow)
+            #expect(try await renew().status == 200)
         }
     }
 

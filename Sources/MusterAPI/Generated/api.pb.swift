@@ -132,7 +132,8 @@ package nonisolated struct Muster_V1_JoinResponse: Sendable {
   package init() {}
 }
 
-/// POST /v1/renew: works with an expired certificate that was not revoked.
+/// POST /v1/renew: works with an expired certificate that was not revoked. 429 "too_many_renewals": a node is given 8
+/// certificates within 90 hours.
 package nonisolated struct Muster_V1_RenewRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for

@@ -45,6 +45,10 @@ struct Refusal: ActionableError {
     static let tooMany = Refusal(
         .tooManyRequests, "too_many_requests", "this node has too many requests under way",
         hint: "Wait for some of them to end; check for a second agent with this node's keys.", isTransient: true)
+    static let tooManyRenewals = Refusal(
+        .tooManyRequests, "too_many_renewals",
+        "this node was given \(Catalog.mostRenewals) certificates within the last days",
+        hint: "Look for a second agent with this node's keys; it may renew again within 4 days.", isTransient: true)
     static let noStore = Refusal(
         .serviceUnavailable, "no_store", "no store takes this node's snapshots",
         hint: "Add a store that is on no node with 'muster store add'.", isTransient: true)

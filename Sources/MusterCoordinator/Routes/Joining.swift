@@ -100,10 +100,14 @@ extension Coordinator {
                 hint: "Set the clocks of node and coordinator: they may differ by 5 minutes.", isTransient: true)
         }
         let issued = try issueNodeCertificate(request.certificateRequest, id, now: now)
-        let isFirst = try await catalog.renew(
+        let outcome = try await catalog.renew(
             Self.entry(issued, id, now: now), requestHash: Self.hash(signed + Array(request.signature)), now: now,
             expiresAt: now + Self.clockTolerance * 3, audit: row(call, "renew", "\(node.name) \(id)"))
-        guard isFirst else { throw Refusal.unknownCertificate }
+        switch outcome {
+        case .renewed: break
+        case .refused: throw Refusal.unknownCertificate
+        case .tooMany: throw Refusal.tooManyRenewals
+        }
         var answer = Muster_V1_RenewResponse()
         answer.certificate = issued.pem
         return try call.answer(answer)
