@@ -29,6 +29,8 @@ struct Coordinator: Sendable {
     static let firstEpoch: UInt64 = 1
     /// Bodies up to here do not wait for larger ones.
     static let smallBodyBytes = 4 << 20
+    /// Nor do those up to here wait for the largest, which come one at a time.
+    static let usualBodyBytes = 16 << 20
 
     let catalog: Catalog
     let stores: StoreSet
@@ -98,6 +100,7 @@ struct Coordinator: Sendable {
     /// A node's part of `uploads`.
     let uploadShares: GateShares<ScopeID>
     let bodies: Gate
+    let largestBody: Gate
     let bodyShares: GateShares<NodeID>
     let smallBodies: Gate
     let smallBodyShares: GateShares<NodeID>
@@ -148,7 +151,8 @@ struct Coordinator: Sendable {
         uploads = Gate(capacity: settings.limits.uploads, queueLimit: 1024)
         let perNode = settings.limits.requestsPerNode
         uploadShares = GateShares(capacity: 4, queueLimit: perNode)
-        bodies = Gate(capacity: 72 << 20, queueLimit: 1024)
+        bodies = Gate(capacity: 4 * Self.usualBodyBytes, queueLimit: 1024)
+        largestBody = Gate(capacity: 1, queueLimit: 1024)
         bodyShares = GateShares(capacity: 1, queueLimit: perNode)
         smallBodies = Gate(capacity: 8 * Self.smallBodyBytes, queueLimit: 1024)
         smallBodyShares = GateShares(capacity: Self.smallBodyBytes, queueLimit: perNode)

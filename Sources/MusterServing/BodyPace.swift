@@ -7,8 +7,11 @@ import Synchronization
 /// line before the first, is not the peer's fault.
 package final class BodyPace: Sendable {
     private static let grace = Duration.seconds(10)
-    private static let bytesPerSecond = 64.0 * 1024
+    /// The slowest that any peer may be.
+    package static let slowestBytesPerSecond = 64.0 * 1024
     private static let interval = Duration.seconds(5)
+
+    private let bytesPerSecond: Double
 
     private struct State {
         var byteCount = 0
@@ -18,15 +21,17 @@ package final class BodyPace: Sendable {
 
     private let state = Mutex(State())
 
-    package init() {}
+    /// - Parameter bytesPerSecond: that the peer must keep up.
+    package init(bytesPerSecond: Double = BodyPace.slowestBytesPerSecond) { self.bytesPerSecond = bytesPerSecond }
 
     /// Runs `body`, and cancels it once its peer is too slow.
     ///
     /// - Throws: `BodyTooSlow` then.
     package static func watch<Value: Sendable>(
+        bytesPerSecond: Double = BodyPace.slowestBytesPerSecond,
         _ body: @escaping @Sendable (BodyPace) async throws -> Value
     ) async throws -> Value {
-        let pace = BodyPace()
+        let pace = BodyPace(bytesPerSecond: bytesPerSecond)
         return try await withThrowingTaskGroup(of: Value.self) { group in
             group.addTask { try await body(pace) }
             group.addTask {
@@ -64,7 +69,7 @@ package final class BodyPace: Sendable {
     package func isEnough(at now: ContinuousClock.Instant) -> Bool {
         state.withLock { state in
             let waited = state.waited + (state.waitsSince.map { now - $0 } ?? .zero)
-            return Double(state.byteCount) >= (waited - Self.grace) / .seconds(1) * Self.bytesPerSecond
+            return Double(state.byteCount) >= (waited - Self.grace) / .seconds(1) * bytesPerSecond
         }
     }
 }

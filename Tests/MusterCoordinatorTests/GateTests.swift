@@ -1,3 +1,4 @@
+import MusterFormat
 import MusterModel
 import MusterServing
 import Testing
@@ -113,6 +114,35 @@ struct GateTests {
         #expect(pace.isEnough(at: start + .seconds(9999)), "we are busy with what came")
         pace.begin(at: start + .seconds(9999))
         #expect(!pace.isEnough(at: start + .seconds(10_001)))
+    }
+
+    @Test func whateverABodysSizeItsPeerHasTwoMinutes() {
+        let start = ContinuousClock.now
+        for (byteCount, isEnough) in [(1 << 20, true), (66 << 20, false)] {
+            let pace = BodyPace(bytesPerSecond: Call.pace(ofBody: byteCount))
+            pace.begin(at: start)
+            pace.end(byteCount: 1 << 20, at: start + .seconds(16))
+            #expect(pace.isEnough(at: start) == isEnough, "64 KiB a second, but for the grace")
+        }
+        let pace = BodyPace(bytesPerSecond: Call.pace(ofBody: 66 << 20))
+        pace.begin(at: start)
+        pace.end(byteCount: 66 << 20, at: start + .seconds(129))
+        #expect(pace.isEnough(at: start))
+    }
+
+    /// A node that sends its largest manifest as slowly as it may keeps nobody else's usual bodies waiting.
+    @Test(.timeLimit(.minutes(10))) func theLargestBodyKeepsNoOtherWaiting() async throws {
+        try await Rig.serve { server in
+            let coordinator = server.service.coordinator
+            let nodes = (0..<4).map { _ in NodeID(from: .system) }
+            try await coordinator.passBodies(nodes[0], byteCount: 132 << 20) {
+                try await coordinator.passBodies(nodes[1], byteCount: Coordinator.usualBodyBytes) {
+                    try await coordinator.passBodies(nodes[2], byteCount: Coordinator.usualBodyBytes) {
+                        try await coordinator.passBodies(nodes[3], byteCount: Coordinator.smallBodyBytes) {}
+                    }
+                }
+            }
+        }
     }
 
     @Test(.timeLimit(.minutes(10))) func aRingBetweenTicketAndWaitIsNotMissed() async {

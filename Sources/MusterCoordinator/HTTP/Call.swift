@@ -70,7 +70,7 @@ struct Call: Sendable {
     /// All of the body, within the route's limit.
     func body() async throws -> [UInt8] {
         let (limit, body) = (rule.bodyLimit, request.body)
-        return try await BodyPace.watch { pace in
+        return try await BodyPace.watch(bytesPerSecond: Self.pace(ofBody: declaredLength ?? 0)) { pace in
             var bytes: [UInt8] = []
             var buffers = body.makeAsyncIterator()
             while let buffer = try await pace.next({ try await buffers.next() }) {
@@ -81,6 +81,11 @@ struct Call: Sendable {
             }
             return bytes
         }
+    }
+
+    /// Others wait for the memory that a large body takes up: however large it is, its peer has two minutes for it.
+    static func pace(ofBody byteCount: Int) -> Double {
+        max(BodyPace.slowestBytesPerSecond, Double(byteCount) / 120)
     }
 
     /// The Content-Length, where there is one.

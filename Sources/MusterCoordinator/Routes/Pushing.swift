@@ -60,7 +60,9 @@ extension Coordinator {
         return try call.answer(answer)
     }
 
-    /// Bounds the sum of bodies in memory. A node has one large one at a time, and small ones do not wait for those.
+    /// Bounds the sum of bodies in memory, which a commit needs to its end. A node has one large one at a time, and small
+    /// ones do not wait for those; nor do large ones for the manifests of the largest databases, of which one comes at a
+    /// time. So no node holds more than a part of what others wait for, and the largest not for long (`Call.pace`).
     func passBodies<Value: Sendable>(
         _ node: NodeID, byteCount: Int, _ body: @Sendable () async throws -> Value
     ) async throws -> Value {
@@ -69,7 +71,10 @@ extension Coordinator {
                 try await smallBodies.pass(weight: byteCount, body)
             }
         }
-        return try await bodyShares.pass(node) { try await bodies.pass(weight: byteCount, body) }
+        return try await bodyShares.pass(node) {
+            guard byteCount <= Self.usualBodyBytes else { return try await largestBody.pass(body) }
+            return try await bodies.pass(weight: byteCount, body)
+        }
     }
 
     /// - Returns: each pack once, in the order of their ids.
