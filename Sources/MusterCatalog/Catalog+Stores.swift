@@ -98,12 +98,28 @@ extension Catalog {
         }
     }
 
-    package func set(
+    /// Whatever is left then: for a rebuild, which finds what there is.
+    package func set(_ state: StoreState, ofStore number: Int64) async throws(CatalogError) {
+        try await write { try Self.set(state, ofStore: number, in: $0) }
+    }
+
+    /// Lets a store drain, takes it back, or gives it up; but another one that is active and on no node must be left.
+    ///
+    /// - Returns: false where there is none.
+    package func change(
         _ state: StoreState, ofStore number: Int64, audit row: AuditRow? = nil
-    ) async throws(CatalogError) {
-        try await write(auditing: row) { database in
-            try database.run("UPDATE store SET state = ? WHERE number = ?", [state.rawValue, number])
+    ) async throws(CatalogError) -> Bool {
+        try await write(auditing: row, if: { $0 }) { database in
+            let other = try database.row(
+                "SELECT 1 FROM store WHERE number <> ? AND state = 'active' AND node IS NULL", [number])
+            guard state == .active || other != nil else { return false }
+            try Self.set(state, ofStore: number, in: database)
+            return true
         }
+    }
+
+    private static func set(_ state: StoreState, ofStore number: Int64, in database: GRDB.Database) throws {
+        try database.run("UPDATE store SET state = ? WHERE number = ?", [state.rawValue, number])
     }
 
     package func standing(ofStore number: Int64) async throws(CatalogError) -> StoreStanding {

@@ -115,6 +115,8 @@ struct Coordinator: Sendable {
     let reportLanes = Lanes<NodeID>()
     /// A node brings its key record back once.
     let keyLanes = Lanes<NodeID>()
+    /// Changes of which stores count, one at a time.
+    let storeLanes = Lanes<Bool>()
     /// A check of a store begins once.
     let storeCheckLanes = Lanes<Int64>()
     /// What a store has of the coordinator's own is looked at by one at a time.

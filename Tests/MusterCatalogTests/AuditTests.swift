@@ -39,6 +39,7 @@ struct AuditTests {
                 ofNode: node.id)
             _ = try await catalog.add(person: person("first", .admin), now: now)
             _ = try await catalog.add(person: person("second", .admin), now: now)
+            _ = try await catalog.add(store: "spare", url: "file:///spare", at: now)
         }
 
         func person(_ name: String, _ role: Role) throws -> Catalog.Certificate {
@@ -103,7 +104,9 @@ struct AuditTests {
         },
         Change("revoke a person") { _ = try await $0.catalog.revoke(person: "second", at: $0.now, audit: $1) },
         Change("add a store") { _ = try await $0.catalog.add(store: "new", url: "file:///n", at: $0.now, audit: $1) },
-        Change("change a store") { try await $0.catalog.set(.draining, ofStore: $0.fixture.store.number, audit: $1) },
+        Change("change a store") {
+            _ = try await $0.catalog.change(.draining, ofStore: $0.fixture.store.number, audit: $1)
+        },
         Change("record a probe") {
             try await $0.catalog.record(
                 probe: [.init(capability: "a", isHeld: true, detail: "")], ofStore: $0.fixture.store.number, at: $0.now,

@@ -32,6 +32,15 @@ struct SurplusTests {
         try await drain(fixture.store.number)
     }
 
+    @Test func oneStoreStaysActive() async throws {
+        let (catalog, main) = (fixture.catalog, fixture.store.number)
+        #expect(try await !catalog.change(.lost, ofStore: second), "the other one drains")
+        #expect(try await catalog.change(.active, ofStore: main))
+        #expect(try await catalog.change(.lost, ofStore: second))
+        for state in [Catalog.StoreState.draining, .lost] { #expect(try await !catalog.change(state, ofStore: main)) }
+        #expect(try await catalog.stores().filter { $0.state == .active }.map(\.number) == [main])
+    }
+
     private func drain(_ store: Int64) async throws {
         try await fixture.catalog.set(.draining, ofStore: store)
     }

@@ -262,6 +262,25 @@ struct ReplicationTests {
         }
     }
 
+    @Test func ofTwoStoresThatAreGivenUpAtOnceOneStays() async throws {
+        let rig = try await Rig(stores: 2)
+        try await rig.serve { server in
+            let statuses = try await withThrowingTaskGroup(of: Int.self) { group in
+                for name in ["main", "store2"] {
+                    group.addTask {
+                        let change = Muster_V1_StoreChangeRequest.with { $0.placement = "lost" }
+                        return try await server.asAdmin.tryPost(.admin, "/v1/stores/\(name)", change).status
+                    }
+                }
+                return try await group.reduce(into: []) { $0.append($1) }
+            }
+            #expect(statuses.sorted() == [200, 409])
+            let coordinator = server.service.coordinator
+            let left = try await coordinator.catalog.stores().filter { $0.state == .active }.map(\.number)
+            #expect(left.count == 1 && coordinator.stores.active.map(\.number) == left)
+        }
+    }
+
     @Test func aDrainingStoreIsASourceAndTakesNothingNew() async throws {
         let rig = try await Rig(stores: 2, placement: "replicas: 1")
         try await rig.serve { server in

@@ -165,19 +165,21 @@ extension Coordinator {
     func changeStore(_ call: Call) async throws -> Response {
         let request: Muster_V1_StoreChangeRequest = try await call.message()
         let name = call.parameters[0]
-        guard let store = stores.store(named: name) else { throw Refusal.notFound("store '\(name)'") }
         guard let state = Catalog.StoreState(rawValue: request.placement) else {
             throw Refusal.invalid(
                 "'\(request.placement.prefix(40))' is no placement", hint: "Use active, draining or lost.")
         }
-        let others = stores.all.filter { $0.number != store.number && $0.entry.state == .active && !$0.isOnNode }
-        guard state == .active || !others.isEmpty else {
-            throw Refusal(
-                .conflict, "last_store", "'\(name)' is the last active store that is on no node",
-                hint: "Add another store first, and let it fill.")
+        // The catalog decides; of two changes the set of stores must get the later one last.
+        try await storeLanes.pass(true) {
+            guard let store = stores.store(named: name) else { throw Refusal.notFound("store '\(name)'") }
+            let audit = row(call, "store \(state.rawValue)", name)
+            guard try await catalog.change(state, ofStore: store.number, audit: audit) else {
+                throw Refusal(
+                    .conflict, "last_store", "'\(name)' is the last active store that is on no node",
+                    hint: "Add another store first, and let it fill.")
+            }
+            stores.put(OpenStore(entry: store.entry.placed(state), store: store.store))
         }
-        try await catalog.set(state, ofStore: store.number, audit: row(call, "store \(state.rawValue)", name))
-        stores.put(OpenStore(entry: store.entry.placed(state), store: store.store))
         logger.notice("store changed", metadata: ["store": "\(name)", "placement": "\(state.rawValue)"])
         await keepChangeSoon()
         try await beginPlacementWalk()
