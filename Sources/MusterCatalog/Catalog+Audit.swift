@@ -52,6 +52,11 @@ extension Catalog {
         try await write(auditing: row) { _ in }
     }
 
+    /// The same with several: all of them or none.
+    package func audit(_ rows: [AuditRow]) async throws(CatalogError) {
+        try await write(auditingEach: { _ in rows }) { _ in }
+    }
+
     /// Makes a change and appends its row, as a whole or not at all: none is without the other.
     ///
     /// - Parameters:

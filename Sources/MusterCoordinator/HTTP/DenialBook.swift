@@ -14,7 +14,7 @@ import Synchronization
 /// one interval's sums; the log and the metric have had each of them.
 final class DenialBook: Sendable {
     /// Who is denied, as far as is known; each has places of its own.
-    enum Party: String, CaseIterable {
+    enum Party: String, CaseIterable, Sendable {
         case known = "known callers"
         /// Nothing says who it is but an address.
         case strangers
@@ -25,7 +25,7 @@ final class DenialBook: Sendable {
         var things: String { self == .handshakes ? "TLS handshakes" : "requests" }
     }
 
-    struct Kind: Hashable {
+    struct Kind: Hashable, Sendable {
         let actor: String
         let what: String
         var party = Party.known
@@ -42,19 +42,29 @@ final class DenialBook: Sendable {
     private static let alarmWindow = Duration.seconds(600)
 
     /// Denials of one party.
-    private struct Share {
+    fileprivate struct Share: Sendable {
         var counts: [Kind: Int] = [:]
         /// What is counted together: so many requests, of kinds with these hashes.
         var others = 0
         var otherKinds: Set<Int> = []
 
-        mutating func note(_ kind: Kind) {
+        mutating func note(_ kind: Kind, _ count: Int = 1) {
             if counts[kind] != nil || counts.count < DenialBook.mostKinds {
-                counts[kind, default: 0] += 1
+                counts[kind, default: 0] += count
             } else {
-                others += 1
-                if otherKinds.count <= DenialBook.mostOthers { otherKinds.insert(kind.hashValue) }
+                others += count
+                noteOther(kind.hashValue)
             }
+        }
+
+        mutating func add(_ share: Share) {
+            for (kind, count) in share.counts { note(kind, count) }
+            others += share.others
+            for kind in share.otherKinds { noteOther(kind) }
+        }
+
+        private mutating func noteOther(_ kind: Int) {
+            if otherKinds.count <= DenialBook.mostOthers { otherKinds.insert(kind) }
         }
 
         func rows(of party: Party) -> [(kind: Kind, count: Int)] {
@@ -78,6 +88,12 @@ final class DenialBook: Sendable {
         var inWindowBefore = 0
     }
 
+    /// What was taken out of the book to be written.
+    struct Taking: Sendable {
+        let rows: [(kind: Kind, count: Int)]
+        fileprivate let shares: [Party: Share]
+    }
+
     private let state = Mutex(State())
 
     func note(_ kind: Kind, at now: Timestamp) {
@@ -90,21 +106,28 @@ final class DenialBook: Sendable {
         }
     }
 
-    /// What is to be written; empty where there is nothing, or where it is too early.
+    /// What is to be written; nil where there is nothing, or where it is too early.
     ///
     /// - Parameter isLast: the program ends.
-    func take(at now: Timestamp, isLast: Bool = false) -> [(kind: Kind, count: Int)] {
+    func take(at now: Timestamp, isLast: Bool = false) -> Taking? {
         state.withLock { state in
-            if let written = state.writtenAt, written <= now, now - written < state.interval, !isLast { return [] }
+            if let written = state.writtenAt, written <= now, now - written < state.interval, !isLast { return nil }
             state.writtenAt = now
             let rows = Party.allCases.flatMap { state.shares[$0]?.rows(of: $0) ?? [] }
             guard !rows.isEmpty else {
                 state.interval = Self.shortestInterval
-                return []
+                return nil
             }
             state.interval = min(state.interval * 2, Self.longestInterval)
-            state.shares = [:]
-            return rows
+            defer { state.shares = [:] }
+            return Taking(rows: rows, shares: state.shares)
+        }
+    }
+
+    /// What could not be written goes with the next.
+    func putBack(_ taking: Taking) {
+        state.withLock { state in
+            for (party, share) in taking.shares { state.shares[party, default: Share()].add(share) }
         }
     }
 
@@ -151,9 +174,15 @@ extension Coordinator {
 
     func writeDenials(isLast: Bool = false) async throws {
         let now = clock.now()
-        for (kind, count) in denials.take(at: now, isLast: isLast) {
+        guard let taking = denials.take(at: now, isLast: isLast) else { return }
+        do {
             try await catalog.audit(
-                Catalog.AuditRow(actor: kind.actor, action: "denied", subject: "\(count) × \(kind.what)", at: now))
+                taking.rows.map { kind, count in
+                    Catalog.AuditRow(actor: kind.actor, action: "denied", subject: "\(count) × \(kind.what)", at: now)
+                })
+        } catch {
+            denials.putBack(taking)
+            throw error
         }
     }
 
