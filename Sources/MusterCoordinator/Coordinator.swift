@@ -92,6 +92,7 @@ struct Coordinator: Sendable {
     let connections = NodeConnections()
     let reports = ReportBook()
     let restorations = RestorationBook()
+    let fillings = FillingBook()
     /// Who is signed in on the dashboard, and the fleet as it shows it.
     let sessions: SessionBook
     let glances = GlanceBook()

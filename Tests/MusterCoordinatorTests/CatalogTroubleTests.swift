@@ -61,6 +61,29 @@ struct CatalogTroubleTests {
         }
     }
 
+    /// Nobody got the id of such a run, and nobody could ever end it.
+    @Test func aRunThatCouldNotBeFilledDoesNotRunForEver() async throws {
+        let rig = try await Rig()
+        try await rig.serve { server in
+            let node = try await server.makeNode()
+            let snapshot = try node.makeSnapshot()
+            #expect(try await server.peer(node).commit(snapshot.manifest, packs: [snapshot.pack.bytes]).status == 200)
+            try Self.change(
+                rig,
+                """
+                CREATE TRIGGER bad_disk BEFORE INSERT ON verification_item BEGIN
+                    SELECT RAISE(ABORT, 'as if the disk were bad'); END
+                """)
+            var request = Muster_V1_VerificationRequest()
+            (request.level, request.snapshotIds) = ("verify", [snapshot.id.description])
+            #expect(try await server.asAdmin.tryPost(.admin, "/v1/verifications", request).status >= 500)
+            try Self.change(rig, "DROP TRIGGER bad_disk")
+            let coordinator = server.service.coordinator
+            try await coordinator.fillVerifications()
+            #expect(try await coordinator.catalog.unfinishedRuns().isEmpty)
+        }
+    }
+
     @Test func workRestsLongerAndLonger() {
         let pauses = (0...12).map { CatalogTroubles.pause(after: $0).inSeconds }
         #expect(pauses == [10, 10, 20, 40, 80, 160, 320, 640, 900, 900, 900, 900, 900])

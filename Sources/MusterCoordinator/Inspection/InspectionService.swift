@@ -111,8 +111,10 @@ extension Coordinator {
         let run = RunID(from: random)
         let new = Catalog.NewVerification(
             run: run, level: level, scope: VerificationScope.repair, actor: VerificationScope.repair)
-        try await catalog.begin(new, now: clock.now())
-        try await add(candidates, to: run, level, filledTo: nil, isLast: true)
+        try await fillings.fill(run) {
+            try await catalog.begin(new, now: clock.now())
+            try await add(candidates, to: run, level, filledTo: nil, isLast: true)
+        }
         logger.notice(
             "inspected again after repair",
             metadata: ["run": "\(run)", "level": "\(level.rawValue)", "snapshots": "\(candidates.count)"])

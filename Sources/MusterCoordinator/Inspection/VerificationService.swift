@@ -78,8 +78,8 @@ extension Coordinator {
     func fillVerifications() async throws {
         for filling in try await catalog.fillings() where filling.scope != VerificationScope.schedule {
             guard filling.scope == VerificationScope.fleet || filling.node != nil else {
-                // A list that was cut off as it came: nobody got the run's id. What came of it is inspected.
-                if filling.startedAt < startedAt {
+                // A list that was cut off as it came: nobody got the run's id.
+                if !fillings.contains(filling.run) {
                     try await add([], to: filling.run, filling.level, filledTo: nil, isLast: true)
                 }
                 continue

@@ -86,13 +86,16 @@ extension Coordinator {
             }
         }
         let subject = new.scope == VerificationScope.snapshots ? "\(snapshots.count) snapshots" : new.scope
-        try await catalog.begin(new, now: clock.now(), audit: row(call, of: subject, new))
-        var rest = snapshots[...]
-        while !rest.isEmpty {
-            let part = rest.prefix(Self.addedAtOnce)
-            rest = rest.dropFirst(part.count)
-            let candidates = part.map { Catalog.Candidate(database: $0.database, node: $0.node, snapshot: $0.id) }
-            try await add(candidates, to: new.run, new.level, filledTo: nil, isLast: rest.isEmpty)
+        let audit = row(call, of: subject, new)
+        try await fillings.fill(new.run) {
+            try await catalog.begin(new, now: clock.now(), audit: audit)
+            var rest = snapshots[...]
+            while !rest.isEmpty {
+                let part = rest.prefix(Self.addedAtOnce)
+                rest = rest.dropFirst(part.count)
+                let candidates = part.map { Catalog.Candidate(database: $0.database, node: $0.node, snapshot: $0.id) }
+                try await add(candidates, to: new.run, new.level, filledTo: nil, isLast: rest.isEmpty)
+            }
         }
     }
 
