@@ -40,6 +40,22 @@ struct RecallTests {
         return (snapshot.pack, snapshot.id)
     }
 
+    /// A poll outlives its sender: the next one of the same node is the one that is heard.
+    @Test func aPollThatIsNotTheNewestIsNotAsked() async throws {
+        try await rig.serve { server in
+            let node = try await server.makeNode()
+            let (coordinator, peer) = (server.service.coordinator, server.peer(node))
+            async let old: Muster_V1_WorkResponse = peer.post(
+                .agent, "/v1/work", Muster_V1_WorkRequest.with { ($0.bootID, $0.waitSeconds) = ("one", 60) })
+            while await !coordinator.work.isAwaited(node.id) { await Task.yield() }
+            _ = coordinator.polls.begin(of: node.id)
+            let (pack, _) = try await lose(server, node)
+            await coordinator.work.ring(node.id)
+            #expect(try await old.wantedPacks.isEmpty)
+            #expect(try await Self.poll(peer).packs == [pack.id])
+        }
+    }
+
     @Test func areAskedForAndWhenTheyAreSentAgainNothingIsLost() async throws {
         try await rig.serve { server in
             let (node, other) = (try await server.makeNode(), try await server.makeNode("beta"))

@@ -41,26 +41,31 @@ extension Coordinator {
     private func nextWork(
         of node: NodeID, _ request: Muster_V1_WorkRequest, _ poll: PollBook.Poll
     ) async throws -> Muster_V1_WorkResponse {
-        let now = clock.now()
         let ticket = await work.ticket(node)
         var jobs = try await takeJobs(of: node, request, poll)
         var restores = try await takeRestores(of: node, boot: request.bootID, poll)
-        var packs = wanted.take(of: node, now: now)
-        var wantsKeys = wanted.takeKeys(of: node, now: now)
-        if jobs.isEmpty, restores.isEmpty, packs.isEmpty, !wantsKeys, request.waitSeconds > 0 {
+        var asked = takeWanted(of: node, poll)
+        if jobs.isEmpty, restores.isEmpty, asked.packs.isEmpty, !asked.keys, request.waitSeconds > 0 {
             let wait = min(Int(request.waitSeconds), Self.longestWait)
             await work.wait(node, after: ticket, atMost: .seconds(wait))
             guard try await catalog.isActive(node) else { throw Refusal.unknownCertificate }
             jobs = try await takeJobs(of: node, request, poll)
             restores = try await takeRestores(of: node, boot: request.bootID, poll)
-            packs = wanted.take(of: node, now: clock.now())
-            wantsKeys = wanted.takeKeys(of: node, now: clock.now())
+            asked = takeWanted(of: node, poll)
         }
         var answer = Muster_V1_WorkResponse()
         answer.jobs = jobs.map(Muster_V1_Job.init) + restores
-        answer.wantedPacks = packs.map { .init($0.bytes) }
-        answer.wantsKeys = wantsKeys
+        answer.wantedPacks = asked.packs.map { .init($0.bytes) }
+        answer.wantsKeys = asked.keys
         return answer
+    }
+
+    /// What the node is asked to send. A poll that another one came after has nobody who would hear the question, and it is
+    /// not put again for minutes.
+    private func takeWanted(of node: NodeID, _ poll: PollBook.Poll) -> (packs: [PackID], keys: Bool) {
+        guard polls.isNewest(poll) else { return ([], false) }
+        let now = clock.now()
+        return (wanted.take(of: node, now: now), wanted.takeKeys(of: node, now: now))
     }
 
     private func takeJobs(
