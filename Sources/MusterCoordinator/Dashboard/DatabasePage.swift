@@ -56,7 +56,7 @@ extension Coordinator {
             } else {
                 PageParts.table(
                     "Snapshots of \(database.name), newest first", SnapshotParts.columns,
-                    rows: shown.map { SnapshotParts.row($0, now: now) })
+                    rows: shown.map { SnapshotParts.row($0, message(of: $0), now: now) })
             }
             PageParts.pager(
                 "Pages of snapshots", previous: query.after == nil ? nil : path,

@@ -1,4 +1,5 @@
 import Hummingbird
+import MusterAPI
 import MusterCatalog
 import MusterModel
 
@@ -10,6 +11,7 @@ extension Coordinator {
         let snapshot = try await snapshot(call.parameters[0], for: call.caller)
         let now = clock.now()
         let verdicts = try await catalog.verdicts(of: snapshot.number, limit: Self.verdictsShown)
+        let message = message(of: snapshot)
         let title = "Snapshot \(snapshot.id.description.prefix(12))"
         let page = Page(title, in: .nodes) {
             PageParts.heading(
@@ -20,13 +22,15 @@ extension Coordinator {
                 ], badge: SnapshotParts.verdict(snapshot.verdict))
             PageParts.facts(SnapshotParts.facts(of: snapshot, now: now))
             PageParts.section("Replicas", id: "replicas") {
+                SnapshotParts.replicas(message)
                 PageParts.table(
-                    "Replicas of the manifest and its receipt",
-                    [.text("Store"), .text("Manifest"), .text("Receipt"), .text("Checked")],
-                    rows: snapshot.replicas.map { replica in
+                    "Replicas, part by part",
+                    [.text("Store"), .text("Manifest"), .text("Receipt"), .text("Packs"), .text("Checked")],
+                    // What was in a store that was given up counts for nothing.
+                    rows: snapshot.replicas.filter { stores[$0.store] != nil }.map { replica in
                         [
                             PageParts.name(replica.storeName), SnapshotParts.badge(replica.manifestState),
-                            SnapshotParts.badge(replica.receiptState),
+                            SnapshotParts.badge(replica.receiptState), SnapshotParts.badge(replica.packState),
                             PageParts.ago(replica.checkedAt, now: now),
                         ]
                     })
@@ -61,7 +65,7 @@ enum SnapshotParts {
         .text("Labels"),
     ]
 
-    static func row(_ snapshot: Catalog.Snapshot, now: Timestamp) -> [HTML] {
+    static func row(_ snapshot: Catalog.Snapshot, _ message: Muster_V1_Snapshot, now: Timestamp) -> [HTML] {
         [
             tag("a", .href(PagePath("snapshots", snapshot.id.description))) {
                 PageParts.shortID(snapshot.id.description)
@@ -69,22 +73,30 @@ enum SnapshotParts {
             PageParts.ago(snapshot.receivedAt, now: now),
             .text(PageText.bytes(snapshot.sizeBytes)),
             .text(PageText.bytes(snapshot.storedBytes)),
-            replicas(snapshot.replicas),
+            replicas(message),
             verdict(snapshot.verdict),
             labels(snapshot.labels),
         ]
     }
 
-    private static func replicas(_ replicas: [Catalog.ManifestReplica]) -> HTML {
-        guard !replicas.isEmpty else { return PageParts.badge(.bad, "none") }
+    /// How many of the replicas that are wanted are whole, as the command line counts them, and each one there is or should
+    /// be.
+    static func replicas(_ snapshot: Muster_V1_Snapshot) -> HTML {
+        let counted = snapshot.replicas.filter { !$0.surplus }
+        let whole = counted.count { $0.state == "present" }
+        let wanted = max(Int(snapshot.wantedReplicas), counted.count)
         return tag("span", .class("badges")) {
-            for replica in replicas {
-                let isGood = replica.wholeState == .present
-                PageParts.badge(
-                    isGood ? .good : .bad,
-                    isGood ? replica.storeName : "\(replica.storeName) \(replica.wholeState.rawValue)"
-                )
-            }
+            PageParts.badge(whole >= wanted ? .good : whole > 0 ? .warning : .bad, "\(whole) of \(wanted)")
+            for replica in snapshot.replicas { badge(replica) }
+        }
+    }
+
+    private static func badge(_ replica: Muster_V1_Replica) -> HTML {
+        switch replica.state {
+        case "present":
+            PageParts.badge(replica.surplus ? .idle : .good, replica.store + (replica.surplus ? " surplus" : ""))
+        case "wanted": PageParts.badge(.idle, "\(replica.store) wanted")
+        default: PageParts.badge(.bad, "\(replica.store) \(replica.state)")
         }
     }
 

@@ -5,6 +5,7 @@ import MusterFormat
 import MusterModel
 import MusterTestSupport
 import MusterTransfer
+import SwiftProtobuf
 import Synchronization
 import Testing
 
@@ -115,6 +116,32 @@ struct DashboardTests {
             #expect(try await visitor.page("/snapshots/\(snapshot.id)").contains("failed verify"))
             #expect(try await visitor.page("/databases/\(node.database)").contains("\(snapshot.id)"))
             #expect(try await visitor.page("/alarms").contains("damaged"))
+        }
+    }
+
+    /// What was in a store that was given up counts for nothing, and what is wanted is said, as on the command line.
+    @Test func aSnapshotShowsTheReplicasThatCount() async throws {
+        let rig = try await Rig(stores: 3, placement: "replicas: 2")
+        try await rig.serve { server in
+            let node = try await server.makeNode()
+            let snapshot = try node.makeSnapshot()
+            #expect(try await server.peer(node).commit(snapshot.manifest, packs: [snapshot.pack.bytes]).status == 200)
+            try await ReplicationTests.settle(server)
+            let coordinator = server.service.coordinator
+            let visitor = Visitor(server)
+            _ = try await visitor.signIn(as: server.asAdmin)
+            let pages = ["/snapshots/\(snapshot.id)", "/databases/\(node.database)"]
+            for path in pages { #expect(try await visitor.page(path).contains("<span>2 of 2</span>"), "\(path)") }
+            let given = coordinator.stores.keepers(of: node.id)[1].name
+            let change = Muster_V1_StoreChangeRequest.with { $0.placement = "lost" }
+            let _: Muster_V1_StoreList = try await server.asAdmin.post(.admin, "/v1/stores/\(given)", change)
+            try await ReplicationTests.settle(server)
+            for path in pages {
+                let page = try await visitor.page(path)
+                #expect(page.contains("<span>2 of 2</span>"), "\(path)")
+                #expect(!page.contains("<span>\(given)</span>") && !page.contains("<bdi>\(given)</bdi>"), "\(path)")
+            }
+            #expect(try await visitor.page(pages[0]).contains(">Packs</th>"))
         }
     }
 
