@@ -24,7 +24,8 @@ struct FleetFigures: Sendable {
     static let alarms = MetricName("muster_alarm_count", .gauge, "Alarms that stand, by kind.")
     static let severities = MetricName("muster_alarm_severity_count", .gauge, "Alarms that stand, by severity.")
     static let recoveryPoint = MetricName(
-        "muster_rpo_oldest_seconds", .gauge, "What would be lost at most, of any database, if its node were lost now.")
+        "muster_rpo_oldest_seconds", .gauge,
+        "What would be lost at most, of any database, if its node were lost now; absent without a snapshot.")
     static let runs = MetricName("muster_verification_open_count", .gauge, "Verification runs that go on.")
     static let inspections = MetricName(
         "muster_verification_snapshot_count", .gauge,
@@ -103,8 +104,8 @@ extension Coordinator {
             MetricFamily(FleetFigures.stored, Double(totals.storedBytes)),
             MetricFamily(FleetFigures.alarms, by: "kind", board.counts.mapValues(Double.init)),
             MetricFamily(FleetFigures.severities, by: "severity", severities),
-            MetricFamily(FleetFigures.recoveryPoint, try await oldestRisk?.inSeconds ?? 0),
         ]
+        if let risk = try await oldestRisk { families.append(MetricFamily(FleetFigures.recoveryPoint, risk.inSeconds)) }
         families += try await verificationFigures(in: scene)
         families += storeFigures(scene.stores) + certificateFigures(in: scene)
         families += try await personFigures(now: scene.now)
