@@ -130,12 +130,26 @@ extension Catalog {
         }
     }
 
-    /// Reads the whole audit again.
+    private static let checkedAtOnce = 2000
+
+    /// Reads the whole audit again, a part at a time: rows are only ever added, so no view of all of them has to be held.
     package func checkAudit(row wanted: Int64? = nil) async throws(CatalogError) -> AuditCheck {
+        var check = AuditCheck()
+        while check.firstBroken == nil {
+            let before = check
+            check = try await checkAudit(from: before, row: wanted)
+            if check.rows - before.rows < Self.checkedAtOnce { break }
+        }
+        return check
+    }
+
+    private func checkAudit(from before: AuditCheck, row wanted: Int64?) async throws(CatalogError) -> AuditCheck {
         let sha256 = self.sha256
         return try await read { database in
-            var check = AuditCheck()
-            let rows = try Row.fetchCursor(database, sql: "SELECT * FROM audit ORDER BY number")
+            var check = before
+            let rows = try Row.fetchCursor(
+                database, sql: "SELECT * FROM audit WHERE number > ? ORDER BY number LIMIT ?",
+                arguments: [before.rows, Self.checkedAtOnce])
             while let row = try rows.next() {
                 let hash = sha256(
                     Self.auditText(check.headHash, row.time("at"), row["actor"], row["action"], row["subject"]))

@@ -108,6 +108,7 @@ struct Coordinator: Sendable {
     let strangers = Gate(capacity: 8, queueLimit: 256)
     /// Lists and looks at the whole fleet: each may take some MiB and all of a reader of the catalog.
     let listings = Gate(capacity: 2, queueLimit: 64)
+    let auditChecks = Gate(capacity: 1, queueLimit: 16)
     /// One at a time: what is measured is the store, not how many ask it.
     let probing = Gate(capacity: 1, queueLimit: 16)
     let commitMoments: CommitMoments

@@ -169,6 +169,26 @@ struct AuditTests {
         #expect(try await scene.catalog.auditHead().hash == Hex.encode(entries[0].hash))
     }
 
+    /// It is read in parts, and each goes on where the one before ended.
+    @Test func theChainIsCheckedAcrossItsParts() async throws {
+        let scene = try await Scene()
+        func check(_ row: Int64? = nil) async throws -> Catalog.AuditCheck {
+            try await scene.catalog.checkAudit(row: row)
+        }
+        let rows = (1...4000).map { AuditRow(actor: "a", action: "b", subject: "\($0)", at: scene.now) }
+        try await scene.catalog.audit(rows)
+        let first = try await check(2001)
+        #expect(first.rows == 4000 && first.firstBroken == nil && first.rowHash != nil)
+        try await scene.catalog.audit(AuditRow(actor: "a", action: "b", subject: "last", at: scene.now))
+        let head = try await scene.catalog.auditHead()
+        let second = try await check(4000)
+        #expect(second.rows == 4001 && Hex.encode(second.headHash) == head.hash && second.rowHash == first.headHash)
+        try await scene.catalog.write { try $0.execute(sql: "UPDATE audit SET subject = 'x' WHERE number = 3001") }
+        #expect(try await check().firstBroken == 3001)
+        try await scene.catalog.write { try $0.execute(sql: "DELETE FROM audit WHERE number BETWEEN 1990 AND 2010") }
+        #expect(try await check().firstBroken == 2011)
+    }
+
     /// What changes nothing the second time.
     @Test(arguments: [
         "invite twice", "retire", "revoke", "revoke a person", "release", "undo a run", "undo one mark",

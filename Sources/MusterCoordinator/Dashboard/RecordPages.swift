@@ -70,7 +70,7 @@ extension Coordinator {
         let found = try await catalog.auditEntries(before: before, limit: Self.auditRowsInAList + 1)
         let shown = found.prefix(Self.auditRowsInAList)
         let next = found.count > shown.count ? shown.last?.number : nil
-        let check = call.query("check") == nil ? nil : AuditCheck(broken: try await catalog.checkAudit().firstBroken)
+        let check = call.query("check") == nil ? nil : AuditCheck(broken: try await checkAudit().firstBroken)
         let page = Page("Audit", in: .audit) {
             PageParts.heading("Audit")
             check?.notice
