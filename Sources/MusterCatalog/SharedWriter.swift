@@ -8,7 +8,8 @@ import Synchronization
 /// the others do not notice. A write is answered only after the transaction that holds it is durable; if that
 /// cannot be made durable, all of it is undone and every write in it fails.
 ///
-/// The line is no longer than the requests under way, which the coordinator bounds.
+/// The line is no longer than the requests under way, which the coordinator bounds. So are the notes: one comes after each
+/// commit's write, and all of them go with the next.
 final class SharedWriter: Sendable {
     private static let mostAtOnce = 64
 

@@ -3,7 +3,8 @@ import ServiceLifecycle
 /// Wakes those who wait for something that is in the catalog.
 ///
 /// Take a `ticket`, look into the catalog, and wait with the ticket: a ring
-/// between the two is not missed.
+/// between the two is not missed. Each that waits is a call or a service, so calls under way bound the waiters; and its
+/// keys are nodes of the fleet or one alone.
 actor Bell<Key: Hashable & Sendable> {
     private struct Waiter {
         let id: UInt64
@@ -48,6 +49,7 @@ actor Bell<Key: Hashable & Sendable> {
                 }
             }
         } onCancel: {
+            // Whoever is cancelled cannot wait here: the actor is told in a task of its own, which ends at once.
             Task { await self.giveUp(key, id) }
         }
     }

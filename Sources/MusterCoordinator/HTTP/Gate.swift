@@ -52,6 +52,7 @@ actor Gate {
                 }
             }
         } onCancel: {
+            // Whoever is cancelled cannot wait here: the actor is told in a task of its own, which ends at once.
             Task { await self.giveUp(id) }
         }
         guard entered else { throw CancellationError() }
@@ -75,6 +76,9 @@ actor Gate {
 }
 
 /// One at a time for each key, in order of arrival.
+///
+/// It turns nobody away: its lines are no longer than the calls under way, of which each node has few (`NodeLoad`), and
+/// strangers and connections are bounded before them.
 actor Lanes<Key: Hashable & Sendable> {
     private struct Waiter {
         let id: UInt64
@@ -114,6 +118,7 @@ actor Lanes<Key: Hashable & Sendable> {
                 }
             }
         } onCancel: {
+            // Whoever is cancelled cannot wait here: the actor is told in a task of its own, which ends at once.
             Task { await self.giveUp(key, id) }
         }
         guard entered else { throw CancellationError() }

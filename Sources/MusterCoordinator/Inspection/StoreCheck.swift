@@ -166,7 +166,7 @@ extension Coordinator {
     private func look(
         at packs: [Catalog.PackReplica], in store: OpenStore, _ isHashed: Bool, _ pace: CopyPace
     ) async throws -> StoreCheck.Looked {
-        try await inLanes(packs) { pack in
+        try await lookedAtAll(packs) { pack in
             // A size does not make good what was found bad.
             let readsAll = isHashed || pack.state != .present
             if readsAll { await pace.spend(Int(pack.sizeBytes)) }
@@ -189,7 +189,7 @@ extension Coordinator {
     private func look(
         at snapshots: [Catalog.Snapshot], in store: OpenStore, _ isHashed: Bool
     ) async throws -> StoreCheck.Looked {
-        try await inLanes(snapshots) { snapshot in
+        try await lookedAtAll(snapshots) { snapshot in
             var looked = StoreCheck.Looked(count: 2)
             let (reason, bytesRead) = try await reasoned {
                 let found = try await inspectRecords(of: snapshot, in: store, isHashed: isHashed)
@@ -251,20 +251,15 @@ extension Coordinator {
         }
     }
 
-    private func inLanes<Item: Sendable>(
+    private func lookedAtAll<Item: Sendable>(
         _ items: [Item], _ look: @escaping @Sendable (Item) async throws -> StoreCheck.Looked
     ) async throws -> StoreCheck.Looked {
-        try await withThrowingTaskGroup(of: StoreCheck.Looked.self) { group in
-            var rest = items[...]
-            for item in rest.prefix(Self.lanes) { group.addTask { try await look(item) } }
-            rest = rest.dropFirst(Self.lanes)
-            var all = StoreCheck.Looked()
-            while let one = try await group.next() {
-                all.add(one)
-                if let item = rest.popFirst() { group.addTask { try await look(item) } }
-            }
-            return all
+        var all = StoreCheck.Looked()
+        try await inLanes(items, width: Self.lanes, look) { one in
+            all.add(one)
+            return true
         }
+        return all
     }
 }
 
