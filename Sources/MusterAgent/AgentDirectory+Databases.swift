@@ -164,7 +164,11 @@ extension AgentDirectory {
         guard let version = FileVersion(path: configurationFile) else {
             throw AgentDirectoryError.damagedFile(configurationFile)
         }
-        return ConfigurationChange(version: version, isAgentTold: DirectoryLock.signalReload(self))
+        let change = ConfigurationChange(version: version, reach: DirectoryLock.signalReload(self))
+        if case .notReached(let process) = change.reach, !isTakenUp(change) {
+            throw AgentNotReached(directory: path, process: process)
+        }
+        return change
     }
 
     // MARK: - Taking it up
@@ -176,13 +180,19 @@ extension AgentDirectory {
         of change: ConfigurationChange, limit: Duration, monotonic: @Sendable () -> Duration,
         sleep: @Sendable (Duration) async throws -> Void
     ) async throws {
-        guard change.isAgentTold else { return }
         let deadline = monotonic() + limit
         while !isTakenUp(change) {
             guard DirectoryLock.isHeld(self) else { return }
             guard monotonic() < deadline else { throw NotTakenUp(file: configurationFile, limit: limit) }
             try await sleep(.milliseconds(20))
         }
+    }
+
+    /// As above, of the configuration as it stands.
+    package func awaitUptake(
+        limit: Duration, monotonic: @Sendable () -> Duration, sleep: @Sendable (Duration) async throws -> Void
+    ) async throws {
+        try await awaitUptake(of: change { _ in }, limit: limit, monotonic: monotonic, sleep: sleep)
     }
 
     private func isTakenUp(_ change: ConfigurationChange) -> Bool {
@@ -198,8 +208,9 @@ extension AgentDirectory {
 /// `agent.yaml` was changed, if it had to be.
 package struct ConfigurationChange: Sendable {
     fileprivate let version: FileVersion
+    fileprivate let reach: DirectoryLock.Reach
     /// True if an agent runs in the directory.
-    package let isAgentTold: Bool
+    package var isAgentTold: Bool { reach != .noAgent }
 }
 
 /// Tells one state of a file from every other: a file that is replaced has another inode or another time.
@@ -284,6 +295,19 @@ package struct NotTakenUp: ActionableError {
         "Look at the agent's log for what is wrong with the file or holds the agent up, then run the command again."
     }
     package var isTransient: Bool { true }
+}
+
+/// An agent runs that could not be told to read its configuration again: it may hold locks that it is to give back.
+package struct AgentNotReached: ActionableError {
+    let directory, process: String
+    package var summary: String {
+        "an agent runs in '\(directory)' and could not be told of the change (its lock names process \(process))"
+    }
+    package var hint: String {
+        "agent.yaml is written: run 'systemctl reload muster-agent', or restart the agent, as the one who started it; "
+            + "then run this command again."
+    }
+    package var isTransient: Bool { false }
 }
 
 private struct DatabaseNotPaused: ActionableError {

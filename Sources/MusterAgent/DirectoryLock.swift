@@ -1,5 +1,6 @@
 import Foundation
 import MusterModel
+import MusterSQLite
 
 /// One agent for each directory: a lock that the kernel drops with the process, however it ends.
 struct DirectoryLock {
@@ -39,15 +40,6 @@ struct DirectoryLock {
         }
     }
 
-    /// A process id that was left behind may be a stranger's by now.
-    private static func isAgent(_ process: Int32) -> Bool {
-        func program(_ process: String) -> String? {
-            // Gone, or another user's: no agent of ours.
-            try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(process)/exe")
-        }
-        return program("\(process)") == program("self")
-    }
-
     /// Unlocked by name: a child that is being started meanwhile has the open file too until it runs its program.
     func release() {
         flock(descriptor, LOCK_UN)
@@ -61,25 +53,56 @@ struct DirectoryLock {
         return text?.split(separator: "\n").first.map(String.init)
     }
 
-    /// True while an agent runs in the directory.
+    /// True while an agent runs in the directory, or where that cannot be looked at.
     static func isHeld(_ directory: AgentDirectory) -> Bool {
         let descriptor = open(directory.lockFile, O_RDWR | O_CLOEXEC | O_NOFOLLOW)
-        guard descriptor >= 0 else { return false }
+        guard descriptor >= 0 else { return errno != ENOENT }
         defer { close(descriptor) }
         guard flock(descriptor, LOCK_SH | LOCK_NB) == 0 else { return true }
         flock(descriptor, LOCK_UN)
         return false
     }
 
+    /// What came of telling the agent of a directory something.
+    enum Reach: Equatable {
+        case noAgent, told
+        /// One runs, but not as the process that its lock names, as far as this one may look.
+        case notReached(process: String)
+    }
+
     /// Tells a running agent to read its configuration again.
-    ///
-    /// - Returns: false if none runs.
-    static func signalReload(_ directory: AgentDirectory) -> Bool {
-        guard isHeld(directory) else { return false }
-        guard let process = holder(of: directory).flatMap({ Int32($0) }), process > 1, isAgent(process) else {
-            return false
+    static func signalReload(_ directory: AgentDirectory) -> Reach {
+        var text = "unknown"
+        for attempt in 0..<10 {
+            // One that starts has the lock for a moment before it has written who it is.
+            if attempt > 0 { usleep(50_000) }
+            guard isHeld(directory) else { return .noAgent }
+            text = holder(of: directory) ?? "unknown"
+            if let process = Int32(text), process > 1, hasOpen(directory.lockFile, process), kill(process, SIGHUP) == 0
+            {
+                return .told
+            }
         }
-        return kill(process, SIGHUP) == 0
+        return .notReached(process: text)
+    }
+
+    /// A process id that was left behind may be a stranger's by now, so a process counts by the file that it has open.
+    ///
+    /// Its program says nothing: an agent runs on after an upgrade replaced it (proc(5): "… (deleted)"), and may have
+    /// been started from elsewhere.
+    private static func hasOpen(_ file: String, _ process: Int32) -> Bool {
+        let name = "/" + URL(filePath: file).lastPathComponent
+        let folder = "/proc/\(process)/fd"
+        // What may not be looked at counts as another's.
+        guard let lock = try? FileStatus(path: file, followsLink: false) else { return false }
+        let links = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
+        return links.contains { link in
+            // By its name first: a database among them may be on a disk that does not answer. One closed meanwhile is none.
+            guard let target = try? FileManager.default.destinationOfSymbolicLink(atPath: folder + "/" + link),
+                target.hasSuffix(name), let opened = try? FileStatus(path: folder + "/" + link, followsLink: true)
+            else { return false }
+            return opened.device == lock.device && opened.inode == lock.inode
+        }
     }
 }
 

@@ -67,6 +67,61 @@ struct AgentDirectoryTests {
         #expect(try directory.configuration().databases[0].isPaused)
     }
 
+    /// As after an upgrade that replaced the program under the agent, or for one that was started from elsewhere.
+    @Test func anAgentOfAnotherProgramIsTold() async throws {
+        let folder = try TemporaryDirectory()
+        let directory = try runningDirectory(folder)
+        let script = """
+            import fcntl, os, signal, sys
+            signal.signal(signal.SIGHUP, lambda *_: print("told", flush=True))
+            file = open(sys.argv[1], "a+")
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.truncate(0)
+            print(os.getpid(), file=file, flush=True)
+            print("ready", flush=True)
+            sys.stdin.read()
+            """
+        let agent = try ChildProcess(
+            "/usr/bin/python3", ["-c", script, directory.lockFile], takesInput: true, output: .reader)
+        #expect(try agent.readLine(within: .seconds(240)) == "ready")
+        #expect(try directory.setPaused(true, "shop").isAgentTold)
+        #expect(try agent.readLine(within: .seconds(240)) == "told")
+    }
+
+    /// "Paused" is a promise that no lock is held.
+    @Test func anAgentThatCannotBeToldIsAnError() async throws {
+        let folder = try TemporaryDirectory()
+        let directory = try runningDirectory(folder)
+        let lock = try await DirectoryLock.take(directory) { _ in Issue.record("nobody else has it") }
+        defer { lock.release() }
+        let stranger = try ChildProcess(
+            "/usr/bin/python3", ["-c", "import os, sys; print(os.getpid(), flush=True); sys.stdin.read()"],
+            takesInput: true, output: .reader)
+        try #require(try stranger.readLine(within: .seconds(240)))
+            .write(toFile: directory.lockFile, atomically: false, encoding: .utf8)
+        #expect(throws: AgentNotReached.self) { try directory.setPaused(true, "shop") }
+        // Told by hand meanwhile, it is as if it had been told by us.
+        try directory.noteApplied(try directory.versionedConfiguration().version)
+        let change = try directory.setPaused(true, "shop")
+        try await directory.awaitUptake(
+            of: change, limit: .seconds(30), monotonic: { .zero }, sleep: { _ in Issue.record("it is taken up") })
+    }
+
+    @Test func aLiveRestoreWaitsForWhatTheAgentDoes() async throws {
+        let folder = try TemporaryDirectory()
+        let directory = try runningDirectory(folder)
+        let lock = try await DirectoryLock.take(directory) { _ in Issue.record("nobody else has it") }
+        defer { lock.release() }
+        _ = try directory.setPaused(true, "shop")
+        try directory.refuseUnpaused("/shop.db")
+        let time = Mutex(Duration.zero)
+        await #expect(throws: NotTakenUp.self) {
+            try await directory.awaitUptake(
+                limit: .seconds(30), monotonic: { time.withLock { $0 } },
+                sleep: { span in time.withLock { $0 += span } })
+        }
+    }
+
     @Test func aLockThatIsFreeInAMomentIsWaitedFor() async throws {
         let folder = try TemporaryDirectory()
         let directory = try runningDirectory(folder)

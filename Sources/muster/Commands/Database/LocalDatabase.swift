@@ -11,7 +11,7 @@ struct LocalDatabase: ParsableArguments {
     var name: String
 
     /// A running agent may have a snapshot to cut off and a file to close on a busy disk.
-    private static let uptakeLimit = Duration.seconds(30)
+    static let uptakeLimit = Duration.seconds(30)
 
     private var directory: AgentDirectory { AgentDirectory(path: dir) }
 

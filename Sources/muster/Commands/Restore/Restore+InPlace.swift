@@ -48,6 +48,9 @@ extension Restore {
     ) async throws -> (plan: RestorePlan, kept: String?) {
         let directory = AgentDirectory(path: key.agentDir ?? "")
         try directory.refuseUnpaused(place.target)
+        // What the file says is not yet what the agent does.
+        try await directory.awaitUptake(
+            limit: LocalDatabase.uptakeLimit, monotonic: Surroundings.monotonic, sleep: Surroundings.sleep)
         let built = place.buildPath(Surroundings.random)
         let plan = try await restore.run(snapshot, to: built, checkIntegrity: integrityCheck, onProgress: onProgress)
         defer { unlink(built) }
