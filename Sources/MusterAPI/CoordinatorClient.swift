@@ -80,10 +80,11 @@ package struct CoordinatorClient: Sendable {
     func put<Answer: Message>(
         _ path: String, _ bytes: [UInt8], onBytesSent: (@Sendable (Int) -> Void)?
     ) async throws(CoordinatorError) -> Answer {
-        let request = HTTPRequest(
+        var request = HTTPRequest(
             .put, base + path, headers: Self.headers.merging(["content-type": "application/octet-stream"]) { $1 },
             body: .bytes(bytes), timeout: nil, stallTimeout: .seconds(60), maximumSendBytesPerSecond: uploadLimit,
             onBytesSent: onBytesSent)
+        request.leastBytesPerSecond = HTTPRequest.leastUploadBytesPerSecond(under: uploadLimit)
         return try await decoded(path, retried(request))
     }
 

@@ -37,7 +37,7 @@ extension EasyHandle {
         try set(CURLOPT_PATH_AS_IS, true)
         if let address = request.connectTo { try setConnectTo(address) }
         try set(CURLOPT_TIMEOUT_MS, request.timeout?.milliseconds ?? 0)
-        try set(CURLOPT_LOW_SPEED_LIMIT, 1)
+        try set(CURLOPT_LOW_SPEED_LIMIT, max(1, request.leastBytesPerSecond))
         try set(CURLOPT_LOW_SPEED_TIME, max(1, request.stallTimeout.milliseconds / 1000))
         try setOffset(CURLOPT_MAXFILESIZE_LARGE, request.maximumResponseBytes)
         try setOffset(CURLOPT_MAX_SEND_SPEED_LARGE, request.maximumSendBytesPerSecond ?? 0)

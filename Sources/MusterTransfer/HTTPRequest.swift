@@ -7,9 +7,11 @@ package struct HTTPRequest: Sendable {
     package var body: RequestBody
     /// From the moment a connection is free for it to the last byte; nil leaves it to `stallTimeout`.
     package var timeout: Duration?
-    /// Gives up when less than a byte a second moved for this long; counted in whole seconds, at least 1.
+    /// Gives up when less than `leastBytesPerSecond` moved for this long; counted in whole seconds, at least 1.
     /// For a long poll it must be longer than the server holds the answer.
     package var stallTimeout: Duration
+    /// What a server must take or send; 1 where only silence counts.
+    package var leastBytesPerSecond = 1
     /// A longer answer is an error, never cut.
     package var maximumResponseBytes: Int
     package var maximumSendBytesPerSecond: Int?
@@ -38,6 +40,14 @@ package struct HTTPRequest: Sendable {
         (self.timeout, self.stallTimeout) = (timeout, stallTimeout)
         (self.maximumResponseBytes, self.maximumSendBytesPerSecond) = (maximumResponseBytes, maximumSendBytesPerSecond)
         self.onBytesSent = onBytesSent
+    }
+
+    /// What a server that takes a whole pack must keep up with: one that sips at it would hold up all that waits behind
+    /// it. The coordinator itself wants four times as much of us, and a limit of our own asks less of both.
+    ///
+    /// - Parameter limit: `maximumSendBytesPerSecond`.
+    package static func leastUploadBytesPerSecond(under limit: Int?) -> Int {
+        max(1, min(16 << 10, (limit ?? .max) / 4))
     }
 
     /// Host and port, for queues and for error messages: a path or query may hold secrets.

@@ -66,6 +66,24 @@ struct BrokenServerTests {
         }
     }
 
+    /// It is never silent, and would have it all in the end.
+    @Test func aServerThatSipsIsGivenUp() async throws {
+        let server = try TestServer()
+        let client = try server.client()
+        var request = HTTPRequest(
+            .put, "\(server.url)/sip", body: .bytes([UInt8](repeating: 1, count: 32 << 20)), timeout: nil,
+            stallTimeout: .seconds(1))
+        request.leastBytesPerSecond = 1 << 30
+        #expect(await failure { _ = try await client.send(request) } == "unreachable: timedOut")
+    }
+
+    @Test("what a pack's upload must come to is below its own limit", arguments: [nil, 1 << 30, 64 << 10, 4000, 4, 1])
+    func whatAnUploadMustComeTo(limit: Int?) {
+        let least = HTTPRequest.leastUploadBytesPerSecond(under: limit)
+        #expect(least >= 1 && least <= 16 << 10 && least <= max(1, (limit ?? .max) / 4))
+        if limit.map({ $0 >= 64 << 10 }) ?? true { #expect(least == 16 << 10) }
+    }
+
     @Test func aPolicyBringsARequestThroughAllOfIt() async throws {
         let server = try TestServer()
         let client = try server.client()

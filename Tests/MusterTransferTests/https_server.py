@@ -13,6 +13,7 @@ import ssl
 import struct
 import sys
 import threading
+import time
 import urllib.parse
 
 
@@ -160,6 +161,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.connection.shutdown(socket.SHUT_RD)
         self.connection.close()
         self.close_connection = True
+
+    def do_sip(self, query, path, count):
+        """Takes a body, some 64 KiB at a time with a pause after each."""
+        left = int(self.headers["Content-Length"])
+        while left > 0:
+            left -= len(self.rfile.read(min(left, 65536)))
+            time.sleep(0.05)
+        self.answer(200, b"all of it")
 
     def do_drop(self, query, path, count):
         """Takes the whole request and hangs up without an answer."""

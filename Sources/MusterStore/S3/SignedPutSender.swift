@@ -40,10 +40,11 @@ package final class SignedPutSender: Sendable {
         guard Set(place.headers.keys).isSubset(of: Self.allowedHeaders) else {
             return .refused(reason: "the address asks for headers that no upload needs")
         }
-        let request = HTTPRequest(
+        var request = HTTPRequest(
             .put, place.url, headers: place.headers, body: .bytes(bytes), timeout: nil, stallTimeout: stallTimeout,
             maximumResponseBytes: Self.maximumAnswerBytes, maximumSendBytesPerSecond: maximumSendBytesPerSecond,
             onBytesSent: onBytesSent)
+        request.leastBytesPerSecond = HTTPRequest.leastUploadBytesPerSecond(under: maximumSendBytesPerSecond)
         for attempt in 1... {
             do {
                 let answer = try await http.send(request)
