@@ -133,8 +133,7 @@ struct AgentCrew: Sendable {
         try directory.emptyScratch()
         let state = try AgentState(path: directory.stateFile)
         coordinator = try Self.client(directory: directory, configuration: configuration, environment: environment)
-        uploads = SignedUploads(
-            coordinator: coordinator, uploadLimit: Self.uploadLimit(configuration), environment: environment)
+        uploads = Self.uploads(coordinator, configuration, environment)
 
         let machine = Self.hashed(environment.machine, of: identity.node)
         let lanes = configuration.cores > 0 ? configuration.cores : environment.cores
@@ -192,6 +191,14 @@ struct AgentCrew: Sendable {
         let watch = FolderWatch()
         if watch == nil { logger.warning("no inotify left: databases are compared from time to time, not followed") }
         return watch
+    }
+
+    private static func uploads(
+        _ coordinator: CoordinatorClient, _ configuration: AgentConfiguration, _ environment: AgentEnvironment
+    ) -> SignedUploads {
+        SignedUploads(
+            coordinator: coordinator, url: configuration.coordinatorURL, uploadLimit: uploadLimit(configuration),
+            environment: environment)
     }
 
     private static func receiptKey(_ directory: AgentDirectory) throws -> VerifyingKey {

@@ -30,6 +30,19 @@ extension EasyHandle {
         try set(CURLOPT_BUFFERSIZE, 128 << 10)
         try set(CURLOPT_UPLOAD_BUFFERSIZE, 512 << 10)
         try set(CURLOPT_USERAGENT, settings.userAgent)
+        if settings.refusesLoopback { try refuseLoopback() }
+    }
+
+    /// Looked at once the connection stands and before a byte of the request is sent (CURLOPT_PREREQFUNCTION(3)).
+    private func refuseLoopback() throws(CurlFailure) {
+        try unsafe setBeforeRequest { _, address, _, _, _ in
+            guard let address = unsafe address else { return CURL_PREREQFUNC_ABORT }
+            let text = unsafe String(cString: address)
+            // The whole of 127.0.0.0/8, also as IPv6 has it. A connection to 0.0.0.0 goes to 127.0.0.1.
+            let isLoopback =
+                ["127.", "::ffff:127.", "0."].contains { text.hasPrefix($0) } || ["::1", "::"].contains(text)
+            return isLoopback ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK
+        }
     }
 
     func configure(_ request: HTTPRequest) throws(CurlFailure) {

@@ -77,6 +77,10 @@ final class EasyHandle {
         try check(unsafe ccurl_set_seek_function(pointer, callback))
     }
 
+    func setBeforeRequest(callback: curl_prereq_callback?) throws(CurlFailure) {
+        try check(unsafe ccurl_set_before_request_function(pointer, callback))
+    }
+
     func setHeaders(_ lines: [String]) throws(CurlFailure) {
         for line in lines {
             guard let longer = unsafe curl_slist_append(headerList, line) else {

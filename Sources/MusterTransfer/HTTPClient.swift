@@ -24,6 +24,9 @@ package final class HTTPClient: Sendable {
         package var userAgent = "muster"
         /// Also takes servers that are not ours: with TLS 1.2, and on this very machine without TLS.
         package var takesPublicServers = false
+        /// Sends nothing to this very machine, with TLS or without: for addresses that somebody else chose. The
+        /// connection counts and not the name, which may lead anywhere.
+        package var refusesLoopback = false
 
         package init() {}
     }
@@ -81,7 +84,8 @@ extension HTTPRequest {
         if let connectTo, connectTo.utf8.contains(where: { $0 <= 32 || $0 == 127 }) {
             throw fail("the address to connect to holds a space")
         }
-        guard url.hasPrefix("https://") || (settings.takesPublicServers && isPlainLoopback) else {
+        let takesPlain = settings.takesPublicServers && !settings.refusesLoopback && isLoopback
+        guard url.hasPrefix("https://") || (url.hasPrefix("http://") && takesPlain) else {
             throw fail("the address does not begin with https://")
         }
         for (name, value) in headers {
@@ -92,12 +96,14 @@ extension HTTPRequest {
         }
     }
 
-    private var isPlainLoopback: Bool {
-        guard url.hasPrefix("http://") else { return false }
+    private var isLoopback: Bool {
         // What follows the last colon is a port, but in brackets it is a part of the address.
         if server.hasSuffix("]") { return Self.isLoopback(host: server) }
         return Self.isLoopback(host: String(server.prefix(upTo: server.lastIndex(of: ":") ?? server.endIndex)))
     }
+
+    /// Whether the URL's host is this machine, as below.
+    package static func isLoopback(url: String) -> Bool { HTTPRequest(.get, url).isLoopback }
 
     /// Whether a host is this machine whatever a name server says: libcurl itself takes `localhost` and what ends in
     /// `.localhost` for it (RFC 6761, section 6.3).

@@ -92,7 +92,7 @@ struct S3StoreTests {
             name, byteCount: bytes.count, hash: Array(SHA256.hash(data: bytes)), lifetime: .seconds(900))
         #expect(place.expiresAt > rig.clock.now() + .seconds(800))
         #expect(!place.url.contains("only-for-this-machine"))
-        let sender = try SignedPutSender(authority: nil, connectTimeout: .seconds(100))
+        let sender = try SignedPutSender(authority: nil, takesLoopback: true, connectTimeout: .seconds(100))
         func put(_ bytes: [UInt8], to place: SignedPut) async throws -> SignedPutSender.Outcome {
             try await sender.put(bytes, to: place, stallTimeout: .seconds(100))
         }
@@ -130,8 +130,20 @@ struct S3StoreTests {
     }
 
     @Test func anAddressIsUsedOnlyWhereNobodyListensIn() async throws {
-        let sender = try SignedPutSender(authority: nil, connectTimeout: .seconds(100))
+        let sender = try SignedPutSender(authority: nil, takesLoopback: true, connectTimeout: .seconds(100))
         let place = SignedPut(url: "http://192.0.2.1/a", headers: [:], expiresAt: Timestamp(microseconds: 0))
+        let error = await #expect(throws: TransferError.self) {
+            _ = try await sender.put([1], to: place, stallTimeout: .seconds(100))
+        }
+        #expect(error?.summary.contains("https://") == true, "\(String(describing: error))")
+        sender.shutdown()
+    }
+
+    /// Where the coordinator is elsewhere: it must not make a node write to its own services.
+    @Test(arguments: ["http://127.0.0.1:9/a", "http://localhost:9/a", "http://[::1]:9/a"])
+    func anAddressOfThisMachineIsForACoordinatorOnItAlone(url: String) async throws {
+        let sender = try SignedPutSender(authority: nil, takesLoopback: false, connectTimeout: .seconds(100))
+        let place = SignedPut(url: url, headers: [:], expiresAt: Timestamp(microseconds: 0))
         let error = await #expect(throws: TransferError.self) {
             _ = try await sender.put([1], to: place, stallTimeout: .seconds(100))
         }

@@ -27,6 +27,15 @@ struct TrustTests {
         #expect(await reason(server, try server.client(), host: "0.0.0.0") == "tls: serverNotTrusted")
     }
 
+    /// An address that somebody else chose: its certificate may be good, and its name may lead here.
+    @Test func thisMachineIsRefusedByItsAddressNotByItsName() async throws {
+        let server = try TestServer()
+        let client = try server.client { $0.refusesLoopback = true }
+        for host in ["localhost", "127.0.0.1"] { #expect(await reason(server, client, host: host) == "protocol") }
+        #expect(try await server.stats(try server.client()).requests["/hello"] == nil)
+        #expect(await reason(server, try server.client()) == "none")
+    }
+
     @Test func aNameIsCheckedWhereverTheConnectionGoes() async throws {
         let server = try TestServer()
         let client = try server.client()

@@ -28,6 +28,9 @@ static inline CURLcode ccurl_set_transfer_function(CURL *easy, CURLoption option
 static inline CURLcode ccurl_set_seek_function(CURL *easy, ccurl_seek_function value) {
     return curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, value);
 }
+static inline CURLcode ccurl_set_before_request_function(CURL *easy, curl_prereq_callback value) {
+    return curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, value);
+}
 static inline CURLcode ccurl_get_long(CURL *easy, CURLINFO info, long *value) {
     return curl_easy_getinfo(easy, info, value);
 }

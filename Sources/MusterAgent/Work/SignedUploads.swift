@@ -26,12 +26,16 @@ final class SignedUploads: Sendable {
 
     private let coordinator: CoordinatorClient
     private let uploadLimit: Int?
+    private let takesLoopback: Bool
     private let environment: AgentEnvironment
     private let state = Mutex(State())
 
-    /// - Parameter uploadLimit: bytes a second for each pack; nil for no limit.
-    init(coordinator: CoordinatorClient, uploadLimit: Int?, environment: AgentEnvironment) {
+    /// - Parameters:
+    ///   - url: the coordinator's: only one on this very machine may send packs to others on it.
+    ///   - uploadLimit: bytes a second for each pack; nil for no limit.
+    init(coordinator: CoordinatorClient, url: String, uploadLimit: Int?, environment: AgentEnvironment) {
         (self.coordinator, self.uploadLimit, self.environment) = (coordinator, uploadLimit, environment)
+        takesLoopback = HTTPRequest.isLoopback(url: url)
     }
 
     /// - Returns: false where the pack has to go through the coordinator.
@@ -85,7 +89,8 @@ final class SignedUploads: Sendable {
     private func sender(_ authority: String) throws(TransferError) -> SignedPutSender {
         if let known = state.withLock({ $0.sender }), known.authority == authority { return known.sender }
         let sender = try SignedPutSender(
-            authority: authority.isEmpty ? nil : authority, connectTimeout: Self.connectTimeout)
+            authority: authority.isEmpty ? nil : authority, takesLoopback: takesLoopback,
+            connectTimeout: Self.connectTimeout)
         return state.withLock { state in
             // Another pack may have made one meanwhile; ours ends with its last reference then.
             if let known = state.sender, known.authority == authority { return known.sender }

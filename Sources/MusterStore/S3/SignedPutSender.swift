@@ -3,7 +3,8 @@ package import MusterTransfer
 
 /// Puts objects under addresses that a coordinator signed; it has no credentials.
 ///
-/// The server's certificate is always checked. Plain HTTP goes to this very machine only.
+/// The server's certificate is always checked. Plain HTTP goes to this very machine only, and nothing goes there where
+/// the one who makes the addresses is elsewhere: it must not make us write to services of our own.
 package final class SignedPutSender: Sendable {
     /// What a server made of a put.
     package enum Outcome: Hashable, Sendable {
@@ -21,9 +22,11 @@ package final class SignedPutSender: Sendable {
     private let http: HTTPClient
 
     /// - Parameter authority: in PEM; nil for whom this machine trusts.
-    package init(authority: String?, connectTimeout: Duration) throws(TransferError) {
+    /// - Parameter takesLoopback: whether the coordinator may name servers of this very machine.
+    package init(authority: String?, takesLoopback: Bool, connectTimeout: Duration) throws(TransferError) {
         var settings = HTTPClient.Settings()
         settings.takesPublicServers = true
+        settings.refusesLoopback = !takesLoopback
         settings.connectTimeout = connectTimeout
         http = try HTTPClient(tls: S3Access.tls(authority), settings: settings)
     }
