@@ -20,6 +20,15 @@ void cprocess_close_from(int first) {
     for (int number = first; number < end; number++) close(number);
 }
 
+void cprocess_raise_open_files(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+    rlim_t wanted = limit.rlim_max < 65536 ? limit.rlim_max : 65536;
+    if (limit.rlim_cur >= wanted) return;
+    limit.rlim_cur = wanted;
+    setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 static int limit(int resource, uint64_t value) {
     struct rlimit both = {.rlim_cur = value, .rlim_max = value};
     return setrlimit((__rlimit_resource_t)resource, &both) == 0 ? 0 : -errno;

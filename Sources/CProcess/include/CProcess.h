@@ -20,6 +20,11 @@ void cprocess_close_from(int first);
 // Returns 0, or a negative errno where something that must not fail did.
 int cprocess_confine(uint64_t memoryBytes, uint64_t seconds);
 
+// As many open files as this process may have at most, up to 65536: each followed database, connection and store takes
+// some, and what a process begins with is often 1024. Nothing of ours uses select(2), which more would break. What is
+// refused stays as it was.
+void cprocess_raise_open_files(void);
+
 // A lower priority for the processor than the process that started this one, and the lowest for the disk; what is refused
 // stays as it was.
 void cprocess_step_back(void);

@@ -27,6 +27,9 @@ enum Surroundings {
         policy: RetryPolicy(maximumAttempts: 4, maximumDelay: .seconds(2), maximumTotal: .seconds(15)), random: random,
         clock: ContinuousClock())
 
+    /// For what runs for long and has much open.
+    static func raiseOpenFiles() { cprocess_raise_open_files() }
+
     static var cores: Int { ProcessInfo.processInfo.activeProcessorCount }
 
     static func logger(_ label: String) -> Logger {

@@ -43,6 +43,7 @@ struct AgentRun: AsyncParsableCommand {
 
     private func work() async throws {
         let environment = Surroundings.agentEnvironment("muster.agent")
+        Surroundings.raiseOpenFiles()
         let (reloads, reload) = AsyncStream<Void>.makeStream()
         let hangups = await UnixSignalsSequence(trapping: .sighup)
         let agent = AgentService(

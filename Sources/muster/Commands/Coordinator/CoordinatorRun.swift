@@ -18,6 +18,7 @@ struct CoordinatorRun: AsyncParsableCommand {
     var dir: String
 
     func run() async throws {
+        Surroundings.raiseOpenFiles()
         guard try await serve() else { return }
         // Nothing of this life is left behind in the next one, not even the lock on the directory.
         try OwnProgram.startAnew(["muster", "coordinator", "run", "--dir", dir])

@@ -28,6 +28,7 @@ struct StoreServe: AsyncParsableCommand {
     var quota: UInt64?
 
     func run() async throws {
+        Surroundings.raiseOpenFiles()
         let address = try ListenAddress(listen)
         let environment = Surroundings.agentEnvironment("muster.store")
         let service = try await NodeStoreService(
