@@ -1,13 +1,12 @@
 import CCurl
 
-/// A result of libcurl's multi interface that is not `CURLM_OK`: the loop cannot go on.
+/// A result of libcurl's multi interface that is not `CURLM_OK`: memory, descriptors or the system's poll failed it.
 struct MultiFailure: Error {
+    static let outOfMemory = MultiFailure(code: CURLM_OUT_OF_MEMORY)
+
     let code: CURLMcode
 
-    func error(server: String) -> TransferError {
-        .protocolFailed(
-            server: server, code: Int(code.rawValue), detail: unsafe String(cString: curl_multi_strerror(code)))
-    }
+    var error: TransferError { .exhausted(detail: unsafe String(cString: curl_multi_strerror(code))) }
 }
 
 /// libcurl's multi handle: all transfers of one client and its open connections.
@@ -23,7 +22,7 @@ final class MultiHandle: @unchecked Sendable {
 
     init(maximumConnectionsPerServer: Int) throws(MultiFailure) {
         guard Self.globalCode == CURLE_OK, let pointer = unsafe curl_multi_init() else {
-            throw MultiFailure(code: CURLM_OUT_OF_MEMORY)
+            throw .outOfMemory
         }
         unsafe self.pointer = unsafe pointer
         // curl_multi_init succeeds without the sockets that wake it when no file can be opened: find out now.

@@ -12,7 +12,7 @@ package enum TransferError: ActionableError, Equatable {
     case protocolFailed(server: String, code: Int, detail: String)
     /// More requests wait in line than the client allows.
     case overloaded(server: String, waiting: Int)
-    /// This process got no thread or no open file from the system.
+    /// This process got no thread, no memory or no open file from the system.
     case exhausted(detail: String)
     case cancelled(server: String)
     case shutDown(server: String)
@@ -45,7 +45,7 @@ package enum TransferError: ActionableError, Equatable {
             "request to server \(server) failed with libcurl error \(code)\(parenthesized(detail))"
         case .overloaded(let server, let waiting):
             "\(waiting) requests already wait for server \(server)"
-        case .exhausted(let detail): "the HTTPS client cannot start\(parenthesized(detail))"
+        case .exhausted(let detail): "the HTTPS client cannot work\(parenthesized(detail))"
         case .cancelled(let server): "request to server \(server) was cancelled"
         case .shutDown(let server): "request to server \(server) was dropped because this process is stopping"
         }

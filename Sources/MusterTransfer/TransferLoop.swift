@@ -11,7 +11,9 @@ import Synchronization
 ///
 /// Every transfer that was submitted is finished exactly once: at its end, by
 /// `cancel`, or when the loop closes. After `stop` was accepted nothing else
-/// is, so none can slip in behind it.
+/// is, so none can slip in behind it. Where libcurl itself fails, the transfers
+/// under way fail with it, and the loop goes on with a new handle after a pause:
+/// whoever keeps the client for months does not notice that it once broke.
 final class TransferLoop: Sendable {
     private enum Command {
         case submit(Transfer)
@@ -23,21 +25,28 @@ final class TransferLoop: Sendable {
     private struct Inbox {
         var commands: [Command] = []
         var isStopped = false
-        /// Taken away when the loop closes, so that its connections close then.
+        /// Taken away when the loop closes, so that its connections close then, and while it rests.
         var multi: MultiHandle?
     }
 
     private let inbox: Mutex<Inbox>
     private let tls: TLSFiles
     private let settings: HTTPClient.Settings
+    private let perform: Perform
 
-    init(tls: TLSFiles, settings: HTTPClient.Settings) throws(TransferError) {
-        (self.tls, self.settings) = (tls, settings)
+    typealias Perform = @Sendable (MultiHandle) throws(MultiFailure) -> Void
+
+    /// - Parameter perform: libcurl's step; tests let it fail.
+    init(
+        tls: TLSFiles, settings: HTTPClient.Settings,
+        perform: @escaping Perform = { multi throws(MultiFailure) in try multi.perform() }
+    ) throws(TransferError) {
+        (self.tls, self.settings, self.perform) = (tls, settings, perform)
         do {
             let multi = try MultiHandle(maximumConnectionsPerServer: settings.maximumConnections)
             inbox = Mutex(Inbox(multi: multi))
         } catch {
-            throw .exhausted(detail: unsafe String(cString: curl_multi_strerror(error.code)))
+            throw error.error
         }
     }
 
@@ -95,20 +104,57 @@ final class TransferLoop: Sendable {
 
     private func run() {
         Self.blockBrokenPipeSignal()
-        guard let multi = inbox.withLock({ $0.multi }) else { return }
-        var table = TransferTable(multi: multi, tls: tls, settings: settings)
-        var failure: MultiFailure?
-        do throws(MultiFailure) {
-            while apply(takeCommands(), to: &table) {
-                table.startWaiting()
-                try multi.perform()
-                // A transfer that ended may have freed a connection: look once more before sleeping.
-                if table.finishDone() == 0 { try multi.wait() }
+        var failuresInARow = 0
+        while let multi = currentMulti(failuresInARow) {
+            var table = TransferTable(multi: multi, tls: tls, settings: settings)
+            do {
+                try work(multi, &table, &failuresInARow)
+                return close(&table)
+            } catch {
+                failuresInARow += 1
+                inbox.withLock { $0.multi = nil }
+                for transfer in table.removeAll() { transfer.finish(error.error) }
             }
-        } catch {
-            failure = error
         }
-        close(&table, because: failure)
+        for case .submit(let transfer) in shut() { transfer.finish(.shutDown(server: transfer.server)) }
+    }
+
+    /// Returns after `stop`.
+    private func work(
+        _ multi: MultiHandle, _ table: inout TransferTable, _ failuresInARow: inout Int
+    ) throws(MultiFailure) {
+        while apply(takeCommands(), to: &table) {
+            table.startWaiting()
+            try perform(multi)
+            // A transfer that ended may have freed a connection: look once more before sleeping.
+            if table.finishDone() == 0 { try multi.wait() }
+            failuresInARow = 0
+        }
+    }
+
+    /// The one there is, or a new one after a pause that grows with the failures; nil after `stop`.
+    private func currentMulti(_ failuresInARow: Int) -> MultiHandle? {
+        if let multi = inbox.withLock({ $0.multi }) { return multi }
+        var failuresInARow = failuresInARow
+        while rest(after: failuresInARow) {
+            // What is missing now is waited for.
+            if let multi = try? MultiHandle(maximumConnectionsPerServer: settings.maximumConnections) {
+                inbox.withLock { $0.multi = multi }
+                return multi
+            }
+            failuresInARow += 1
+        }
+        return nil
+    }
+
+    /// From a tenth of a second to some six. - Returns: false after `stop`.
+    private func rest(after failuresInARow: Int) -> Bool {
+        let stepMicroseconds: UInt32 = 100_000
+        for _ in 0..<(1 << min(failuresInARow - 1, 6)) {
+            if inbox.withLock({ $0.isStopped }) { return false }
+            usleep(stepMicroseconds)
+        }
+        return true
     }
 
     private func takeCommands() -> [Command] {
@@ -131,12 +177,10 @@ final class TransferLoop: Sendable {
         return true
     }
 
-    private func close(_ table: inout TransferTable, because failure: MultiFailure?) {
-        // Without a failure there is none: `stop` was the last command.
-        for case .submit(let transfer) in shut() { table.add(transfer) }
-        for transfer in table.removeAll() {
-            transfer.finish(failure?.error(server: transfer.server) ?? .shutDown(server: transfer.server))
-        }
+    private func close(_ table: inout TransferTable) {
+        // `stop` was the last command.
+        _ = shut()
+        for transfer in table.removeAll() { transfer.finish(.shutDown(server: transfer.server)) }
     }
 
     /// Lets no further command in. - Returns: those that nobody saw.

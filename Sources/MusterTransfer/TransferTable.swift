@@ -94,7 +94,7 @@ struct TransferTable {
         do {
             try multi.add(easy)
         } catch {
-            throw error.error(server: transfer.server)
+            throw error.error
         }
         lanes[transfer.server]?.waiting.removeFirst()
         lanes[transfer.server]?.activeCount += 1

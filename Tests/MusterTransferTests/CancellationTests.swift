@@ -1,6 +1,7 @@
 import Foundation
 import Glibc
 import MusterTestSupport
+import Synchronization
 import Testing
 
 @testable import MusterTransfer
@@ -90,6 +91,27 @@ struct CancellationTests {
         #expect(result == .failure(.shutDown(server: request.server)))
     }
 
+    @Test func aLoopThatLibcurlFailedGoesOn() async throws {
+        let isFirst = Atomic(true)
+        let loop = try TransferLoop(tls: TLSFiles(authority: server.authority.authority), settings: .init()) {
+            multi throws(MultiFailure) in
+            if isFirst.exchange(false, ordering: .relaxed) { throw .outOfMemory }
+            try multi.perform()
+        }
+        defer { loop.stop() }
+        func send(_ id: UInt64, then body: () throws -> Void = {}) async -> Result<HTTPResponse, TransferError> {
+            await withCheckedContinuation { continuation in
+                loop.submit(
+                    Transfer(id: id, request: .patient("\(server.url)/hello"), delivery: .whole(continuation)))
+                // As above.
+                #expect(throws: Never.self) { try body() }
+            }
+        }
+        let failed = await send(1) { try loop.start() }
+        guard case .failure(.exhausted) = failed else { return _ = Issue.record("\(failed)") }
+        #expect(try await send(2).get().status == 200)
+    }
+
     @Test func aLoopWithoutAThreadLetsNothingWait() async throws {
         let loop = try TransferLoop(tls: TLSFiles(authority: server.authority.authority), settings: .init())
         let request = HTTPRequest(.get, "\(server.url)/hello")
@@ -97,7 +119,7 @@ struct CancellationTests {
             loop.submit(Transfer(id: 1, request: request, delivery: .whole(continuation)))
             // No machine has room for such a stack.
             let error = #expect(throws: TransferError.self) { try loop.start(stackBytes: 1 << 50) }
-            #expect(error?.summary.hasPrefix("the HTTPS client cannot start (no thread: ") == true)
+            #expect(error?.summary.hasPrefix("the HTTPS client cannot work (no thread: ") == true)
         }
         #expect(result == .failure(.shutDown(server: request.server)))
     }

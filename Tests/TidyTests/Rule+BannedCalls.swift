@@ -62,6 +62,8 @@ extension Rule {
 
     /// Files that may sleep, each with the reason.
     private static let placesThatSleep = [
+        "Sources/MusterAgent/DirectoryLock.swift": "another process's write of who it is raises no event",
+        "Sources/MusterTransfer/TransferLoop.swift": "what the system has too little of comes back without an event",
         "Sources/MusterCoordinator/HTTP/Call.swift": "it waits for a deadline, which is time itself",
         "Sources/MusterModel/Patience.swift": "it waits for a deadline, which is time itself",
         "Sources/MusterServing/BodyPace.swift": "it measures how fast a peer sends, which is time itself",
@@ -74,8 +76,6 @@ extension Rule {
         "Sources/MusterTestSupport/ChildProcess.swift": "the end of a program raises no event that waits with a limit",
         "Sources/MusterSQLite/Follow/FollowState+Leaving.swift": "it waits until the times of files have moved on",
         "Sources/MusterSQLite/WALIndex.swift": "a writer that is storing a header in shared memory raises no event",
-        "Sources/muster/Commands/Collection/CollectionCommand.swift":
-            "the end of a run on the coordinator raises no event",
         "Sources/muster/Commands/Surroundings.swift": "it hands sleeping on as a parameter",
     ]
 
