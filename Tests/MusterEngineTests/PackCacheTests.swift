@@ -1,6 +1,7 @@
 import Foundation
 import MusterModel
 import MusterTestSupport
+import Synchronization
 import Testing
 
 @testable import MusterEngine
@@ -50,6 +51,28 @@ struct PackCacheTests {
         let careful = try cache(quota: 10_000, reserve: .max / 2)
         await careful.keep(pack.id, pack.bytes)
         #expect(careful.read(pack.id, 0..<1) == nil)
+    }
+
+    @Test func aDiskThatOthersFillGetsItsRoomBack() async throws {
+        let packs = try (0..<3).map { _ in try pack(4000) }
+        let free = Mutex<UInt64?>(100_000)
+        let cache = try PackCache(
+            folder: folder.file("packs"), quotaBytes: 20_000, reserveBytes: 50_000, freeBytes: { free.withLock { $0 } })
+        for pack in packs { await cache.keep(pack.id, pack.bytes) }
+        await cache.makeRoom()
+        #expect(cache.byteCount == 12_000)
+        free.withLock { $0 = 45_000 }
+        await cache.makeRoom()
+        #expect(cache.byteCount == 4000)
+        #expect(cache.read(packs[2].id, 0..<1) != nil, "the last used stays longest")
+        #expect(try FileManager.default.contentsOfDirectory(atPath: folder.file("packs")).count == 1)
+        free.withLock { $0 = nil }
+        await cache.makeRoom()
+        #expect(cache.byteCount == 4000, "a disk that does not say is no full one")
+        free.withLock { $0 = 0 }
+        let more = try pack(10)
+        await cache.keep(more.id, more.bytes)
+        #expect(cache.byteCount == 0)
     }
 
     @Test func aWriteThatWasCutOffIsGoneAfterARestart() throws {

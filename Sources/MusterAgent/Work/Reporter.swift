@@ -82,6 +82,7 @@ struct Reporter: Sendable {
     /// - Returns: how much room the state has; 0 where the disk does not say.
     private func tell(_ rows: [DatabaseRow], _ now: Timestamp) async -> UInt64 {
         marks.forgetAllBut(rows.map(\.database))
+        await surroundings.cache.makeRoom()
         let path = surroundings.path
         let (sessions, state) = (sessions, state)
         // A disk that cannot be asked shows itself in the next write to the state.

@@ -20,6 +20,7 @@ package final class PackCache: Sendable {
     private let folder: String
     private let quotaBytes: Int
     private let reserveBytes: UInt64
+    private let freeBytes: @Sendable () -> UInt64?
     private let content: Mutex<Content>
     private let pool = BlockingPool(label: "muster-cache", width: 1)
 
@@ -28,8 +29,12 @@ package final class PackCache: Sendable {
     /// - Parameters:
     ///   - quotaBytes: 0 keeps nothing.
     ///   - reserveBytes: free space that is left to others.
-    package init(folder: String, quotaBytes: Int, reserveBytes: UInt64 = 1 << 30) throws {
+    ///   - freeBytes: of the folder's file system; nil asks the system.
+    package init(
+        folder: String, quotaBytes: Int, reserveBytes: UInt64 = 1 << 30, freeBytes: (@Sendable () -> UInt64?)? = nil
+    ) throws {
         (self.folder, self.quotaBytes, self.reserveBytes) = (folder, quotaBytes, reserveBytes)
+        self.freeBytes = freeBytes ?? { Self.freeBytes(of: folder) }
         try FileManager.default.createDirectory(
             atPath: folder, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
         var content = Content()
@@ -62,7 +67,7 @@ package final class PackCache: Sendable {
     private func store(_ id: PackID, _ bytes: [UInt8]) {
         guard bytes.count <= quotaBytes, content.withLock({ $0.sizes[id] == nil }) else { return }
         makeRoom(for: bytes.count)
-        guard freeBytes() >= reserveBytes + UInt64(bytes.count) else { return }
+        guard let free = freeBytes(), free >= reserveBytes + UInt64(bytes.count) else { return }
         let number = content.withLock { content in
             content.clock += 1
             return content.clock
@@ -151,12 +156,23 @@ package final class PackCache: Sendable {
 
     package var byteCount: Int { content.withLock { $0.total } }
 
+    /// Gives back what the file system has come to lack since; called from time to time.
+    package func makeRoom() async {
+        // As above.
+        try? await pool.run { self.makeRoom(for: 0) }
+    }
+
     private func makeRoom(for bytes: Int) {
+        let (sum, isTooMuch) = reserveBytes.addingReportingOverflow(UInt64(bytes))
+        let needed = isTooMuch ? UInt64.max : sum
+        // A file system that does not say is not made emptier for it.
+        let lacking = freeBytes().map { Int(clamping: needed - min($0, needed)) } ?? 0
         let dropped = content.withLock { content -> [PackID] in
-            guard content.total + bytes > quotaBytes else { return [] }
+            let target = min(quotaBytes - bytes, content.total - lacking)
+            guard content.total > target else { return [] }
             var dropped: [PackID] = []
             for (id, _) in content.uses.sorted(by: { $0.value < $1.value }) {
-                guard content.total + bytes > quotaBytes else { break }
+                guard content.total > target else { break }
                 content.total -= content.sizes[id] ?? 0
                 (content.sizes[id], content.uses[id]) = (nil, nil)
                 dropped.append(id)
@@ -173,9 +189,9 @@ package final class PackCache: Sendable {
         }
     }
 
-    private func freeBytes() -> UInt64 {
+    private static func freeBytes(of folder: String) -> UInt64? {
         var status = statvfs()
-        guard unsafe statvfs(folder, &status) == 0 else { return 0 }
+        guard unsafe statvfs(folder, &status) == 0 else { return nil }
         return UInt64(status.f_bavail) * UInt64(status.f_frsize)
     }
 
