@@ -10,8 +10,9 @@ struct AgentRun: AsyncParsableCommand {
         discussion: """
             SIGTERM or SIGINT: snapshots under way have 10 minutes to finish, none is started. SIGHUP: agent.yaml is read
             again. It may be killed at any point; what was cut off is taken up at the next start.
-            The agent is a process of its own, which is killed and started again if it stands still for 5 seconds: so
-            it never keeps a lock on a database for longer.
+            The agent is a process of its own, which is killed and started again if it stands still for 5 seconds, or if
+            a disk has not answered it for 5 minutes while it holds a lock on a database there: so it never keeps one
+            for longer.
             MUSTER_LOG_LEVEL sets the log's level, MUSTER_COORDINATOR, MUSTER_CORES and
             MUSTER_UPLOAD_LIMIT_BYTES override the file.
             """)
@@ -42,8 +43,8 @@ struct AgentRun: AsyncParsableCommand {
     }
 
     private func work() async throws {
-        let environment = Surroundings.agentEnvironment("muster.agent")
         Surroundings.raiseOpenFiles()
+        let environment = Surroundings.agentEnvironment("muster.agent")
         let (reloads, reload) = AsyncStream<Void>.makeStream()
         let hangups = await UnixSignalsSequence(trapping: .sighup)
         let agent = AgentService(
