@@ -63,6 +63,21 @@ extension EndToEnd {
             #expect(try await fleet.run("store", "probe", "nothing").status == 3)
         }
 
+        @Test func aStoreIsGivenUpOnAPersonsSecondWord() async throws {
+            let fleet = try await Fleet(stores: ["one", "two"])
+            func placements() async throws -> [String] {
+                try await fleet.json("store", "list").list.map(\.["placement"].text)
+            }
+            let name = try await fleet.json("store", "list").list[1]["name"].text
+            let plan = try await fleet.run("store", "place", name, "lost")
+            #expect(plan.status == 64 && plan.output.contains("would give up"), "\(plan)")
+            #expect(try await placements() == ["active", "active"])
+            #expect(try await fleet.run("store", "place", "nothing", "lost").status == 3)
+            try await fleet.succeed("store", "place", name, "draining")
+            try await fleet.succeed("store", "place", name, "lost", "--confirm")
+            #expect(try await !placements().contains("draining"))
+        }
+
         private func answers(_ store: NodeStore, _ server: Launched) async throws -> Bool {
             try #require(server.isRunning, "the store's server ended: \(server.standardError)")
             do {

@@ -68,7 +68,10 @@ struct StorePlace: AsyncParsableCommand {
         commandName: "place", abstract: "Say whether a store takes new snapshots.",
         discussion: """
             A draining store takes nothing new; what it has is copied elsewhere and then given up, until 'muster store
-            list' says that it is empty. A lost one is given up with all that is in it; it cannot be taken back.
+            list' says that it is empty. A lost one is given up with all that is in it; it cannot be taken back, so that
+            wants --confirm.
+
+            Exit status: 0 done, 1 failed, 3 no such store, 64 not confirmed.
             """)
 
     enum State: String, ExpressibleByArgument, CaseIterable { case active, draining, lost }
@@ -79,10 +82,39 @@ struct StorePlace: AsyncParsableCommand {
     @Argument(help: "active, draining or lost.")
     var state: State
 
+    @OptionGroup var confirmation: Confirmation
     @OptionGroup var admin: AdminOptions
 
     func run() async throws {
-        let list = try await admin.coordinator().change(store: name, to: state.rawValue)
+        let coordinator = try admin.coordinator()
+        if state == .lost, !confirmation.confirm {
+            try showLoss(of: name, try await coordinator.stores().stores)
+            return try confirmation.require()
+        }
+        let list = try await coordinator.change(store: name, to: state.rawValue)
         try admin.format.show(list.stores.map(StoreRow.init))
+    }
+
+    private func showLoss(of name: String, _ stores: [Muster_V1_StoreStatus]) throws {
+        guard let store = stores.first(where: { $0.name == name }) else {
+            throw NamedThingMissing(
+                summary: "there is no store '\(name)'", hint: "Look at the names with 'muster store list'.")
+        }
+        let row = StoreRow(store)
+        // What others are still to get may be nowhere but here.
+        let wanted = stores.filter { $0.name != name }.reduce(0) { $0 + $1.wantedCopies }
+        try admin.format.show(
+            row,
+            lines: [
+                ("would give up", name), ("url", row.url), ("state", row.state), ("placement", row.placement),
+                ("snapshots there", String(row.heldSnapshots)), ("packs there", String(row.heldPacks)),
+                ("copies that other stores still lack", String(wanted)),
+                (
+                    "what only it has",
+                    row.empty
+                        ? "nothing: it is empty"
+                        : "is asked for again from its nodes; what they have no more is lost ('draining' copies it first)"
+                ),
+            ])
     }
 }
