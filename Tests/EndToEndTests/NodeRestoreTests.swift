@@ -274,6 +274,18 @@ extension EndToEnd {
             #expect(try some.status == 2 && some.json["passed"].number == 1, "\(some.errors)")
             #expect(some.errors.contains("node 'munich' is revoked"), "\(some.errors)")
             #expect(FileManager.default.fileExists(atPath: scene.folder + "/mixed/berlin/shop.db"))
+            // One document, whatever was taken of it.
+            let maps: [(map: String, status: Int32, taken: Int)] = [
+                ("berlin=hamburg,hamburg=munich", 2, 1), ("berlin=munich,hamburg=munich", 1, 0),
+            ]
+            for (map, status, taken) in maps {
+                let begun = try await fleet.run(
+                    ["restore", "--fleet-snapshot", "r14", "--map", map, "--to", scene.folder + "/later", "--no-wait"]
+                        + ["--recovery-key", fleet.recoveryKey, "--format", "json"])
+                #expect(begun.status == status, "\(begun.errors)")
+                #expect(try begun.json["total"].number == 2 && begun.json["items"].list.count == taken)
+                #expect(try begun.json["failed"].list.count == 2 - taken, "\(begun.output)")
+            }
             let hex = String(repeating: "a", count: 64)
             #expect(try await fleet.run(mixed + ["--fingerprint", hex]).status == 64, "of which of the two?")
             #expect(

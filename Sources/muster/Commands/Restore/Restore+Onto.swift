@@ -206,7 +206,7 @@ extension Restore {
         var runs = begun.runs
         for failed in begun.failed { Console.note("\(failed.reason)") }
         guard wait else {
-            for run in runs { try RestoreRunOutput.show(run, admin.format) }
+            try RestoreRunOutput.show(runs, refused: begun.failed, admin.format)
             if !begun.failed.isEmpty { throw runs.isEmpty ? Outcome.failed : Outcome.partly }
             return
         }

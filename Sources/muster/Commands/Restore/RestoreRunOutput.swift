@@ -16,16 +16,32 @@ enum RestoreRunOutput {
 
     /// As it is now.
     static func show(_ run: Muster_V1_RestoreRun, _ format: OutputFormat) throws {
-        let rows = run.items.map(RestoreItemRow.init)
+        try show([run], refused: [], format)
+    }
+
+    /// All that one command ordered, as one document, however many runs it became.
+    ///
+    /// - Parameter refused: orders that are in no run.
+    static func show(
+        _ runs: [Muster_V1_RestoreRun], refused: [InspectionReport.Failed], _ format: OutputFormat
+    ) throws {
+        let rows = runs.flatMap(\.items).map(RestoreItemRow.init)
+            let states = Set(runs.map(\.state))
         switch format {
         case .json:
             try format.show(
                 Shown(
-                    run: run.run, state: run.state, passed: run.passed, total: run.total, failed: failures(of: run),
-                    items: rows), lines: [])
+                    run: runs.map(\.run).joined(separator: " "),
+                    // Where all was refused there is nothing to wait for.
+                    state: states.count > 1 ? "running" : states.first ?? "finished",
+                    passed: runs.reduce(0) { $0 + $1.passed },
+                    total: runs.reduce(UInt32(refused.count)) { $0 + $1.total },
+                    failed: refused + runs.flatMap(failures), items: rows), lines: [])
         case .table:
             try format.show(rows)
-            Console.result("run \(run.run): \(run.passed) of \(run.total) restored, \(run.state)")
+            for run in runs {
+                Console.result("run \(run.run): \(run.passed) of \(run.total) restored, \(run.state)")
+            }
         }
     }
 
