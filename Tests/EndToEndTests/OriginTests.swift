@@ -40,6 +40,25 @@ extension EndToEnd {
             }
             let rebuilt = try await fleet.run(["verify", known[0]["id"].text, "--store", store] + recovery)
             #expect(rebuilt.status == 0, "\(rebuilt.errors)")
+            try await leftoversAreRemoved(fleet, ["verify", known[0]["id"].text, "--store", store] + recovery)
+        }
+
+        /// What a verification left that was killed is plain content; what one works in now is its own.
+        private func leftoversAreRemoved(_ fleet: Fleet, _ verify: [String]) async throws {
+            let scratch = fleet.path("scratch")
+            for name in ["muster-verify-left", "muster-verify-held"] {
+                let folder = scratch + "/" + name
+                try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+                try Data([1]).write(to: URL(filePath: folder + "/x.db"))
+            }
+            let held = open(scratch + "/muster-verify-held", O_RDONLY | O_DIRECTORY)
+            defer { close(held) }
+            #expect(flock(held, LOCK_EX | LOCK_NB) == 0)
+            let verified = try await fleet.run(verify + ["--scratch", scratch])
+            #expect(verified.status == 0, "\(verified.errors)")
+            #expect(try FileManager.default.contentsOfDirectory(atPath: scratch) == ["muster-verify-held"])
+            #expect(FileManager.default.fileExists(atPath: scratch + "/muster-verify-held/x.db"))
+            #expect(try await fleet.run(verify + ["--scratch", fleet.path("nothing")]).status == 1)
         }
 
         /// On a bare machine there may be nothing to remember a key in.

@@ -12,14 +12,12 @@ struct VerifyHere {
     let isDrill: Bool
     let key: KeyOptions
     let known: KnownNodes
+    /// Nil for the system's temporary folder.
+    let scratch: String?
 
     func report(_ origin: any SnapshotOrigin) async throws -> InspectionReport {
-        let folder = FileManager.default.temporaryDirectory
-            .appending(path: "muster-verify-" + Hex.encode(Surroundings.random.bytes(8)))
-        try FileManager.default.createDirectory(
-            at: folder, withIntermediateDirectories: false, attributes: [.posixPermissions: 0o700])
-        // A leftover in the system's temporary folder is no reason to fail a verification.
-        defer { try? FileManager.default.removeItem(at: folder) }
+        let folder = try ScratchFolder(in: scratch)
+        defer { folder.remove() }
         var failed: [InspectionReport.Failed] = []
         var refused: [InspectionReport.Failed] = []
         var passed = 0
@@ -28,7 +26,14 @@ struct VerifyHere {
         let nodes = Set(asked.map(\.snapshot.node))
         for (id, snapshot) in asked {
             let fingerprint = try key.fingerprint(of: snapshot.node, among: nodes)
-            let target = folder.appending(path: snapshot.id + ".db").path(percentEncoded: false)
+            let target = folder.path + "/" + snapshot.id + ".db"
+            if let reason = try folder.lacks(snapshot.sizeBytes) {
+                failed.append(
+                    .init(
+                        snapshot: snapshot.id, store: "", object: "", reason: reason, node: snapshot.node,
+                        database: snapshot.database))
+                continue
+            }
             let outcome = try await prove(snapshot, named: id, origin, fingerprint, at: target)
             // Here a person with the key looks: they may see what the database itself has to say.
             for detail in outcome.details.prefix(20) { Console.note("note: \(detail)") }

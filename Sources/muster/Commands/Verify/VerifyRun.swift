@@ -10,8 +10,8 @@ struct VerifyRun: AsyncParsableCommand {
         commandName: "run", abstract: "Inspect snapshots (the default).",
         discussion: """
             Without keys the coordinator does check and scrub, and asks the nodes' agents for verify and drill. With
-            --agent-dir or --recovery-key this command rebuilds the database itself, in a temporary folder; with
-            --store too, from one store alone.
+            --agent-dir or --recovery-key this command rebuilds the database itself, in a temporary folder or in
+            --scratch, and removes it; with --store too, from one store alone.
             --fleet, --node and --database take the newest snapshot of every database that matches: would everything
             come back? Over the fleet or a node, check and scrub take in also what nodes left behind that were retired
             or revoked, and databases that were removed; verify and drill need the keys of nodes that are there.
@@ -38,6 +38,9 @@ struct VerifyRun: AsyncParsableCommand {
     @Flag(help: "Wait for the result; without it the run's id is printed.")
     var wait = false
 
+    @Option(help: "With a key: where databases are rebuilt, in the clear. Default: the system's temporary folder.")
+    var scratch: String?
+
     @OptionGroup var key: KeyOptions
     @OptionGroup var stores: StoreOptions
     @OptionGroup var admin: AdminOptions
@@ -50,6 +53,7 @@ struct VerifyRun: AsyncParsableCommand {
             if level < .verify { throw ValidationError("check and scrub need no key") }
             if ids.isEmpty { throw ValidationError("with a key, name the snapshots") }
         }
+        if scratch != nil, !key.isGiven { throw ValidationError("--scratch goes with --agent-dir or --recovery-key") }
         if stores.store != nil, !key.isGiven {
             throw ValidationError("--store wants a key too: --agent-dir DIR or --recovery-key FILE")
         }
@@ -62,7 +66,8 @@ struct VerifyRun: AsyncParsableCommand {
         let report: InspectionReport?
         if key.isGiven {
             let here = VerifyHere(
-                ids: ids, isDrill: level == .drill, key: key, known: KnownNodes(besideContext: admin.contextPath))
+                ids: ids, isDrill: level == .drill, key: key, known: KnownNodes(besideContext: admin.contextPath),
+                scratch: scratch)
             report = try await here.report(try await key.origin(stores, admin))
         } else {
             report = try await askCoordinator(try admin.coordinator())
