@@ -1,5 +1,6 @@
 import ArgumentParser
 import MusterAPI
+import MusterModel
 
 struct CollectionCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -39,17 +40,49 @@ struct CollectionRunCommand: AsyncParsableCommand {
         let coordinator = try admin.coordinator()
         var request = Muster_V1_CollectionRunRequest()
         (request.dryRun, request.evenIfMuch) = (dryRun, evenIfMuch)
-        var state = try await coordinator.collect(request)
-        let id = state.run.id
-        while state.run.finishedAt.isEmpty || state.run.id != id {
-            try await Task.sleep(for: Self.pollEvery)
-            let newest = try await coordinator.collection()
-            // An earlier run may be under way.
-            if newest.run.id == id { state = newest }
-        }
+        let state = try await finished(try await coordinator.collect(request), coordinator)
         try CollectionOutput(state).show(admin.format)
         if !state.run.stopped.isEmpty { throw ExitCode(1) }
     }
+
+    /// The coordinator tells of the newest run only: an earlier one may be under way when ours is ordered, and a later
+    /// one may have begun since we looked last.
+    private func finished(
+        _ ordered: Muster_V1_CollectionState, _ coordinator: CoordinatorClient
+    ) async throws -> Muster_V1_CollectionState {
+        var (state, patience, lastSign) = (ordered, CoordinatorPatience(), Surroundings.monotonic())
+        while state.run.finishedAt.isEmpty {
+            try await Surroundings.sleep(Self.pollEvery)
+            let answer = try await patience.ask { () async throws(CoordinatorError) in
+                try await coordinator.collection()
+            }
+            guard let newest = answer else { continue }
+            let now = Surroundings.monotonic()
+            if newest.run.id == ordered.run.id {
+                (state, lastSign) = (newest, now)
+            } else if newest.hasRun, newest.run.finishedAt.isEmpty, !began(newest, after: ordered) {
+                lastSign = now
+            } else if began(newest, after: ordered) || now - lastSign > CoordinatorPatience.limit {
+                throw CollectionUnseen(run: ordered.run.id)
+            }
+        }
+        return state
+    }
+
+    private func began(_ newest: Muster_V1_CollectionState, after ordered: Muster_V1_CollectionState) -> Bool {
+        guard let other = Timestamp(newest.run.startedAt), let ours = Timestamp(ordered.run.startedAt) else {
+            return false
+        }
+        return other > ours
+    }
+}
+
+/// Its order was lost with a coordinator that was started anew, or another run came after it.
+private struct CollectionUnseen: ActionableError {
+    let run: String
+    var summary: String { "what became of run \(run) of gc was not seen" }
+    var hint: String { "'muster audit list' tells of each run that began; if this one is not there, order it again." }
+    var isTransient: Bool { false }
 }
 
 /// The state of gc, as people and programs read it.

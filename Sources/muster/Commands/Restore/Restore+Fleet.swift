@@ -71,7 +71,7 @@ extension Restore {
     private func restore(_ step: Step, _ origin: any SnapshotOrigin, _ progress: ProgressLine) async throws {
         let (snapshot, id, restore, nodeName) = try await prepared(step, origin)
         let plan = try await restore.plan(id)
-        try AnswerCheck(id: snapshot.id, node: step.item.nodeID, database: step.item.databaseID).check(
+        try AnswerCheck(id: step.item.snapshotID, node: step.item.nodeID, database: step.item.databaseID).check(
             snapshot, plan.publicPart, nodeName: nodeName)
         try FileManager.default.createDirectory(
             atPath: URL(filePath: step.target).deletingLastPathComponent().path(percentEncoded: false),

@@ -4,8 +4,6 @@ import MusterModel
 /// How restores that nodes do are waited for and printed.
 enum RestoreRunOutput {
     private static let longestPause = Duration.seconds(2)
-    /// A coordinator that is restarted is waited for.
-    private static let patience = Duration.seconds(900)
 
     private struct Shown: Encodable {
         let run, state: String
@@ -26,9 +24,9 @@ enum RestoreRunOutput {
         _ runs: [Muster_V1_RestoreRun], refused: [InspectionReport.Failed], _ format: OutputFormat
     ) throws {
         let rows = runs.flatMap(\.items).map(RestoreItemRow.init)
-            let states = Set(runs.map(\.state))
         switch format {
         case .json:
+            let states = Set(runs.map(\.state))
             try format.show(
                 Shown(
                     run: runs.map(\.run).joined(separator: " "),
@@ -51,19 +49,17 @@ enum RestoreRunOutput {
     static func wait(for run: inout Muster_V1_RestoreRun, _ coordinator: CoordinatorClient) async throws {
         let line = ProgressLine("restoring")
         defer { line.finish() }
-        var (pause, lastAnswer) = (Duration.milliseconds(100), Surroundings.monotonic())
+        var (pause, patience) = (Duration.milliseconds(100), CoordinatorPatience())
         // Each order has an end, and the coordinator sees to it, so this loop ends.
         while run.state != "finished" {
             line.update(progress(run))
             try await Surroundings.sleep(pause)
             pause = min(pause * 3 / 2, longestPause)
-            do {
-                run = try await coordinator.restoreRun(run.run)
-                lastAnswer = Surroundings.monotonic()
-            } catch {
-                guard error.isTransient, Surroundings.monotonic() - lastAnswer < patience else { throw error }
-                line.update("the coordinator does not answer")
+            let id = run.run
+            let answer = try await patience.ask { () async throws(CoordinatorError) in
+                try await coordinator.restoreRun(id)
             }
+            if let answer { run = answer } else { line.update("the coordinator does not answer") }
         }
     }
 

@@ -58,12 +58,16 @@ struct SnapshotCreate: AsyncParsableCommand {
     private func finished(_ jobs: [Muster_V1_Job], _ coordinator: CoordinatorClient) async throws -> [Muster_V1_Job] {
         let progress = ProgressLine("snapshots")
         defer { progress.finish() }
-        var jobs = jobs
+        var (jobs, patience) = (jobs, CoordinatorPatience())
         for index in jobs.indices {
             progress.update("\(index) of \(jobs.count) taken")
             // The coordinator ends a job that nobody takes up within an hour, so this loop ends.
             while !["done", "failed"].contains(jobs[index].state) {
-                jobs[index] = try await coordinator.job(jobs[index].id, waitingSeconds: 30)
+                let id = jobs[index].id
+                let answer = try await patience.ask { () async throws(CoordinatorError) in
+                    try await coordinator.job(id, waitingSeconds: 30)
+                }
+                if let answer { jobs[index] = answer }
             }
         }
         return jobs
@@ -80,10 +84,17 @@ extension SnapshotCreate {
         if wait {
             let progress = ProgressLine("snapshots")
             defer { progress.finish() }
+            var patience = CoordinatorPatience()
             for item in taken.items where item.state == "open" {
                 progress.update("\(taken.taken) of \(taken.total) taken")
                 // The coordinator ends what does not come within the window, so this loop ends.
-                while !["done", "failed"].contains(try await coordinator.job(item.jobID, waitingSeconds: 30).state) {}
+                var state = item.state
+                while !["done", "failed"].contains(state) {
+                    let answer = try await patience.ask { () async throws(CoordinatorError) in
+                        try await coordinator.job(item.jobID, waitingSeconds: 30)
+                    }
+                    state = answer?.state ?? state
+                }
             }
             taken = try await coordinator.fleetSnapshot(taken.name)
         }

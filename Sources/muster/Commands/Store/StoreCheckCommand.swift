@@ -47,13 +47,17 @@ struct StoreCheckCommand: AsyncParsableCommand {
                 ])
         }
         let progress = ProgressLine(level.rawValue)
+        var patience = CoordinatorPatience()
         // The coordinator ends a check itself, also where the store goes away, so this loop ends.
         while check.state != "finished" {
             progress.update(
                 "\(check.passed + check.failedCount) of \(check.total) objects, "
                     + "\(Quantity.bytes(check.bytesRead)) read")
             try await Surroundings.sleep(.milliseconds(200))
-            check = try await coordinator.lastCheck(ofStore: store)
+            let answer = try await patience.ask { () async throws(CoordinatorError) in
+                try await coordinator.lastCheck(ofStore: store)
+            }
+            check = answer ?? check
         }
         progress.finish()
         let report = InspectionReport(
@@ -85,12 +89,16 @@ struct StoreRepairCommand: AsyncParsableCommand {
         var repair = try await coordinator.repair(store: store)
         var total = repair.waiting + repair.failing
         let progress = ProgressLine("repair")
+        var patience = CoordinatorPatience()
         // Each is tried once, or the store goes away, so this loop ends.
         while repair.waiting > 0, repair.state == "ok" {
             total = max(total, repair.waiting + repair.failing)
             progress.update("\(total - repair.waiting) of \(total) copies tried")
             try await Surroundings.sleep(.milliseconds(200))
-            repair = try await coordinator.repairs(ofStore: store)
+            let answer = try await patience.ask { () async throws(CoordinatorError) in
+                try await coordinator.repairs(ofStore: store)
+            }
+            repair = answer ?? repair
         }
         progress.finish()
         let left = repair.waiting + repair.failing

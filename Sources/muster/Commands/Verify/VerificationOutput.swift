@@ -7,8 +7,6 @@ enum VerificationOutput {
     private static let noFindings = UInt64(Int64.max)
     private static let mostFindings = 100_000
     private static let longestPause = Duration.seconds(2)
-    /// A coordinator that is restarted is waited for.
-    private static let patience = Duration.seconds(900)
 
     private struct Started: Encodable {
         let run, level, scope, state: String
@@ -52,19 +50,17 @@ enum VerificationOutput {
         defer { line.finish() }
         var verification = verification
         var pause = Duration.milliseconds(100)
-        var lastAnswer = Surroundings.monotonic()
+        var patience = CoordinatorPatience()
         // The coordinator ends a run itself, so this loop ends.
         while verification.state != "finished" {
             line.update(progress(verification))
             try await Surroundings.sleep(pause)
             pause = min(pause * 3 / 2, longestPause)
-            do {
-                verification = try await coordinator.verification(verification.run, findingsAfter: noFindings)
-                lastAnswer = Surroundings.monotonic()
-            } catch {
-                guard error.isTransient, Surroundings.monotonic() - lastAnswer < patience else { throw error }
-                line.update("the coordinator does not answer")
+            let run = verification.run
+            let answer = try await patience.ask { () async throws(CoordinatorError) in
+                try await coordinator.verification(run, findingsAfter: noFindings)
             }
+            if let answer { verification = answer } else { line.update("the coordinator does not answer") }
         }
         var failed: [Muster_V1_Finding] = []
         var next: UInt64 = 0
