@@ -169,7 +169,8 @@ extension Catalog {
                 kind: .schema, node: node, database: entry.id,
                 summary: "the schema of database '\(entry.name)' has changed",
                 hint: "After a migration that is as it should be: 'muster alarm clear schema', or it ends in a week. "
-                    + "If nobody changed it, 'muster snapshot diff' shows what did.",
+                    + "If nobody changed it, restore a snapshot of before and the newest beside it, with 'muster restore "
+                    + "ID --to PATH', and compare what 'sqlite3 PATH .schema' prints of the two.",
                 since: now),
             in: database)
     }
