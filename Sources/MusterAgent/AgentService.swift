@@ -158,7 +158,8 @@ struct AgentCrew: Sendable {
         let board = roster.board
         let taker = SnapshotTaker(
             identity: identity, receiptKey: receiptKey, state: state, coordinator: coordinator, uploads: uploads,
-            pipeline: pipeline, offer: offer, sessions: sessions, files: files, marks: marks, metrics: metrics,
+            pipeline: pipeline, offer: offer, sessions: sessions, files: files,
+            writes: BlockingPool(label: "muster-state", width: 1), marks: marks, metrics: metrics,
             environment: environment)
         // Of its own: a report is not to wait behind snapshots on a disk that does not answer, nor they behind it.
         let looks = BlockingPool(label: "muster-looks", width: 1)

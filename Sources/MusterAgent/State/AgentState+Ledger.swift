@@ -141,26 +141,29 @@ extension AgentState {
 
     /// Deletes the rows of dropped ledgers, a bounded number in each transaction so that nobody waits long.
     package func sweepLedgers() throws {
+        // Each step removes rows, and nothing drops ledgers as fast.
+        while try sweepSomeOfLedgers() {}
+    }
+
+    /// One step of it, between two of which others may write.
+    ///
+    /// - Returns: whether there may be more.
+    func sweepSomeOfLedgers() throws -> Bool {
         let rowsAtOnce = 5000
-        while true {
-            let isDone = try queue.write { db -> Bool in
-                guard
-                    let number = try Int64.fetchOne(
-                        db, sql: "SELECT number FROM ledger WHERE state = 'dropped' LIMIT 1")
-                else { return true }
-                try db.execute(
-                    sql: """
-                        DELETE FROM ledger_extent WHERE ledger = ? AND extent IN
-                            (SELECT extent FROM ledger_extent WHERE ledger = ? LIMIT ?)
-                        """, arguments: [number, number, rowsAtOnce])
-                if db.changesCount == rowsAtOnce { return false }
-                for table in ["ledger_group", "ledger_pack", "ledger_scatter", "ledger_base"] {
-                    try db.execute(sql: "DELETE FROM \(table) WHERE ledger = ?", arguments: [number])
-                }
-                try db.execute(sql: "DELETE FROM ledger WHERE number = ?", arguments: [number])
-                return false
+        return try queue.write { db in
+            guard let number = try Int64.fetchOne(db, sql: "SELECT number FROM ledger WHERE state = 'dropped' LIMIT 1")
+            else { return false }
+            try db.execute(
+                sql: """
+                    DELETE FROM ledger_extent WHERE ledger = ? AND extent IN
+                        (SELECT extent FROM ledger_extent WHERE ledger = ? LIMIT ?)
+                    """, arguments: [number, number, rowsAtOnce])
+            if db.changesCount == rowsAtOnce { return true }
+            for table in ["ledger_group", "ledger_pack", "ledger_scatter", "ledger_base"] {
+                try db.execute(sql: "DELETE FROM \(table) WHERE ledger = ?", arguments: [number])
             }
-            if isDone { return }
+            try db.execute(sql: "DELETE FROM ledger WHERE number = ?", arguments: [number])
+            return true
         }
     }
 

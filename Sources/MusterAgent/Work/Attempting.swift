@@ -43,8 +43,11 @@ struct Attempting: Sendable {
         let isFollowed = if case .followed = way { true } else { false }
         switch outcome {
         case .unchanged(let source):
-            try state.foundUnchanged(
-                database.id, fingerprint: source.fingerprint, readAt: source.readAt, cursor: source.cursor)
+            let id = database.id
+            try await taker.writes.run {
+                try state.foundUnchanged(
+                    id, fingerprint: source.fingerprint, readAt: source.readAt, cursor: source.cursor)
+            }
             session.foundUnchanged(isFollowed: isFollowed && source.cursor != nil)
             return nil
         case .prepared(let prepared):
@@ -97,7 +100,8 @@ struct Attempting: Sendable {
             packs: prepared.packsSinceParent, identity: prepared.identity, fingerprint: prepared.fingerprint,
             capturedAt: prepared.capturedAt)
         taker.environment.reach(.packsPut)
-        try taker.state.keep(pending)
+        let state = taker.state
+        try await taker.writes.run { try state.keep(pending) }
         session.expect(
             .init(
                 manifest: prepared.manifestHash, ledger: ledger, change: prepared.ledger, isFollowed: isFollowed))

@@ -22,6 +22,8 @@ struct SnapshotTaker: Sendable {
     let sessions: SourceSessions
     /// For looking at source files and attaching to them: a dead disk blocks these threads and no others.
     let files: BlockingPool
+    /// For what is written to the state and waits for its disk.
+    let writes: BlockingPool
     let marks: SourceMarks
     let metrics: AgentMetrics
     let environment: AgentEnvironment
@@ -120,11 +122,14 @@ struct SnapshotTaker: Sendable {
         }
         environment.reach(.commitAnswered)
         let unsettled = session.change(for: pending.manifestHash)
-        try state.settle(
-            pending, receipt: [UInt8](answer.receipt), receivedAt: receipt.receivedAt,
-            change: unsettled.map { ($0.ledger, $0.change) })
+        let state = state
+        try await writes.run {
+            try state.settle(
+                pending, receipt: [UInt8](answer.receipt), receivedAt: receipt.receivedAt,
+                change: unsettled.map { ($0.ledger, $0.change) })
+        }
         session.settled(unsettled)
-        sweep()
+        await sweep()
         return pending.snapshot
     }
 
@@ -142,9 +147,11 @@ struct SnapshotTaker: Sendable {
     }
 
     /// The snapshot is acknowledged whether this succeeds or not; the next one tries again.
-    private func sweep() {
+    private func sweep() async {
+        let state = state
         do {
-            try state.sweepLedgers()
+            // As `sweepLedgers`, but others get their turn.
+            while try await writes.run({ try state.sweepSomeOfLedgers() }) {}
         } catch {
             environment.logger.warning("old ledgers not removed", metadata: ["reason": "\(error)"])
         }
