@@ -11,7 +11,7 @@ import MusterModel
 ///   see the last commit (WAL). A writing method happens as a whole or not at all, and it returns only
 ///   after it is durable (`synchronous=FULL`, asserted when a connection opens:
 ///   with NORMAL a power cut loses acknowledged commits). Those that come together share what that costs: `SharedWriter`.
-/// - Every question has an index; `QueryPlanTests` holds the lists to that.
+/// - Every question has an index; `ListTests` holds them to that.
 /// - This is the only target with SQL on the catalog. Values go in and out as plain structs.
 /// - It reads no clock and draws no chance: times, ids and hashes are given by the caller.
 package struct Catalog: Sendable {
@@ -77,37 +77,31 @@ package struct Catalog: Sendable {
         try queue.close()
     }
 
-    private static func migrator() -> DatabaseMigrator {
+    /// Each step runs under the foreign keys. One that makes a table anew which others refer to cannot: it has to have
+    /// them off meanwhile, and all of them checked after it (sqlite.org/lang_altertable.html, 7), which takes a minute
+    /// and more with a million snapshots.
+    static func migrator() -> DatabaseMigrator {
         var migrator = DatabaseMigrator()
-        migrator.registerMigration("v1") { database in
-            for statements in Schema.version1 { try database.execute(sql: statements) }
+        func step(_ name: String, _ sql: String) {
+            migrator.registerMigration(name, foreignKeyChecks: .immediate) { try $0.execute(sql: sql) }
         }
-        migrator.registerMigration("store identity") { database in
-            try database.execute(sql: Schema.storeIdentity)
-        }
-        migrator.registerMigration("restore grant") { try $0.execute(sql: Schema.restoreGrant) }
-        migrator.registerMigration("growth") { try $0.execute(sql: Schema.growth) }
-        migrator.registerMigration("hand-outs") { database in
-            try database.execute(sql: Schema.handOuts)
-        }
-        migrator.registerMigration("old-work") { database in
-            try database.execute(sql: Schema.oldWork)
-        }
-        migrator.registerMigration("undeletable objects") { database in
-            try database.execute(sql: Schema.undeletable)
-        }
-        migrator.registerMigration("own objects") { database in
-            try database.execute(sql: Schema.ownObjects)
-        }
-        migrator.registerMigration("journal mode") { try $0.execute(sql: Schema.journalMode) }
-        migrator.registerMigration("wanting records") { try $0.execute(sql: Schema.wanting) }
-        migrator.registerMigration("re-reading") { try $0.execute(sql: Schema.rereading) }
-        migrator.registerMigration("filling fleet snapshots") { try $0.execute(sql: Schema.fleetFilling) }
-        migrator.registerMigration("awaited schedules") { try $0.execute(sql: Schema.awaitedSchedules) }
-        migrator.registerMigration("drills compared") { try $0.execute(sql: Schema.drillsCompared) }
-        migrator.registerMigration("refused replicas") { try $0.execute(sql: Schema.refusedReplicas) }
-        migrator.registerMigration("orders taken back") { try $0.execute(sql: Schema.restoreCancelling) }
-        migrator.registerMigration("bytes of nodes") { try $0.execute(sql: Schema.nodeBytes) }
+        step("v1", Schema.version1.joined(separator: "\n"))
+        step("store identity", Schema.storeIdentity)
+        step("restore grant", Schema.restoreGrant)
+        step("growth", Schema.growth)
+        step("hand-outs", Schema.handOuts)
+        step("old-work", Schema.oldWork)
+        step("undeletable objects", Schema.undeletable)
+        step("own objects", Schema.ownObjects)
+        step("journal mode", Schema.journalMode)
+        step("wanting records", Schema.wanting)
+        step("re-reading", Schema.rereading)
+        step("filling fleet snapshots", Schema.fleetFilling)
+        step("awaited schedules", Schema.awaitedSchedules)
+        step("drills compared", Schema.drillsCompared)
+        step("refused replicas", Schema.refusedReplicas)
+        step("orders taken back", Schema.restoreCancelling)
+        step("bytes of nodes", Schema.nodeBytes)
         return migrator
     }
 
