@@ -208,7 +208,7 @@ extension Catalog {
 
     static let nodeQuery = """
         SELECT n.*,
-            (SELECT max(not_after) FROM certificate c WHERE c.node = n.id AND c.revoked_at IS NULL) AS not_after,
+            \(certificateEnd) AS not_after,
             (SELECT count(*) FROM database d WHERE d.node = n.id) AS database_count,
             (SELECT total(snapshot_count) FROM database d WHERE d.node = n.id) AS snapshot_count
         FROM node n
@@ -223,10 +223,8 @@ extension Catalog {
         node.endedAt = row.optionalTime("ended_at")
         node.lastContactAt = row.optionalTime("last_contact_at")
         node.reportedAt = row.optionalTime("reported_at")
-        let offset: Int64? = row["clock_offset"]
-        node.clockOffset = offset.map { .microseconds($0) }
-        let freeBytes: Int64? = row["free_bytes"]
-        node.freeBytes = freeBytes.map { UInt64(bitPattern: $0) }
+        node.clockOffset = row.span("clock_offset")
+        node.freeBytes = row.byteCount("free_bytes")
         node.certificateExpiresAt = row.optionalTime("not_after")
         node.databaseCount = row["database_count"]
         let snapshots: Double = row["snapshot_count"]

@@ -28,8 +28,9 @@ extension NamedColumns {
     }
 
     func optionalIdentifier<Kind>(_ column: String) throws(CatalogError) -> Identifier<Kind>? {
-        let bytes: Data? = self.column(column)
-        return bytes == nil ? nil : try identifier(column)
+        guard let bytes: Data = self.column(column) else { return nil }
+        guard let value = Identifier<Kind>(bytes: [UInt8](bytes)) else { throw .damaged(column: column) }
+        return value
     }
 
     func digest<Kind>(_ column: String) throws(CatalogError) -> Digest<Kind> {
@@ -44,6 +45,16 @@ extension NamedColumns {
     func optionalTime(_ column: String) -> Timestamp? {
         let microseconds: Int64? = self.column(column)
         return microseconds.map(Timestamp.init(microseconds:))
+    }
+
+    func span(_ column: String) -> Duration? {
+        let microseconds: Int64? = self.column(column)
+        return microseconds.map { .microseconds($0) }
+    }
+
+    func byteCount(_ column: String) -> UInt64? {
+        let count: Int64? = self.column(column)
+        return count.map { UInt64(bitPattern: $0) }
     }
 
     func word<Word: RawRepresentable>(_ column: String) throws(CatalogError) -> Word where Word.RawValue == String {

@@ -102,6 +102,7 @@ package struct Catalog: Sendable {
         step("refused replicas", Schema.refusedReplicas)
         step("orders taken back", Schema.restoreCancelling)
         step("bytes of nodes", Schema.nodeBytes)
+        step("looks at the fleet", Schema.fleetLooks)
         return migrator
     }
 

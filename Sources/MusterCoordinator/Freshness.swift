@@ -71,13 +71,13 @@ struct NodeSilence {
     let tolerance: Duration
     /// The fleet's, for databases that have none of their own; nil for what their schedules explain.
     let objective: Duration?
-    private let node: Catalog.Node
+    let node: Catalog.NodeOutline
     private let startedAt: Timestamp
     private let now: Timestamp
 
     /// - Parameter startedAt: of this coordinator, before which nobody could reach it.
     init(
-        _ node: Catalog.Node, _ standing: ReportBook.Standing?, startedAt: Timestamp, tolerance: Duration,
+        _ node: Catalog.NodeOutline, _ standing: ReportBook.Standing?, startedAt: Timestamp, tolerance: Duration,
         objective: Duration? = nil, now: Timestamp
     ) {
         (self.tolerance, self.objective) = (tolerance, objective)

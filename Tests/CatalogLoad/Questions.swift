@@ -76,9 +76,18 @@ struct Questions {
     /// What the coordinator's status asks the catalog, beside each other and one after the other as there.
     private func askForTheFleet() async throws -> Bool {
         _ = try await ask("all databases") { try await catalog.databases().count }
-        _ = try await ask("all nodes") { try await catalog.nodes().count }
+        _ = try await ask("all nodes") { try await catalog.nodeOutlines().count }
         _ = try await ask("survey of the fleet") {
             try await catalog.survey(provenSince: now - .seconds(7 * 86_400), Self.patience(now)).count
+        }
+        _ = try await ask("never verified databases") {
+            try await catalog.concerns(.uninspected(.verify, since: now), limit: 561).count
+        }
+        _ = try await ask("oldest risk") {
+            let words = (1...10_000).map { node in
+                Catalog.NodeWord(node: Int64(node), vouchedAt: now, validity: .seconds(60), isLate: false)
+            }
+            return try await catalog.oldestRisk(now: now, words: words) == nil ? 0 : 1
         }
         _ = try await ask("failing databases") { try await catalog.concerns(.failing, limit: 561).count }
         _ = try await ask("stuck databases") {
@@ -98,28 +107,46 @@ struct Questions {
         async let totals = catalog.totals()
         async let coverage = catalog.coverage(since: [.verify: now - .seconds(7 * 86_400)])
         async let groups = catalog.survey(provenSince: now - .seconds(7 * 86_400), Self.patience(now))
-        async let failing = catalog.concerns(.failing, limit: 561)
-        async let stuck = catalog.concerns(.stuck(Self.patience(now)), limit: 561)
         async let standing = catalog.standing(ofStore: 1)
-        let nodes = try await catalog.nodes()
-        let seen = try await (groups.count, failing.count + stuck.count, standing.packs, coverage.databases)
-        async let alarms = catalog.alarms(now: now)
-        async let subjects = catalog.alarmShares(now: now)
-        async let probe = catalog.lastProbe(ofStore: 1)
-        async let want = catalog.oldestWant(inStore: 1)
-        async let damaged = catalog.damagedDatabases()
-        async let losses = catalog.losses(limit: 51)
+        let nodes = try await catalog.nodeOutlines()
+        let found = try await (groups.count, standing.packs)
+        async let alarms = alarms()
         async let risk = catalog.oldestRisk(
             now: now,
             words: nodes.map {
                 Catalog.NodeWord(node: $0.number, vouchedAt: now, validity: .seconds(60), isLate: false)
             })
+        let databases = try await catalog.databases(after: nil, limit: 1001)
+        let first = try await catalog.nodes(after: nil, limit: 1000)
+        _ = try await catalog.invitations(now: now)
+        _ = try await catalog.wantedSnapshots(inStore: 1)
+        _ = try await (alarms, risk, coverage)
+        return try await totals.nodes + found.0 + databases.count + first.count
+    }
+
+    /// What stands, and what the scene of the fleet does not tell.
+    private func alarms() async throws {
+        async let stores = storeAlarms()
+        async let people = catalog.peopleRunningOut(now: now, by: now + .seconds(30 * 86_400))
+        async let damage = (catalog.damagedDatabases(), catalog.losses(limit: 51), catalog.lostKeys(limit: 51))
+        async let overdue = overdue()
+        async let troubles = (
+            catalog.concerns(.failing, limit: 561), catalog.concerns(.stuck(Self.patience(now)), limit: 561)
+        )
+        async let standing = (catalog.alarms(now: now), catalog.alarmShares(now: now))
+        _ = try await (stores, people, damage, overdue, troubles, standing)
+    }
+
+    private func overdue() async throws {
         for level in [VerificationLevel.verify, .drill] {
             _ = try await catalog.concerns(.uninspected(level, since: now - .seconds(7 * 86_400)), limit: 561)
         }
-        let first = try await catalog.databases(after: nil, limit: 1000)
-        _ = try await (alarms, subjects, probe, want, damaged, losses, risk)
-        return try await totals.nodes + seen.0 + first.count
+    }
+
+    private func storeAlarms() async throws {
+        _ = try await catalog.lastProbe(ofStore: 1)
+        _ = try await catalog.oldestWant(inStore: 1)
+        _ = try await catalog.oldestHash(inStore: 1)
     }
 
     private static func patience(_ now: Timestamp) -> Catalog.Patience {

@@ -57,6 +57,42 @@ struct CoverageTests {
         #expect(try await level(.scrub).within == 1)
     }
 
+    /// What was never inspected waits since its first lineage began; of each node the first few are read, and all counted.
+    @Test func whatWasNotInspectedSinceIsReadInSharesAndCountedWhole() async throws {
+        var commits: [Catalog.Commit] = []
+        for index in 0..<14 {
+            fixture.clock.advance(by: .seconds(10))
+            commits.append(try await commit(index == 13 ? beta : alpha, name: "db\(index)"))
+        }
+        let passedAt = fixture.clock.now()
+        try await inspect(commits[0], .verify)
+        fixture.clock.advance(by: .seconds(10))
+        func concerns(since: Timestamp, limit: Int = 100) async throws -> [Catalog.Concern] {
+            try await catalog.concerns(.uninspected(.verify, since: since), limit: limit)
+        }
+        // The one that passed comes last of all, and so is one of those that only count.
+        let all = try await concerns(since: fixture.clock.now())
+        let first = (1...11).map { commits[$0].database }
+        #expect(all.map(\.database.id) == first + [commits[13].database])
+        #expect(all.map(\.ofNode) == Array(repeating: 13, count: 11) + [1])
+        #expect(all.allSatisfy { $0.ofFleet == 14 && $0.since == nil })
+        #expect(try await concerns(since: fixture.clock.now(), limit: 3).map(\.database.id) == Array(first.prefix(3)))
+        let early = try await concerns(since: passedAt - .seconds(110))
+        #expect(early.map(\.database.id) == Array(first.prefix(early.count)) && early.map(\.ofNode) == [1])
+        try await inspect(commits[13], .drill)
+        let told = [commits[0], commits[13]].map { commit in
+            Catalog.StandingAlarm(
+                key: "verify_overdue/\(commit.database)", kind: .verifyOverdue, severity: .warning, summary: "",
+                hint: "",
+                since: passedAt)
+        }
+        try await catalog.follow(told, now: fixture.clock.now(), damping: .zero) { _, _ in [] }
+        let matter = Catalog.Matter.uninspected(.verify, since: passedAt)
+        #expect(try await catalog.toldConcerns(matter, as: .verifyOverdue) == [])
+        let later = Catalog.Matter.uninspected(.verify, since: passedAt + .seconds(1))
+        #expect(try await catalog.toldConcerns(later, as: .verifyOverdue) == [commits[0].database])
+    }
+
     @Test func anOldSnapshotThatPassesIsNotItsDatabaseThatDoes() async throws {
         let first = try await commit(alpha, name: "a")
         fixture.clock.advance(by: .seconds(10))

@@ -228,6 +228,8 @@ struct ListTests {
         Catalog.refusedQuery, Catalog.unpinOrder,
         Catalog.oldRestores, Catalog.grantedPackQuery,
         Catalog.historyQuery, Catalog.receiptsQuery, Catalog.verdictsQuery, Catalog.runsQuery, Catalog.runningQuery,
+        Catalog.isConcernedQuery(.failing), Catalog.isConcernedQuery(.uninspected(.drill, since: zero)),
+        Catalog.isConcernedQuery(.stuck(anyPatience)),
         Catalog.oldestWantQuery, Catalog.wantedSnapshotsQuery, Catalog.suspectCountQuery, Catalog.nextWaitingQuery,
     ])
     func andTheOtherOftenAskedQuestionsAreToo(sql: String) async throws {
@@ -245,7 +247,8 @@ struct ListTests {
     /// What goes over a whole table, and which: nodes, databases and stores are few beside what is kept of them, and each
     /// look at the fleet asks for all of them. How full the stores are is counted once an hour, replica by replica.
     @Test(arguments: [
-        (Catalog.uninspectedQuery(.verify), ["d", "n"]), (Catalog.uninspectedQuery(.drill), ["d", "n"]),
+        (Catalog.concernedQuery(.uninspected(.verify, since: zero)), ["d", "concerned"]),
+        (Catalog.outlineQuery, ["n"]),
         (Catalog.riskQuery, ["w", "json_each"]), (Catalog.abandonedJobs, ["n"]),
         (Catalog.discardingStoresQuery, ["s"]), (Catalog.fillQuery, ["t", "r", "p", "m"]),
     ])
@@ -255,6 +258,36 @@ struct ListTests {
             let scans = plan.filter { $0.hasPrefix("SCAN ") && !$0.contains("INDEX pack_lost") }
                 .compactMap { $0.split(separator: " ").dropFirst().first.map(String.init) }
             #expect(Set(scans).subtracting(["(subquery", "CONSTANT"]).isSubset(of: tables), "\(plan)")
+        }
+    }
+
+    /// Few databases have troubles: they are found by indexes of those alone.
+    @Test(arguments: [
+        (Catalog.Matter.failing, "database_failing"), (.stuck(anyPatience), "database_unprotected"),
+    ])
+    func troublesAreFoundByIndexesOfWhatIsWrong(matter: Catalog.Matter, index: String) async throws {
+        for plan in try await Fixture().plans(of: Catalog.concernedQuery(matter)) {
+            #expect(plan.contains { $0.contains(" d USING INDEX \(index)") }, "\(plan)")
+            let scans = plan.filter { $0.hasPrefix("SCAN") && !$0.hasSuffix("INDEX \(index)") }
+            #expect(scans == ["SCAN concerned"], "\(plan)")
+        }
+    }
+
+    /// Each look at the fleet asks this of every node and of every database that was never inspected.
+    @Test func whatALookAtTheFleetAsksOfEachIsInAnIndex() async throws {
+        let uninspected = Catalog.Matter.uninspected(.verify, since: zero)
+        let questions = [
+            (Catalog.outlineQuery, "SEARCH c USING COVERING INDEX certificate_by_node (node=? AND revoked_at=?)"),
+            (Catalog.concernedQuery(uninspected), "SEARCH l USING COVERING INDEX lineage_by_database (database=?)"),
+        ]
+        for (sql, step) in questions {
+            for plan in try await Fixture().plans(of: sql) {
+                #expect(plan.contains(step), "\(plan)")
+                #expect(!plan.contains { $0.contains("TEMP B-TREE") }, "\(plan)")
+            }
+        }
+        for plan in try await Fixture().plans(of: Catalog.numberedQuery) {
+            #expect(plan.first == "SEARCH d USING INTEGER PRIMARY KEY (rowid=?)", "\(plan)")
         }
     }
 
@@ -283,6 +316,9 @@ struct ListTests {
         }
     }
 }
+
+private let zero = Timestamp(microseconds: 0)
+private let anyPatience = Catalog.Patience(now: zero, tolerance: .zero, objective: nil, intervals: 3)
 
 private func query(_ change: (inout Catalog.SnapshotQuery) -> Void) -> Catalog.SnapshotQuery {
     var query = Catalog.SnapshotQuery(limit: 10)

@@ -46,11 +46,12 @@ struct FleetSceneTests {
             #expect(troubled.count == 2)
             for (matter, ids) in troubled {
                 let concerns = try await coordinator.catalog.concerns(matter, limit: 1000)
-                #expect(Set(concerns.map(\.database)).isSubset(of: ids) && concerns.map(\.ofFleet).max() == ids.count)
+                #expect(Set(concerns.map(\.database.id)).isSubset(of: ids))
+                #expect(concerns.map(\.ofFleet).max() == ids.count)
                 let ofNodes = Dictionary(grouping: rows.filter { ids.contains($0.id) }, by: \.node).mapValues(\.count)
-                #expect(Dictionary(concerns.map { ($0.node, $0.ofNode) }, uniquingKeysWith: max) == ofNodes)
+                #expect(Dictionary(concerns.map { ($0.database.node, $0.ofNode) }, uniquingKeysWith: max) == ofNodes)
                 for (node, count) in ofNodes {
-                    #expect(concerns.count { $0.node == node } == min(count, Catalog.alarmsOfANode))
+                    #expect(concerns.count { $0.database.node == node } == min(count, Catalog.alarmsOfANode))
                 }
             }
             let alarms = try await coordinator.alarms(in: scene).counts

@@ -34,7 +34,7 @@ struct FreshnessTests {
         }
 
         var silence: NodeSilence {
-            NodeSilence(node, standing, startedAt: startedAt, tolerance: .seconds(60), now: now)
+            NodeSilence(.init(of: node), standing, startedAt: startedAt, tolerance: .seconds(60), now: now)
         }
         var freshness: Freshness { Freshness(database, of: silence, now: now) }
         var seconds: Double? { freshness.recoveryPoint?.inSeconds }

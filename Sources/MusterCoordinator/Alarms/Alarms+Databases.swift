@@ -73,17 +73,13 @@ extension Coordinator {
     ) async throws -> [FleetAlarm] {
         let concerns = try await catalog.concerns(matter, limit: Self.mostRead)
         guard let first = concerns.first else { return [] }
-        let databases = try await databases(Set(concerns.map(\.database)))
-        let told = concerns.compactMap { concern in
-            databases[concern.database].map { words($0, concern.since).of($0) }
-        }
-        let nodes = Dictionary(scene.nodes.map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first })
+        let told = concerns.map { words($0.database, $0.since).of($0.database) }
         var (alarms, accounted) = (told, 0)
-        for (node, group) in Dictionary(grouping: concerns, by: \.node) {
+        for (node, group) in Dictionary(grouping: concerns, by: \.database.node) {
             accounted += group[0].ofNode
             guard group[0].ofNode > group.count else { continue }
             let example = told.first { $0.nodeID == node }
-            alarms.append(Self.sum(kind, group[0].ofNode - group.count, like: example, of: nodes[node]))
+            alarms.append(Self.sum(kind, group[0].ofNode - group.count, like: example, of: scene.node(node)))
         }
         if first.ofFleet > accounted {
             alarms.append(Self.sum(kind, first.ofFleet - accounted, like: told.last))

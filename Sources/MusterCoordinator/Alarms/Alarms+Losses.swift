@@ -27,9 +27,7 @@ extension Coordinator {
     /// Nodes whose snapshots nobody else could open.
     func keyAlarms(in scene: FleetScene) async throws -> [FleetAlarm] {
         let lost = try await catalog.lostKeys(limit: AlarmBoard.mostOfAKind + 1)
-        guard !lost.isEmpty else { return [] }
-        let nodes = Dictionary(scene.nodes.map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first })
-        return lost.compactMap { lost in nodes[lost.node].map { Self.alarm(lost, of: $0).of($0) } }
+        return lost.compactMap { lost in scene.node(lost.node).map { Self.alarm(lost, of: $0).of($0) } }
     }
 
     private static func alarm(_ loss: Catalog.Loss) -> FleetAlarm {
@@ -51,7 +49,7 @@ extension Coordinator {
         }
     }
 
-    private static func alarm(_ lost: Catalog.LostKeys, of node: Catalog.Node) -> FleetAlarm {
+    private static func alarm(_ lost: Catalog.LostKeys, of node: Catalog.NodeOutline) -> FleetAlarm {
         FleetAlarm(
             .lost,
             "the key record of node '\(node.name)' is good in no store: without the node nobody could open its "

@@ -7,7 +7,7 @@ extension Coordinator {
     /// A certificate is renewed at half its life; a quarter later somebody should look why it was not.
     private static let certificateMargin = Authority.nodeLifetime / 4
 
-    func alarms(of node: Catalog.Node, in scene: FleetScene) -> [FleetAlarm] {
+    func alarms(of node: Catalog.NodeOutline, in scene: FleetScene) -> [FleetAlarm] {
         var alarms: [FleetAlarm] = []
         if let since = scene.silences[node.id]?.since {
             alarms.append(
@@ -40,7 +40,7 @@ extension Coordinator {
     }
 
     /// Before no snapshot is taken any more.
-    private func quotaAlarm(of node: Catalog.Node) -> FleetAlarm? {
+    private func quotaAlarm(of node: Catalog.NodeOutline) -> FleetAlarm? {
         let quota = settings.quota.bytes(ofNode: node.name)
         guard node.packBytes >= quota / 10 * 9 else { return nil }
         return FleetAlarm(

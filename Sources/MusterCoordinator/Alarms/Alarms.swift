@@ -28,12 +28,11 @@ extension Coordinator {
         let (listed, shares) = (
             try await catalog.alarms(now: scene.now), try await catalog.alarmShares(now: scene.now)
         )
-        let nodes = Dictionary(scene.nodes.map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first })
         let databases = try await databases(Set(listed.compactMap(\.database)))
         var alarms = listed.map { standing in
             let alarm = FleetAlarm(standing.kind, standing.summary, hint: standing.hint, since: standing.since)
             if let database = standing.database.flatMap({ databases[$0] }) { return alarm.of(database) }
-            return standing.node.flatMap { nodes[$0] }.map(alarm.of) ?? alarm
+            return standing.node.flatMap(scene.node).map(alarm.of) ?? alarm
         }
         var read: [AlarmKind: [NodeID?: Int]] = [:]
         for alarm in listed { read[alarm.kind, default: [:]][alarm.node, default: 0] += 1 }
@@ -41,14 +40,14 @@ extension Coordinator {
             let rest = share.count - (read[share.kind]?[share.node] ?? 0)
             guard rest > 0 else { continue }
             let example = alarms.first { $0.kind == share.kind && $0.nodeID == share.node }
-            alarms.append(Self.sum(share.kind, rest, like: example, of: share.node.flatMap { nodes[$0] }))
+            alarms.append(Self.sum(share.kind, rest, like: example, of: share.node.flatMap(scene.node)))
         }
         return alarms
     }
 
     /// What stands for so many that are not read one by one.
     static func sum(
-        _ kind: AlarmKind, _ count: Int, like example: FleetAlarm?, of node: Catalog.Node? = nil
+        _ kind: AlarmKind, _ count: Int, like example: FleetAlarm?, of node: Catalog.NodeOutline? = nil
     ) -> FleetAlarm {
         let hint = example?.hint ?? "Look at 'muster status' again when these are cleared."
         var sum = FleetAlarm(kind, example?.summary ?? "", hint: hint, since: example?.since)

@@ -27,7 +27,7 @@ struct FleetAlarm: Hashable, Sendable {
         (self.summary, self.hint, self.since) = (summary, hint, since)
     }
 
-    func of(_ node: Catalog.Node) -> Self {
+    func of(_ node: Catalog.NodeOutline) -> Self {
         var alarm = self
         (alarm.node, alarm.nodeID) = (node.name, node.id)
         return alarm

@@ -8,12 +8,14 @@ import MusterModel
 struct FleetScene: Sendable {
     let now: Timestamp
     /// By name.
-    let nodes: [Catalog.Node]
+    let nodes: [Catalog.NodeOutline]
     let silences: [NodeID: NodeSilence]
     var groups: [Catalog.SurveyGroup] = []
     /// When a database's changes have been without a receipt for too long.
     let patience: Catalog.Patience
     var stores: [Muster_V1_StoreStatus] = []
+
+    func node(_ id: NodeID) -> Catalog.NodeOutline? { silences[id]?.node }
 
     func freshness(of database: Catalog.Database) -> Freshness? {
         silences[database.node].map { Freshness(database, of: $0, now: now) }
@@ -63,13 +65,13 @@ extension Coordinator {
         let now = clock.now()
         async let groups = catalog.survey(provenSince: now - ProvenState.proofLifetime, patience(at: now))
         async let stores = storeStatuses()
-        var scene = scene(of: try await catalog.nodes(), now: now)
+        var scene = scene(of: try await catalog.nodeOutlines(), now: now)
         (scene.groups, scene.stores) = (try await groups, try await stores)
         return scene
     }
 
     /// Nodes alone.
-    func scene(of nodes: [Catalog.Node], now: Timestamp) -> FleetScene {
+    func scene(of nodes: [Catalog.NodeOutline], now: Timestamp) -> FleetScene {
         let limits = settings.limits
         let silences = nodes.map { node in
             (

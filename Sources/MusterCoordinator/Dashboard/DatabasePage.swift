@@ -15,7 +15,7 @@ extension Coordinator {
         async let history = catalog.history(of: id, limit: Self.drawn)
         async let drills = catalog.drills(of: id, limit: Catalog.keptDrills)
         let snapshots = try await snapshotsPart(of: database, call)
-        let scene = scene(of: [node], now: now)
+        let scene = scene(of: [.init(of: node)], now: now)
         guard let silence = scene.silences[node.id] else { throw Refusal.notFound("node '\(node.name)'") }
         let freshness = Freshness(database, of: silence, now: now)
         let state = ProvenState(database, of: silence, now: now)

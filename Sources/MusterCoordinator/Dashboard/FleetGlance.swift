@@ -2,11 +2,11 @@ import MusterAPI
 import MusterCatalog
 import MusterModel
 
-/// The whole fleet as the pages show it: its nodes with counts, and what sums up to figures. Databases are read for
-/// those nodes that a page shows.
+/// The whole fleet as the pages show it: its nodes with counts, and what sums up to figures. Databases, and what
+/// else there is of nodes, are read for those nodes that a page shows.
 struct FleetGlance: Sendable {
     struct NodeCounts: Sendable {
-        let node: Catalog.Node
+        let node: Catalog.NodeOutline
         let silentSince: Timestamp?
         var counts: StateCounts
 

@@ -17,6 +17,8 @@ extension Coordinator {
         let pages = max(1, (found.count + Self.nodesInAList - 1) / Self.nodesInAList)
         let number = min(max(1, call.query("page").flatMap { Int($0) } ?? 1), pages)
         let shown = found.dropFirst((number - 1) * Self.nodesInAList).prefix(Self.nodesInAList)
+        let rows = try await catalog.nodes(Set(shown.map(\.node.id))).map { ($0.id, $0) }
+        let nodes = Dictionary(rows, uniquingKeysWith: { first, _ in first })
         func path(_ page: Int) -> PagePath {
             PagePath("nodes", query: ["find": words, "page": page > 1 ? String(page) : nil])
         }
@@ -31,7 +33,10 @@ extension Coordinator {
                 PageParts.empty(words.isEmpty ? "No node has joined yet." : "No node has such a name.")
             } else {
                 PageParts.table(
-                    "Nodes by name", NodeParts.columns, rows: shown.map { NodeParts.row($0, now: glance.at) })
+                    "Nodes by name", NodeParts.columns,
+                    rows: shown.compactMap { counted in
+                        nodes[counted.node.id].map { NodeParts.row($0, counted, now: glance.at) }
+                    })
             }
             PageParts.pager(
                 "Pages of nodes", previous: number > 1 ? path(number - 1) : nil,
@@ -50,7 +55,7 @@ extension Coordinator {
         let databases = found.prefix(Self.databasesInAList)
         let next = found.count > databases.count ? databases.last : nil
         let path = PagePath("nodes", node.id.description, fragment: "databases")
-        let scene = scene(of: [node], now: now)
+        let scene = scene(of: [.init(of: node)], now: now)
         let days = DayCounts(try await receipts, before: now, count: Self.historyDays)
         let silence = scene.silences[node.id]
         let page = Page(node.name, in: .nodes) {
@@ -121,12 +126,11 @@ enum NodeParts {
         .text("Clock"), .text("Certificate"),
     ]
 
-    static func row(_ shown: FleetGlance.NodeCounts, now: Timestamp) -> [HTML] {
-        let node = shown.node
-        return [
+    static func row(_ node: Catalog.Node, _ counted: FleetGlance.NodeCounts, now: Timestamp) -> [HTML] {
+        [
             PageParts.link(PagePath("nodes", node.id.description), node.name),
-            badge(node, shown.silentSince),
-            .text(shown.counts.text),
+            badge(node, counted.silentSince),
+            .text(counted.counts.text),
             PageParts.ago(node.lastContactAt, now: now),
             .text(node.agentVersion),
             clock(node),

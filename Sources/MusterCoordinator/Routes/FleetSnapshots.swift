@@ -19,7 +19,7 @@ extension Coordinator {
         let name = request.name.isEmpty ? Self.fleetName(at: now) : try Self.checked(fleetName: request.name)
         try Self.check(labels: request.labels)
         let window = try Self.window(request.window)
-        let active = Set(try await catalog.nodes().filter { $0.state == .active }.map(\.id))
+        let active = Set(try await catalog.nodeOutlines().filter { $0.state == .active }.map(\.id))
         let databases = try await catalog.databases().filter {
             $0.state != Catalog.removedState && active.contains($0.node)
         }

@@ -35,7 +35,7 @@ extension Coordinator {
         answer.grantKey = .init(try await catalog.grantKey(of: node.id) ?? [])
         answer.stores = stores.all.filter { $0.entry.node == node.id }.map(\.name)
         let page = try await databasePage(of: node.id, after: nil, limit: Self.usualRows)
-        answer.databases = messages(of: page.databases, in: scene(of: [node], now: clock.now()))
+        answer.databases = messages(of: page.databases, in: scene(of: [.init(of: node)], now: clock.now()))
         answer.nextDatabase = page.next
         return try call.answer(answer)
     }
@@ -73,14 +73,14 @@ extension Coordinator {
     ) async throws -> (databases: [Muster_V1_Database], nodes: [Muster_V1_Node]) {
         let limit = try Self.rowLimit(call) ?? Self.usualRows
         let page = try await databasePage(of: nil, after: nil, limit: limit)
-        let nodes = try await withInvited(Array(scene.nodes.prefix(min(limit, Self.usualRows))))
-        return (messages(of: page.databases, in: scene), nodes)
+        let nodes = try await catalog.nodes(after: nil, limit: min(limit, Self.usualRows))
+        return (messages(of: page.databases, in: scene), try await withInvited(nodes))
     }
 
     /// Databases with how fresh their snapshots are.
     private func messages(of databases: [Catalog.Database]) async throws -> [Muster_V1_Database] {
         let nodes = try await catalog.nodes(Set(databases.map(\.node)))
-        return messages(of: databases, in: scene(of: nodes, now: clock.now()))
+        return messages(of: databases, in: scene(of: nodes.map(Catalog.NodeOutline.init), now: clock.now()))
     }
 
     private func messages(of databases: [Catalog.Database], in scene: FleetScene) -> [Muster_V1_Database] {
