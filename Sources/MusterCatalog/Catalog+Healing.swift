@@ -98,7 +98,8 @@ extension Catalog {
         WHERE s.verdict LIKE 'failed%' AND s.number > ?1 AND s.forgotten_at IS NULL
             AND coalesce(b.started_at, v.began_at, v.at) <= ?2
             AND NOT EXISTS (SELECT 1 FROM verification_item i CROSS JOIN verification r ON r.run = i.run
-                WHERE i.snapshot = s.number AND i.run <> v.run AND r.level = CASE v.level WHEN 'check' THEN 'scrub' ELSE v.level END
+                WHERE i.snapshot = s.number AND i.run <> v.run
+                    AND r.level = CASE v.level WHEN 'check' THEN 'scrub' ELSE v.level END
                     AND (i.state = 'waiting' OR r.started_at >= ?2))
         ORDER BY s.number LIMIT ?3
         """
