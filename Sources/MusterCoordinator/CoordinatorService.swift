@@ -147,12 +147,13 @@ package struct CoordinatorService: Service {
         _ plane: Plane, _ address: ListenAddress
     ) throws -> Application<PlaneResponder> {
         let addresses = AddressCounts(limit: coordinator.settings.limits.connectionsPerAddress)
+        // The handlers are made for each connection as long as the listener is there: they must not hold this service,
+        // and with it the directory's lock.
+        let coordinator = coordinator
         var channel = HTTP1Channel.Configuration(
             additionalChannelHandlers: [
                 AddressLimit(addresses), ReadBuffers(),
-                HandshakeWatch { [coordinator] failure, address in
-                    coordinator.note(failure, on: plane, from: address)
-                },
+                HandshakeWatch { coordinator.note($0, on: plane, from: $1) },
             ], idleTimeout: Self.idleTimeout)
         channel.httpDecoder.maxHeaderFieldSize = Self.headerBytes
         channel.httpDecoder.maxHeaderListSize = Self.headerBytes

@@ -20,7 +20,10 @@ package enum HandshakeFailure: String, MetricLabel {
 
     /// NIOSSL gives BoringSSL's reasons (err_data.c) as text alone.
     private static let words: [(word: String, failure: HandshakeFailure)] = [
-        ("_ALERT_", .abandoned), ("PEER_DID_NOT_RETURN_A_CERTIFICATE", .noCertificate),
+        ("_ALERT_", .abandoned),
+        // OpenSSL refuses our certificate by an alert in plain, where we read encrypted records already (tls_record.cc).
+        ("DECRYPTION_FAILED_OR_BAD_RECORD_MAC", .abandoned),
+        ("PEER_DID_NOT_RETURN_A_CERTIFICATE", .noCertificate),
         ("CERTIFICATE_VERIFY_FAILED", .untrustedCertificate), ("HTTP_REQUEST", .plainHTTP),
         ("HTTPS_PROXY_REQUEST", .plainHTTP), ("UNSUPPORTED_PROTOCOL", .oldVersion),
     ]

@@ -59,7 +59,7 @@ extension Rule {
         "CoreMetrics": ["MusterCoordinator", "MusterAgent", "MusterServing"],
         "Hummingbird": ["MusterCoordinator", "MusterAgent", "MusterServing"],
         "HummingbirdTLS": ["MusterCoordinator", "MusterAgent"],
-        "NIOSSL": ["MusterCoordinator", "MusterAgent"], "NIOPosix": ["MusterCoordinator"],
+        "NIOSSL": ["MusterCoordinator", "MusterAgent", "MusterServing"], "NIOPosix": ["MusterCoordinator"],
         "ArgumentParser": ["muster"],
         "FoundationNetworking": [],
     ]
