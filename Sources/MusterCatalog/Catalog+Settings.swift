@@ -20,4 +20,18 @@ extension Catalog {
                 arguments: [key, Data(value)])
         }
     }
+
+    /// Sets a value where it is still what the caller read.
+    ///
+    /// - Returns: false where it is another one by now; that stands.
+    package func set(
+        _ key: String, to value: [UInt8], ifStill read: [UInt8]
+    ) async throws(CatalogError) -> Bool {
+        try await write { database in
+            try database.execute(
+                sql: "UPDATE setting SET value = ? WHERE key = ? AND value = ?",
+                arguments: [Data(value), key, Data(read)])
+            return database.changesCount == 1
+        }
+    }
 }

@@ -181,6 +181,31 @@ struct BalancingTests {
         }
     }
 
+    /// A step of the walk was under way, and had asked where snapshots belong.
+    @Test func aStoreThatIsAddedBesideAStepOfTheWalkIsWalkedFor() async throws {
+        let rig = try await Rig(stores: 1)
+        try await rig.serve { server in
+            let coordinator = server.service.coordinator
+            _ = try await TestLineage.make(server, count: 3)
+            try await coordinator.beginPlacementWalk()
+            let old = PlacementWalk(of: .seeded(1)).moved(to: 0)
+            try await Self.add(2, server)
+            #expect(try await coordinator.step(old), "it has not come to its end")
+            let end = PlacementWalk(of: .seeded(1)).moved(to: 9)
+            #expect(try await coordinator.step(end), "nor has the one that takes its place")
+            try await ReplicationTests.settle(server)
+            #expect(try await ReplicationTests.contents(rig, 1) == ReplicationTests.contents(rig, 2))
+        }
+    }
+
+    @Test func aWalkIsKnownByMoreThanHowFarItIs() throws {
+        let (one, other) = (PlacementWalk(of: .seeded(1)), PlacementWalk(of: .seeded(2)))
+        #expect(one.last == 0 && one.bytes != other.bytes)
+        #expect(PlacementWalk(one.moved(to: 7).bytes) == one.moved(to: 7))
+        #expect(PlacementWalk(Array("601000".utf8))?.bytes == Array("601000".utf8), "as versions before wrote it")
+        #expect(PlacementWalk([]) == nil)
+    }
+
     @Test func settingsThatWereEditedMoveWhatIsThere() async throws {
         let rig = try await Rig(stores: 2, placement: "replicas: 1")
         let lineage = try await rig.serve { try await TestLineage.make($0, count: 3) }

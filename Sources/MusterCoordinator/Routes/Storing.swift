@@ -8,7 +8,7 @@ import MusterStore
 
 /// The stores: which there are, how they stand, adding one, giving one up.
 extension Coordinator {
-    /// The walk over all snapshots that brings them to where they belong now; the number of the last one seen.
+    /// The walk over all snapshots that brings them to where they belong now; see `PlacementWalk`.
     static let placementWalk = "placement-walk"
 
     func listStores(_ call: Call) async throws -> Response {
