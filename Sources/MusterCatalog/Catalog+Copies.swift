@@ -62,11 +62,12 @@ extension Catalog {
         }
     }
 
-    /// Records that a store holds the snapshot whole: its manifest was copied last.
+    /// Records that a store holds the snapshot whole: its manifest was copied last. What is lost in every store is noted
+    /// as lacking there too: others are based on the manifest, and need not wait for what may never come back.
     ///
     /// What it was copied beside may be given up meanwhile, so that is asked once more.
     /// - Returns: false where the snapshot is no longer known, the copy was overtaken, or the store lacks something that
-    ///   the snapshot needs.
+    ///   the snapshot needs and another store has.
     package func recordCopy(
         of snapshot: Int64, _ copy: SnapshotCopy, quarantine: Duration, now: Timestamp
     ) async throws(CatalogError) -> Bool {
@@ -74,8 +75,8 @@ extension Catalog {
             guard let row = try database.row(Self.snapshotQuery + " WHERE s.number = ?", [snapshot]),
                 try Self.isTaking(copy.store, database), try Self.stands(copy, snapshot, database)
             else { return false }
-            let standing = try Self.standing(
-                of: try Self.snapshot(row, in: database), in: copy.store, limit: 1, database)
+            let known = try Self.snapshot(row, in: database)
+            let standing = try Self.standing(of: known, in: copy.store, limit: 1, database)
             guard standing.hasBase, standing.hasKeys, standing.lacking.isEmpty else { return false }
             try database.run(
                 """
@@ -94,6 +95,8 @@ extension Catalog {
             try database.run(
                 "DELETE FROM replication WHERE store = ? AND kind = 'snapshot' AND subject = ?",
                 [copy.store, snapshot])
+            try Self.wantLost(of: known, in: copy.store, hasParent: standing.hasParent, now: now, database)
+            try Self.hasten(basedOn: known.id, in: copy.store, now: now, database)
             return true
         }
     }

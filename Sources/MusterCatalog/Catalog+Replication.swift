@@ -48,14 +48,13 @@ extension Catalog {
         }
     }
 
-    /// - Parameter isAttempt: false where it only waits for its turn.
     package func postpone(
-        _ task: Replication, until time: Timestamp, reason: String, isAttempt: Bool = true
+        _ task: Replication, until time: Timestamp, reason: String
     ) async throws(CatalogError) {
         try await write { database in
             try database.run(
-                "UPDATE replication SET due_at = ?, attempts = attempts + ?, reason = ? WHERE number = ?",
-                [time.microseconds, isAttempt ? 1 : 0, reason, task.number])
+                "UPDATE replication SET due_at = ?, attempts = attempts + 1, reason = ? WHERE number = ?",
+                [time.microseconds, reason, task.number])
         }
     }
 
@@ -75,6 +74,24 @@ extension Catalog {
                     LIMIT 10000)
                 """, [store, now.microseconds])
         }
+    }
+
+    /// Takes back the copy of a pack that no snapshot in the store needs.
+    ///
+    /// - Returns: false where one needs it: that may have come just now.
+    package func dropUnneeded(_ task: Replication) async throws(CatalogError) -> Bool {
+        try await write { database in
+            guard try database.row(Self.wantedPackQuery, [task.subject, task.store]) == nil else { return false }
+            try database.run("DELETE FROM replication WHERE number = ?", [task.number])
+            return true
+        }
+    }
+
+    /// What waited for a base that is there now is tried as if it had not been tried before.
+    static func hasten(
+        basedOn base: SnapshotID, in store: Int64, now: Timestamp, _ database: GRDB.Database
+    ) throws {
+        try database.run(hastenDependentsStatement, [base.blob, store, now.microseconds])
     }
 
     static func want(
@@ -140,6 +157,10 @@ extension Catalog {
 
     // MARK: - Statements
 
+    static let hastenDependentsStatement = """
+        UPDATE replication SET due_at = min(due_at, ?3), attempts = 0 WHERE store = ?2 AND kind = 'snapshot'
+            AND subject IN (SELECT number FROM snapshot WHERE base = ?1)
+        """
     static let dueQuery = """
         SELECT * FROM replication WHERE store = ? AND kind = ? AND due_at <= ? ORDER BY due_at LIMIT ?
         """

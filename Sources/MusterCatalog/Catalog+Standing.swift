@@ -16,7 +16,8 @@ extension Catalog {
         /// The manifest of the base is there, and those that it is based on; true where there is none.
         package let hasBase: Bool
         package let hasKeys: Bool
-        /// Packs that are not there in a good copy, by number; at most `limit`.
+        /// Packs that are not there in a good copy, by number; at most `limit`. Of a committed snapshot those that are good
+        /// in no store do not count: nobody can bring them.
         package let lacking: [Int64]
     }
 
@@ -114,19 +115,48 @@ extension Catalog {
         try database.value(suspectCountQuery, [store, fewSuspects]) ?? 0 < fewSuspects
     }
 
+    /// Notes that a store lacks what the snapshot needs and no store has a good copy of, so that nobody takes the store for
+    /// whole once it has the manifest, and each pack is brought as soon as it is good anywhere.
+    ///
+    /// - Parameter hasParent: then what the parent lacked is noted already.
+    static func wantLost(
+        of snapshot: Snapshot, in store: Int64, hasParent: Bool, now: Timestamp, _ database: GRDB.Database
+    ) throws {
+        guard !snapshot.isForgotten else { return }
+        try database.run(
+            hasParent ? wantLostNewStatement : wantLostStatement,
+            [snapshot.lineage.blob, Int64(snapshot.sequence), store, now.microseconds])
+    }
+
     // MARK: - Statements
 
     private static let lackingCondition = """
         NOT EXISTS (SELECT 1 FROM pack_replica r WHERE r.pack = f.pack AND r.store = ?3 AND r.state = 'present')
         """
+    /// No store has a good copy.
+    private static let lostCondition = """
+        EXISTS (SELECT 1 FROM pack p WHERE p.number = f.pack AND p.wanting)
+        """
+    private static let neededPacks = """
+        (SELECT pack FROM pack_reference WHERE lineage = ?1 AND died IS NULL AND born <= ?2
+        UNION ALL SELECT pack FROM pack_reference WHERE lineage = ?1 AND died > ?2 AND born <= ?2) f
+        """
     static let lackingNewQuery = """
-        SELECT f.pack FROM pack_reference f WHERE f.lineage = ?1 AND f.born = ?2 AND \(lackingCondition) LIMIT ?4
+        SELECT f.pack FROM pack_reference f WHERE f.lineage = ?1 AND f.born = ?2 AND \(lackingCondition)
+            AND NOT \(lostCondition) LIMIT ?4
         """
     static let lackingQuery = """
-        SELECT f.pack FROM
-            (SELECT pack FROM pack_reference WHERE lineage = ?1 AND died IS NULL AND born <= ?2
-            UNION ALL SELECT pack FROM pack_reference WHERE lineage = ?1 AND died > ?2 AND born <= ?2) f
-        WHERE \(lackingCondition) LIMIT ?4
+        SELECT f.pack FROM \(neededPacks) WHERE \(lackingCondition) AND NOT \(lostCondition) LIMIT ?4
+        """
+    private static let wanting = """
+        INSERT INTO replication(store, kind, subject, due_at, wanted_at) SELECT ?3, 'pack', f.pack, ?4, ?4
+        """
+    static let wantLostNewStatement = """
+        \(wanting) FROM pack_reference f WHERE f.lineage = ?1 AND f.born = ?2 AND \(lackingCondition)
+            AND \(lostCondition) ON CONFLICT DO NOTHING
+        """
+    static let wantLostStatement = """
+        \(wanting) FROM \(neededPacks) WHERE \(lackingCondition) AND \(lostCondition) ON CONFLICT DO NOTHING
         """
     /// Packs of a store that were found bad, and those that it was found never to have had.
     private static func suspects(_ store: String) -> String {
@@ -143,7 +173,7 @@ extension Catalog {
     static let lackingSuspectQuery = """
         SELECT DISTINCT f.pack FROM \(suspects("?3")) CROSS JOIN pack_reference f ON f.lineage = ?1 AND f.pack = b.pack
             AND f.born <= ?2 AND (f.died IS NULL OR f.died > ?2)
-        WHERE \(lackingCondition) LIMIT ?4
+        WHERE \(lackingCondition) AND NOT \(lostCondition) LIMIT ?4
         """
     static let lackingLiveQuery = """
         SELECT p.number, p.id FROM pack_reference f JOIN pack p ON p.number = f.pack

@@ -5,7 +5,7 @@ package import MusterModel
 /// Giving up replicas in stores where the placement does not want them any more (proto/decisions/0014-rebalancing.md).
 ///
 /// - Each giving up is one short transaction that asks everything again: which stores are in use, that each wanted store
-///   has all of it in copies that were hashed and looked at, that nothing in the store builds on it.
+///   has all of it that is good anywhere in copies that were hashed and looked at, that nothing in the store builds on it.
 /// - A manifest goes before the packs that it needs, and the newest snapshot first: what a store lists it can restore.
 /// - Nobody deletes here: the exact names go to `discarded_object`, as everything else that gc deletes.
 extension Catalog {
@@ -134,7 +134,10 @@ extension Catalog {
             var count = 0
             for pack in packs {
                 let isWhole = try surplus.wanted.allSatisfy { try Self.isProven(pack, in: $0, surplus, database) }
-                guard isWhole, try Self.giveUp(pack, in: surplus.store, names, now: now, database) else { continue }
+                let isNowhere = try database.row(Self.nowhereToBeFoundQuery, [pack, surplus.store]) != nil
+                guard isWhole || isNowhere, try Self.giveUp(pack, in: surplus.store, names, now: now, database) else {
+                    continue
+                }
                 count += 1
             }
             return count
@@ -332,7 +335,13 @@ extension Catalog {
             (SELECT pack FROM pack_reference WHERE lineage = ?1 AND died IS NULL AND born <= ?2
             UNION ALL SELECT pack FROM pack_reference WHERE lineage = ?1 AND died > ?2 AND born <= ?2) f
         WHERE NOT EXISTS (SELECT 1 FROM pack_replica r WHERE r.pack = f.pack AND r.store = ?3 AND \(provenCondition))
+            AND NOT EXISTS (SELECT 1 FROM pack p WHERE p.number = f.pack AND p.wanting)
         LIMIT ?6
+        """
+    /// What is missing here and good nowhere else. Bytes that are bad here are the last trace of it: those stay.
+    static let nowhereToBeFoundQuery = """
+        SELECT 1 FROM pack p JOIN pack_replica r ON r.pack = p.number
+        WHERE p.number = ? AND p.wanting AND r.store = ? AND r.state = 'missing'
         """
     static let provenPackQuery = """
         SELECT 1 FROM pack_replica r WHERE r.pack = ? AND r.store = ? AND r.state = 'present' AND r.hashed_at >= ?

@@ -296,7 +296,8 @@ struct SurplusTests {
             Catalog.anyManifestsQuery, Catalog.nowhereQuery, Catalog.expectedQuery, Catalog.packsInStoreQuery,
             Catalog.manifestsInStoreQuery, Catalog.queuedQuery, Catalog.repairsQuery, Catalog.lackingLiveQuery,
             Catalog.lackingNewQuery, Catalog.lackingQuery, Catalog.lackingCommittedQuery,
-            Catalog.lackingSuspectQuery, Catalog.lackingLiveSuspectQuery,
+            Catalog.lackingSuspectQuery, Catalog.lackingLiveSuspectQuery, Catalog.wantLostStatement,
+            Catalog.wantLostNewStatement, Catalog.hastenDependentsStatement, Catalog.nowhereToBeFoundQuery,
         ] + Catalog.lostStatements + Catalog.wantStatements)
     func eachStepIsASearchOfAnIndex(sql: String) async throws {
         let few = ["SCAN (subquery", "SCAN CONSTANT ROW", "SCAN c", "SCAN chain", "SCAN f", "SCAN b"]

@@ -163,9 +163,7 @@ struct ReplicationService: Service {
             let own = pack.replicas.first { $0.store == store.number }
             guard own?.state != .present else { return try await catalog.drop(task) }
             // A store that has a snapshot and never had this pack of it: a rebuild found it so.
-            if own == nil, try await !catalog.isWanted(pack: task.subject, in: store.number) {
-                return try await catalog.drop(task)
-            }
+            if own == nil, try await catalog.dropUnneeded(task) { return }
             try await coordinator.copy(pack, to: store, pace: coordinator.copyPace)
             tell("pack", pack.id.description, store)
         case .snapshot:
@@ -190,18 +188,14 @@ struct ReplicationService: Service {
         coordinator.logger.notice("replica repaired", metadata: ["store": "\(store.name)", "\(kind)": "\(subject)"])
     }
 
-    /// Tries again soon at first, and ever more seldom: 2, 4, 8 seconds up to 10 minutes. One that only waits for
-    /// another copy comes back with the next round.
+    /// Tries again soon at first, and ever more seldom: 2, 4, 8 seconds up to 10 minutes. One that waits for its base
+    /// comes back as soon as that is there.
     private func postpone(
         _ task: Catalog.Replication, on store: OpenStore, because error: any Error
     ) async throws {
-        let pause: Duration =
-            error is Coordinator.WaitsForBase
-            ? .seconds(1) : min(.seconds(2) * (1 << min(task.attempts, 10)), .seconds(600))
+        let pause = min(.seconds(2) * (1 << min(task.attempts, 10)), .seconds(600))
         let reason = (error as? any ActionableError)?.summary ?? "\(error)"
-        try await coordinator.catalog.postpone(
-            task, until: coordinator.clock.now() + pause, reason: reason,
-            isAttempt: !(error is Coordinator.WaitsForBase))
+        try await coordinator.catalog.postpone(task, until: coordinator.clock.now() + pause, reason: reason)
         coordinator.logger.info(
             "copy postponed",
             metadata: ["store": "\(store.name)", "\(task.kind)": "\(task.subject)", "reason": "\(reason)"])

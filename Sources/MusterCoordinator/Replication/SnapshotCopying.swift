@@ -13,12 +13,13 @@ extension Coordinator {
         let snapshot: SnapshotID
         let isTransient = true
         var summary: String { "the manifest that snapshot \(snapshot) builds on is not there yet" }
-        var hint: String { "Nothing is wrong; it is copied first." }
+        var hint: String { "It is copied first; 'muster store list' shows what keeps it." }
     }
 
     /// Brings to a store, in this order, what a snapshot needs: the node's key record, its packs, its receipt, and at
     /// last its manifest. Its base's manifest has to be there before. So a manifest that is there says that all is; but of
-    /// a forgotten snapshot, which others are based on, no packs are brought.
+    /// a forgotten snapshot, which others are based on, no packs are brought, and a pack that is lost in every store is
+    /// noted as lacking instead.
     func copy(_ snapshot: Catalog.Snapshot, to store: OpenStore) async throws {
         var standing = try await catalog.standing(of: snapshot, in: store.number, limit: Self.packsAtOnce)
         guard standing.hasBase else { throw WaitsForBase(snapshot: snapshot.id) }
