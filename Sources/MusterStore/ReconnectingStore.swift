@@ -200,6 +200,8 @@ package final class ReconnectingStore: Store {
     private func opened() async throws(StoreError) -> any Store {
         if let store = state.withLock({ $0.opened }) { return store }
         let (store, identity) = try await opening()
+        } catch .cancelled {
+            throw .cancelled(store: name)
         try requireExpected(identity)
         if state.withLock({ $0.identity == nil }) { try await keepIdentity(identity) }
         state.withLock { ($0.opened, $0.identity) = (store, identity) }

@@ -22,6 +22,8 @@ package enum StoreError: ActionableError, Equatable {
     case folderNotEmpty(path: String)
     /// The store does not answer: its disk is not mounted, its machine or the way to it is down.
     case unavailable(store: String, reason: String)
+    /// Whoever asked wants it no more, and does not wait for what becomes of it: that says nothing of the store.
+    case cancelled(store: String)
     /// At the store's place is another store: two disks were mounted in each other's place.
     case displaced(store: String, found: StoreID, expected: StoreID)
 
@@ -43,6 +45,7 @@ package enum StoreError: ActionableError, Equatable {
         case .notAStore(let path, let reason): "folder '\(path)' is not a store: \(reason)"
         case .folderNotEmpty(let path): "folder '\(path)' holds other files"
         case .unavailable(let store, let reason): "store '\(store)' is away: \(reason)"
+        case .cancelled(let store): "a request to store '\(store)' was cancelled"
         case .displaced(let store, let found, let expected):
             "store '\(store)' is away: store \(found) is in the place of \(expected)"
         }
@@ -61,6 +64,7 @@ package enum StoreError: ActionableError, Equatable {
         case .notAStore: "Check the path; a new store is made by 'muster store add' or 'muster coordinator init'."
         case .folderNotEmpty: "Choose an empty folder, or one that does not exist yet."
         case .unavailable: "Bring the store back, or mount its disk; what is missing there is copied by itself then."
+        case .cancelled: "Start it again if it is still wanted."
         case .displaced:
             "Mount each disk where it belongs, or let each address lead to its own store; until then it counts as away."
         }
@@ -69,7 +73,7 @@ package enum StoreError: ActionableError, Equatable {
     package var isTransient: Bool {
         switch self {
         case .failed(_, _, _, let code): [EAGAIN, EINTR, EBUSY, EMFILE, ENFILE, ENOMEM, ETIMEDOUT].contains(code)
-        case .unavailable, .displaced: true
+        case .unavailable, .displaced, .cancelled: true
         default: false
         }
     }

@@ -26,16 +26,25 @@ package struct StoreRetry: Sendable {
         do {
             return try await policy.run(random: random, clock: clock, send)
         } catch let error as TransferError {
-            if case .tooLarge(_, let limitBytes) = error {
-                throw .tooLarge(
-                    store: store, object: object?.description ?? "", byteCount: UInt64(limitBytes) + 1,
-                    limitBytes: UInt64(limitBytes))
-            }
-            throw .unavailable(store: store, reason: error.summary)
+            throw StoreError(error, store: store, object: object)
         } catch let error as any ActionableError {
             throw .unavailable(store: store, reason: error.summary)
         } catch {
-            throw .unavailable(store: store, reason: "the request was cancelled")
+            // Between two attempts.
+            throw .cancelled(store: store)
+        }
+    }
+}
+
+extension StoreError {
+    init(_ error: TransferError, store: String, object: ObjectName? = nil) {
+        switch error {
+        case .tooLarge(_, let limitBytes):
+            self = .tooLarge(
+                store: store, object: object?.description ?? "", byteCount: UInt64(limitBytes) + 1,
+                limitBytes: UInt64(limitBytes))
+        case .cancelled: self = .cancelled(store: store)
+        default: self = .unavailable(store: store, reason: error.summary)
         }
     }
 }

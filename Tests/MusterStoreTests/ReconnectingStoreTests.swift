@@ -29,6 +29,23 @@ struct ReconnectingStoreTests {
         #expect(store.absence == nil)
     }
 
+    @Test func aCancelledCallSaysNothingOfTheStore() async throws {
+        let (store, sick, name) = try await Self.make(clock: ManualClock())
+        sick.set { _ in .cancelled(store: "memory") }
+        await #expect(throws: StoreError.cancelled(store: "memory")) {
+            _ = try await store.read(name, range: 0..<4, fresh: true)
+        }
+        // The one question and the one after it.
+        sick.set { object in
+            object == name
+                ? .failed(store: "memory", object: "", operation: "read", code: EIO) : .cancelled(store: "memory")
+        }
+        await #expect(throws: StoreError.cancelled(store: "memory")) {
+            _ = try await store.read(name, range: 0..<4, fresh: true)
+        }
+        #expect(store.absence == nil)
+    }
+
     @Test func itIsAskedAgainAfterAWhile() async throws {
         let clock = ManualClock()
         let (store, sick, name) = try await Self.make(clock: clock)
@@ -59,16 +76,22 @@ struct ReconnectingStoreTests {
 /// A store whose reads fail with an error of the operating system.
 private struct SickStore: Store {
     final class Sickness: Sendable {
-        private let state = Mutex<(code: Int32, isHit: @Sendable (ObjectName) -> Bool)>((0, { _ in false }))
+        private let error = Mutex<@Sendable (ObjectName) -> StoreError?>({ _ in nil })
+
+        func set(_ error: @escaping @Sendable (ObjectName) -> StoreError?) {
+            self.error.withLock { $0 = error }
+        }
 
         func set(_ code: Int32, _ isHit: @escaping @Sendable (ObjectName) -> Bool) {
-            state.withLock { $0 = (code, isHit) }
+            set { name in
+                isHit(name)
+                    ? .failed(store: "memory", object: name.description, operation: "read", code: code) : nil
+            }
         }
 
         func check(_ name: ObjectName, in store: String) throws(StoreError) {
-            let (code, isHit) = state.withLock { $0 }
-            guard isHit(name) else { return }
-            throw .failed(store: store, object: name.description, operation: "read", code: code)
+            let error = error.withLock { $0 }
+            if let error = error(name) { throw error }
         }
     }
 

@@ -1,6 +1,7 @@
 import Foundation
 import MusterModel
 import MusterTestSupport
+import MusterTransfer
 import Testing
 
 @testable import MusterStore
@@ -83,6 +84,20 @@ struct StoreFaultTests {
         #expect(try await store.read(.some(1), maximumBytes: 3) == [1, 0, 3])
         #expect(try await store.read(.some(1), maximumBytes: 3) == [1])
         #expect(try await store.read(.some(1), maximumBytes: 3) == [1, 2, 3])
+    }
+
+    @Test func aRequestThatIsCancelledIsNoAbsence() async throws {
+        let retry = StoreRetry(
+            policy: RetryPolicy(maximumAttempts: 1), random: .seeded(1), clock: ContinuousClock())
+        for error in [TransferError.cancelled(server: "s") as any Error, CancellationError()] {
+            await #expect(throws: StoreError.cancelled(store: "disk")) {
+                _ = try await retry.run(store: "disk", object: nil) { throw error }
+            }
+        }
+        #expect(!StoreError.cancelled(store: "disk").meansAbsence)
+        await #expect {
+            _ = try await retry.run(store: "disk", object: nil) { throw TransferError.exhausted(detail: "") }
+        } throws: { ($0 as? StoreError)?.meansAbsence == true }
     }
 
     @Test(arguments: [

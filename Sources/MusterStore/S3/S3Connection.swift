@@ -74,7 +74,7 @@ final class S3Connection: Sendable {
                     .put, place.url, headers: place.headers, body: .bytes(body), timeout: nil,
                     stallTimeout: retry.stallTimeout, maximumResponseBytes: Self.maximumTextBytes))
         } catch {
-            throw .unavailable(store: store, reason: error.summary)
+            throw StoreError(error, store: store)
         }
     }
 
