@@ -168,6 +168,8 @@ package final class ReconnectingStore: Store {
 
     /// Tells one bad object from a place that is sick as a whole: its server or its login is gone, as ENOTCONN, ESTALE,
     /// EACCES and EHOSTDOWN say of a network's mount.
+            // So a server says that its disk failed, be it with one object or with all.
+            case .refused: try await requireAnswer(of: store)
     private func requireAnswer(of store: any Store) async throws(StoreError) {
         let found: StoreID
         do {

@@ -29,6 +29,21 @@ struct ReconnectingStoreTests {
         #expect(store.absence == nil)
     }
 
+    /// As a node's store says it whose disk fails with everything, or with one object.
+    @Test func aServerThatRefusesAnObjectIsAskedWhetherItIsSick() async throws {
+        for isSick in [true, false] {
+            let (store, sick, name) = try await Self.make(clock: ManualClock())
+            sick.set { object in
+                isSick || object == name
+                    ? .refused(store: "memory", object: "\(object)", reason: "status 500", hint: "Look.") : nil
+            }
+            await #expect { _ = try await store.read(name, range: 0..<4, fresh: true) } throws: { error in
+                (error as? StoreError)?.meansAbsence == isSick
+            }
+            #expect((store.absence != nil) == isSick)
+        }
+    }
+
     @Test func aCancelledCallSaysNothingOfTheStore() async throws {
         let (store, sick, name) = try await Self.make(clock: ManualClock())
         sick.set { _ in .cancelled(store: "memory") }
