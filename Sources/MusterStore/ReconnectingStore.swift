@@ -21,11 +21,20 @@ package final class ReconnectingStore: Store {
         var failure: StoreError?
         var awayUntil: Timestamp?
         var failures = 0
-        var fullUntil: Timestamp?
+        var refusal: WriteRefusal?
+    }
+
+    /// What a write met, and for how long others are spared the same.
+    private struct WriteRefusal {
+        var error: StoreError
+        var pause: Duration
+        var until: Timestamp
     }
 
     private static let firstPause = Duration.seconds(1)
     private static let longestPause = Duration.seconds(30)
+    private static let firstWritePause = Duration.seconds(30)
+    private static let longestWritePause = Duration.seconds(600)
 
     package let name: String
     private let clock: any WallClock
@@ -56,22 +65,37 @@ package final class ReconnectingStore: Store {
         }
     }
 
-    /// Whether a write met a full disk a moment ago.
-    package var isFull: Bool {
+    /// Why a write failed a moment ago, in a store that is there: its disk is full or failing, or was mounted to be read
+    /// only, its server lets us read and not write.
+    package var writeFailure: StoreError? {
         let now = clock.now()
-        return state.withLock { state in state.fullUntil.map { now < $0 } ?? false }
+        return state.withLock { state in
+            // A clock that was set back must not put it off.
+            guard let refusal = state.refusal, now < refusal.until, refusal.until - now <= refusal.pause else {
+                return nil
+            }
+            return refusal.error
+        }
     }
 
     package func beginPut() async throws(StoreError) -> any ObjectWriter {
-        WatchedWriter(try await ask { store throws(StoreError) in try await store.beginPut() }, holding: 0, self)
+        let writer = try await writing { () throws(StoreError) in
+            try await ask { store throws(StoreError) in try await store.beginPut() }
+        }
+        return WatchedWriter(writer, holding: 0, self)
     }
 
     package func put(_ name: ObjectName, _ bytes: [UInt8]) async throws(StoreError) {
-        try await ask(moving: bytes.count) { store throws(StoreError) in try await store.put(name, bytes) }
+        try await writing { () throws(StoreError) in
+            try await ask(moving: bytes.count) { store throws(StoreError) in try await store.put(name, bytes) }
+        }
+        noteWritten()
     }
 
     package func prepare(_ bytes: [UInt8]) async throws(StoreError) -> any ObjectWriter {
-        let writer = try await ask(moving: bytes.count) { store throws(StoreError) in try await store.prepare(bytes) }
+        let writer = try await writing { () throws(StoreError) in
+            try await ask(moving: bytes.count) { store throws(StoreError) in try await store.prepare(bytes) }
+        }
         return WatchedWriter(writer, holding: bytes.count, self)
     }
 
@@ -144,6 +168,8 @@ package final class ReconnectingStore: Store {
             switch error {
             case .notFound(_, let name): try await requireIdentity(of: store, missing: name)
             case .failed where !error.isTransient: try await requireAnswer(of: store)
+            // So a server says that its disk failed, be it with one object or with all.
+            case .refused: try await requireAnswer(of: store)
             default: break
             }
             throw error
@@ -168,14 +194,14 @@ package final class ReconnectingStore: Store {
 
     /// Tells one bad object from a place that is sick as a whole: its server or its login is gone, as ENOTCONN, ESTALE,
     /// EACCES and EHOSTDOWN say of a network's mount.
-            // So a server says that its disk failed, be it with one object or with all.
-            case .refused: try await requireAnswer(of: store)
     private func requireAnswer(of store: any Store) async throws(StoreError) {
         let found: StoreID
         do {
             // What is still in memory says nothing of the medium.
             _ = try await store.read(.format, maximumBytes: FormatRecord.maximumBytes, fresh: true)
             found = try await store.identity(at: name)
+        } catch .cancelled {
+            throw .cancelled(store: name)
         } catch {
             throw .unavailable(store: name, reason: "its \(ObjectName.format) cannot be read: \(error.summary)")
         }
@@ -202,8 +228,6 @@ package final class ReconnectingStore: Store {
     private func opened() async throws(StoreError) -> any Store {
         if let store = state.withLock({ $0.opened }) { return store }
         let (store, identity) = try await opening()
-        } catch .cancelled {
-            throw .cancelled(store: name)
         try requireExpected(identity)
         if state.withLock({ $0.identity == nil }) { try await keepIdentity(identity) }
         state.withLock { ($0.opened, $0.identity) = (store, identity) }
@@ -212,11 +236,32 @@ package final class ReconnectingStore: Store {
 
     private func note(_ error: StoreError) {
         if error.meansAbsence { leave(because: error) }
-        if case .full = error {
-            let until = clock.now() + Self.longestPause
-            state.withLock { $0.fullUntil = until }
+    }
+
+    /// Remembers what a write met, where the next would meet the same: ever longer while none succeeds.
+    fileprivate nonisolated(nonsending) func writing<Value>(
+        _ body: () async throws(StoreError) -> Value
+    ) async throws(StoreError) -> Value {
+        do {
+            return try await body()
+        } catch {
+            if error.saysNoWrites { noteRefusal(error) }
+            throw error
         }
     }
+
+    /// Several that were under way at once count as one.
+    private func noteRefusal(_ error: StoreError) {
+        let now = clock.now()
+        state.withLock { state in
+            let last = state.refusal
+            if let last, now < last.until, last.until - now <= last.pause { return }
+            let pause = min(last.map { $0.pause * 2 } ?? Self.firstWritePause, Self.longestWritePause)
+            state.refusal = WriteRefusal(error: error, pause: pause, until: now + pause)
+        }
+    }
+
+    fileprivate func noteWritten() { state.withLock { $0.refusal = nil } }
 
     /// Opened anew when it is asked again: its place may be another one by then.
     private func leave(because error: StoreError) {
@@ -243,7 +288,11 @@ private final class WatchedWriter: ObjectWriter {
     }
 
     func write(_ bytes: ArraySlice<UInt8>) async throws(StoreError) {
-        try await store.watch(moving: bytes.count) { [writer] () throws(StoreError) in try await writer.write(bytes) }
+        try await store.writing { () throws(StoreError) in
+            try await store.watch(moving: bytes.count) { [writer] () throws(StoreError) in
+                try await writer.write(bytes)
+            }
+        }
         held.withLock { $0 += bytes.count }
     }
 
@@ -255,9 +304,12 @@ private final class WatchedWriter: ObjectWriter {
 
     /// All that was written may still have to reach the medium.
     func commit(as name: ObjectName) async throws(StoreError) {
-        try await store.watch(moving: held.withLock { $0 }) { [writer] () throws(StoreError) in
-            try await writer.commit(as: name)
+        try await store.writing { () throws(StoreError) in
+            try await store.watch(moving: held.withLock { $0 }) { [writer] () throws(StoreError) in
+                try await writer.commit(as: name)
+            }
         }
+        store.noteWritten()
     }
 
     func abort() async { await store.tidyUp { [writer] in await writer.abort() } }
@@ -293,6 +345,15 @@ extension StoreError {
     package var meansAnotherPlace: Bool {
         switch self {
         case .notAStore, .displaced: true
+        default: false
+        }
+    }
+
+    /// The next write would fail as this one did, whatever its object.
+    fileprivate var saysNoWrites: Bool {
+        switch self {
+        case .full, .readOnly, .refused: true
+        case .failed: !isTransient
         default: false
         }
     }

@@ -61,6 +61,40 @@ struct ReconnectingStoreTests {
         #expect(store.absence == nil)
     }
 
+    /// And ever longer while none succeeds.
+    @Test(arguments: [
+        StoreError.full(store: "memory"), .readOnly(store: "memory"),
+        .failed(store: "memory", object: "", operation: "write", code: EIO),
+        .refused(store: "memory", object: "", reason: "status 403 (AccessDenied)", hint: "Allow it."),
+    ])
+    func aWriteThatFailedIsRememberedForAWhile(error: StoreError) async throws {
+        let clock = ManualClock()
+        let faults: [FaultyStore.Fault] = [
+            .failPut(2, error), .failCommit(2, error, isApplied: false), .failCommit(3, error, isApplied: false),
+        ]
+        let store = try await Self.make(clock: clock) { FaultyStore($0, faults: faults) }.store
+        try await store.put(.some(2), [1])
+        #expect(store.writeFailure == nil)
+        for (seed, seconds) in [(3, 30), (4, 60), (5, 120)] {
+            await #expect(throws: error) { try await store.put(.some(UInt64(seed)), [1]) }
+            #expect(store.absence == nil && store.writeFailure == error)
+            clock.advance(by: .seconds(seconds - 1))
+            #expect(store.writeFailure == error)
+            clock.advance(by: .seconds(1))
+            #expect(store.writeFailure == nil)
+        }
+        try await store.put(.some(6), [1])
+        #expect(store.writeFailure == nil)
+    }
+
+    @Test func aNameThatIsTakenSaysNothingOfOtherWrites() async throws {
+        let (store, _, name) = try await Self.make(clock: ManualClock())
+        await #expect(throws: StoreError.alreadyExists(store: "memory", object: name)) {
+            try await store.put(name, [1])
+        }
+        #expect(store.writeFailure == nil)
+    }
+
     @Test func itIsAskedAgainAfterAWhile() async throws {
         let clock = ManualClock()
         let (store, sick, name) = try await Self.make(clock: clock)
@@ -72,7 +106,7 @@ struct ReconnectingStoreTests {
     }
 
     private static func make(
-        clock: ManualClock
+        clock: ManualClock, wrap: @escaping @Sendable (any Store) -> any Store = { $0 }
     ) async throws -> (store: ReconnectingStore, sick: SickStore.Sickness, name: ObjectName) {
         let memory = MemoryStore(name: "memory")
         let name = try ObjectName.some(1)
@@ -82,7 +116,7 @@ struct ReconnectingStoreTests {
         try await memory.put(.format, Array(format.utf8))
         let sickness = SickStore.Sickness()
         let store = ReconnectingStore(name: "memory", clock: clock, identity: id, keepIdentity: { _ in }) {
-            (SickStore(memory, sickness), id)
+            (SickStore(wrap(memory), sickness), id)
         }
         return (store, sickness, name)
     }

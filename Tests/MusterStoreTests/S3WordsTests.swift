@@ -1,4 +1,6 @@
 import MusterModel
+import MusterTestSupport
+import MusterTransfer
 import Testing
 
 @testable import MusterStore
@@ -165,6 +167,26 @@ struct S3WordsTests {
         #expect(entries[1].first("Empty")?.string == "")
         #expect(text.first("Ke") == nil)
         #expect(text.first("C")?.string == nil, "it holds elements")
+    }
+
+    /// Who may read and not write is there. Whether the rest can be read tells `ReconnectingStore`.
+    @Test func aWriteThatIsDeniedDoesNotMakeTheStoreAway() throws {
+        let address = try #require(S3Address("s3://muster?region=r"))
+        let credentials = try #require(S3Credentials(accessKeyID: "a", secretAccessKey: "b"))
+        let connection = try S3Connection(
+            store: "s3", address: address, access: S3Access(credentials: credentials),
+            retry: StoreRetry(random: .seeded(1), clock: ContinuousClock()), clock: ManualClock(),
+            settings: HTTPClient.Settings())
+        func answer(_ code: String) -> HTTPResponse {
+            HTTPResponse(
+                head: HTTPHead(status: 403, headers: [:]), body: Array("<Error><Code>\(code)</Code></Error>".utf8))
+        }
+        func isAbsence(_ error: any Error) -> Bool { (error as? StoreError)?.meansAbsence == true }
+        let denied = answer("AccessDenied")
+        #expect { try connection.requireWritten(denied, about: .format) } throws: { !isAbsence($0) }
+        #expect { try connection.require(200, of: denied, about: .format) } throws: { isAbsence($0) }
+        let unknown = answer("InvalidAccessKeyId")
+        #expect { try connection.requireWritten(unknown, about: .format) } throws: { isAbsence($0) }
     }
 
     @Test(arguments: ["<R><Key>a", "<R><Key", "<R></R", "", "Key", "<Keys>a</Keys>", "\u{0}"])

@@ -54,8 +54,8 @@ extension Coordinator {
             return [
                 FleetAlarm(
                     .store, "store '\(store.name)' is not well: \(store.state)",
-                    hint: "Bring it back. If it is gone for good or its disk was replaced, add the new one with "
-                        + "'muster store add \(store.url) --name NEW', then give this one up with "
+                    hint: "Bring it back, writable and with room. If it is gone for good or its disk was replaced, "
+                        + "add the new one with 'muster store add \(store.url) --name NEW', then give this one up with "
                         + "'muster store place \(store.name) lost'."
                 ).of(store: store.name)
             ]

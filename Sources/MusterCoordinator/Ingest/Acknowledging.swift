@@ -17,6 +17,11 @@ extension Coordinator {
         case alone
     }
 
+    /// A store in which a write failed a moment ago would fail again: any other that can be made ready comes first.
+    private static let rounds: [(effort: Effort, isLastResort: Bool)] = [
+        (.none, false), (.copies, false), (.none, true), (.copies, true), (.alone, true),
+    ]
+
     /// As many stores as a receipt needs, the first of them on no node: those that have all that is needed, then those
     /// that get what they lack copied. So a pack that a node put into one store need not be copied to another before the
     /// receipt.
@@ -25,7 +30,7 @@ extension Coordinator {
     func stores(for commit: Catalog.Commit, incoming: Set<PackID>) async throws -> [OpenStore] {
         var ready: [OpenStore] = []
         var failure: (any Error)?
-        for effort in [Effort.none, .copies, .alone] where ready.count < stores.placement.beforeReceipt {
+        for (effort, isLastResort) in Self.rounds where ready.count < stores.placement.beforeReceipt {
             // Where the history is in no store that is left, one may have all that this snapshot needs: else a database
             // whose only store was lost could never be backed up again.
             if effort == .alone, try await !isLost(commit.parent) { break }
@@ -33,6 +38,7 @@ extension Coordinator {
                 if ready.contains(where: { $0.number == store.number }) || (ready.isEmpty && store.isOnNode) {
                     continue
                 }
+                if !isLastResort, store.store.writeFailure != nil { continue }
                 do {
                     if try await makeReady(store, for: commit, incoming, effort) { ready.append(store) }
                 } catch let error as any ActionableError where !(error is CatalogError) {

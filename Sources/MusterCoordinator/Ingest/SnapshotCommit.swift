@@ -29,15 +29,33 @@ extension Coordinator {
         }
     }
 
+    /// Where a store that was chosen takes no writes, others are chosen, as long as there are any: before the catalog has
+    /// decided nothing is lost by that.
     private func commitInTurn(_ manifest: Manifest, _ packs: [InlinePack]) async throws -> [UInt8] {
-        let commit = try entry(of: manifest)
-        let preview = try await catalog.preview(commit, incoming: packs.map(\.id))
-        if let receipt = try await receipt(for: preview.outcome, commit) { return receipt }
-        try await requireRoom(for: packs.map { ComingPack(id: $0.id, byteCount: $0.bytes.count) }, in: commit.scope)
-        let stores = try await stores(for: commit, incoming: Set(packs.map(\.id)))
-        return try await commitMoments.during { receivedAt in
-            try await commitNow(commit, receivedAt, manifest, packs, held: preview.held, stores)
+        var failed: (stores: Set<Int64>, reason: any Error)?
+        while true {
+            let commit = try entry(of: manifest)
+            let preview = try await catalog.preview(commit, incoming: packs.map(\.id))
+            if let receipt = try await receipt(for: preview.outcome, commit) { return receipt }
+            try await requireRoom(for: packs.map { ComingPack(id: $0.id, byteCount: $0.bytes.count) }, in: commit.scope)
+            let stores = try await stores(for: commit, incoming: Set(packs.map(\.id)))
+            // One that failed before is chosen again where there is no other.
+            if let failed, !failed.stores.isDisjoint(with: stores.map(\.number)) { throw failed.reason }
+            do {
+                return try await commitMoments.during { receivedAt in
+                    try await commitNow(commit, receivedAt, manifest, packs, held: preview.held, stores)
+                }
+            } catch let error as NotWritten {
+                let failing = Set(stores.filter { !$0.takesObjects }.map(\.number))
+                guard !failing.isEmpty else { throw error.reason }
+                failed = (failing.union(failed?.stores ?? []), error.reason)
+            }
         }
+    }
+
+    /// A store failed before the catalog was asked.
+    private struct NotWritten: Error {
+        let reason: any Error
     }
 
     private func commitNow(
@@ -81,8 +99,13 @@ extension Coordinator {
         in copies: [StoredCopy], _ objects: UnrecordedObjects
     ) async throws -> (stored: [Catalog.NewPack], earlier: [UInt8]?) {
         let place = SnapshotPlace(commit)
-        let (stored, unnamed) = try await makeDurable(
-            manifest, at: place, in: copies, packs, held: held, receipt: commit.receipt, objects)
+        let (stored, unnamed): ([Catalog.NewPack], [any ObjectWriter])
+        do {
+            (stored, unnamed) = try await makeDurable(
+                manifest, at: place, in: copies, packs, held: held, receipt: commit.receipt, objects)
+        } catch let error as StoreError {
+            throw NotWritten(reason: error)
+        }
         do {
             let outcome = try await catalog.commit(commit, packs: stored)
             if let receipt = try await receipt(for: outcome, commit) {

@@ -44,7 +44,10 @@ extension Coordinator {
             status.freeBytes = try await store.store.freeBytes()
             // A folder that was unmounted still has free bytes: the object that makes it a store must be there.
             let isThere = try await store.store.byteCount(of: .format) != nil
-            status.state = isThere ? "ok" : "store '\(store.name)' has lost its \(ObjectName.format)"
+            status.state =
+                isThere
+                ? store.store.writeFailure.map { "a write failed: \($0.summary)" } ?? "ok"
+                : "store '\(store.name)' has lost its \(ObjectName.format)"
         } catch {
             status.state = error.summary
         }

@@ -11,8 +11,8 @@ struct OpenStore: Sendable {
     var name: String { entry.name }
     var number: Int64 { entry.number }
     var isAway: Bool { store.absence != nil }
-    /// It answers, and its disk was not full a moment ago.
-    var takesObjects: Bool { !isAway && !store.isFull }
+    /// It answers, and no write failed there a moment ago.
+    var takesObjects: Bool { !isAway && store.writeFailure == nil }
     /// A store on a node is lost with the node, and so never suffices for a receipt.
     var isOnNode: Bool { entry.node != nil }
 

@@ -136,6 +136,16 @@ final class S3Connection: Sendable {
         }
     }
 
+    /// The same of an answer to a write. A server that lets us read all the same is there.
+    func requireWritten(_ answer: HTTPResponse, about object: ObjectName) throws(StoreError) {
+        if answer.status == 403, answer.errorCode == "AccessDenied" {
+            throw .refused(
+                store: store, object: object.description, reason: answer.refusal,
+                hint: "Allow these credentials to put objects into bucket '\(address.bucket)' of \(address.server).")
+        }
+        try require(200, of: answer, about: object)
+    }
+
     func unreadable(_ answer: HTTPResponse, about object: ObjectName? = nil) -> StoreError {
         .refused(
             store: store, object: object?.description ?? "", reason: "its answer \(answer.status) cannot be read",

@@ -42,7 +42,7 @@ final class S3ObjectWriter: ObjectWriter {
             payloadHash: Hex.encode(object.hash), body: .source(object.source(attempts)))
         let answer = try await store.connection.ask(request, about: name, attempts)
         if answer.status == 412, attempts.mayHaveSucceeded, try await object.isStored(in: store, as: name) { return }
-        try store.connection.require(200, of: answer, about: name)
+        try store.connection.requireWritten(answer, about: name)
     }
 
     // MARK: - Parts
@@ -51,7 +51,7 @@ final class S3ObjectWriter: ObjectWriter {
         let key = store.connection.key(of: name)
         let begin = try await store.connection.ask(
             S3Request(method: .post, key: key, query: [("uploads", "")]), about: name)
-        try store.connection.require(200, of: begin, about: name)
+        try store.connection.requireWritten(begin, about: name)
         guard let upload = XMLText(begin.body).first("UploadId")?.string, !upload.isEmpty else {
             throw store.connection.unreadable(begin, about: name)
         }
@@ -81,7 +81,7 @@ final class S3ObjectWriter: ObjectWriter {
                     // Of a part Amazon takes the newer kind of checksum only if all was announced with it.
                     headers: ["content-md5": Data(Insecure.MD5.hash(data: bytes)).base64EncodedString()],
                     payloadHash: Hex.encode(SHA256.hash(data: bytes)), body: .bytes(bytes)), about: name)
-            try store.connection.require(200, of: answer, about: name)
+            try store.connection.requireWritten(answer, about: name)
             guard let tag = answer.headers["etag"], tag.utf8.count < 200, !tag.contains(where: { "<>&".contains($0) })
             else { throw store.connection.unreadable(answer, about: name) }
             tags.append(tag)
@@ -109,7 +109,7 @@ final class S3ObjectWriter: ObjectWriter {
         {
             return
         }
-        try store.connection.require(200, of: answer, about: name)
+        try store.connection.requireWritten(answer, about: name)
         // An error may come in an answer that began well; the result alone says that there is an object.
         guard XMLText(answer.body).first("CompleteMultipartUploadResult") != nil else {
             throw store.connection.unreadable(answer, about: name)
