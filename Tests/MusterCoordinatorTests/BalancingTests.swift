@@ -181,6 +181,38 @@ struct BalancingTests {
         }
     }
 
+    @Test func aPlaceThatFailsKeepsNoOtherWaiting() async throws {
+        let rig = try await Rig(stores: 1, placement: "replicas: 1")
+        let hooks = StoreHooks()
+        try await rig.serve(wrapStore: { HookedStore($0, hooks) }) { server in
+            var lineages: [TestLineage] = []
+            for name in ["alpha", "beta"] {
+                var lineage = TestLineage(try await server.makeNode(name))
+                try await lineage.add(try lineage.next(base: nil), to: server)
+                lineages.append(lineage)
+            }
+            try await Self.add(2, server)
+            try await Self.place("main", "draining", server)
+            try await ReplicationTests.settle(server)
+            let coordinator = server.service.coordinator
+            let places = try await coordinator.surplusPlaces()
+            #expect(places.count == 2)
+            let first = try #require(lineages.first { $0.node.id == places[0].node })
+            // What was copied yesterday has to be looked at again.
+            server.rig.clock.advance(by: .seconds(2 * 86_400))
+            hooks.onLook { name throws(StoreError) in
+                guard name.description.contains("\(first.snapshots[0].pack.id)") else { return false }
+                throw .failed(store: "store2", object: "\(name)", operation: "look at", code: ETIMEDOUT)
+            }
+            let service = BalanceService(coordinator: coordinator)
+            var rests: [Coordinator.SurplusPlace: BalanceService.Rest] = [:]
+            try await service.balance(&rests, CopyPace(bytesPerSecond: 0, clock: server.rig.clock))
+            #expect(rests.keys.contains(places[0]), "it rests")
+            let left = try await coordinator.catalog.holdings(inStore: places[0].store).map(\.node)
+            #expect(left == [places[0].node])
+        }
+    }
+
     /// A step of the walk was under way, and had asked where snapshots belong.
     @Test func aStoreThatIsAddedBesideAStepOfTheWalkIsWalkedFor() async throws {
         let rig = try await Rig(stores: 1)

@@ -3,6 +3,7 @@ import MusterAPI
 import MusterCatalog
 import MusterFormat
 import MusterModel
+import MusterSQLite
 import MusterTestSupport
 import MusterTransfer
 import Testing
@@ -201,6 +202,39 @@ struct RetentionTests {
             }
             #expect(listed == [ids[3]])
             #expect(try await server.service.coordinator.applyDueRetention() == nil, "it is not due again")
+        }
+    }
+
+    @Test func aDatabaseThatFailsKeepsNoOtherFromItsPolicy() async throws {
+        try await Rig.serve { server in
+            var newest: [String] = []
+            var databases: [DatabaseID] = []
+            for name in ["alpha", "beta"] {
+                let node = try await server.makeNode(name)
+                let first = try node.makeSnapshot()
+                server.rig.clock.advance(by: .seconds(3600))
+                let second = try node.makeSnapshot(seed: 2, after: first.manifest)
+                for snapshot in [first, second] {
+                    let answer = try await server.peer(node).commit(snapshot.manifest, packs: [snapshot.pack.bytes])
+                    #expect(answer.status == 200)
+                }
+                newest.append(second.id.description)
+                databases.append(node.database)
+            }
+            let bad = try #require(databases.min { "\($0)" < "\($1)" })
+            try SQLiteConnection(path: server.rig.place.catalog, access: .readWrite).execute(
+                """
+                CREATE TRIGGER sick BEFORE UPDATE OF expired_at ON snapshot
+                WHEN lower(hex(NEW.database)) = '\(bad)' BEGIN SELECT RAISE(ABORT, 'sick'); END
+                """)
+            try await Self.set(server, ["keep-last": "1"])
+            server.rig.clock.advance(by: .seconds(3600))
+            var listed: [String] = []
+            for _ in 0..<1000 where listed.count != 3 {
+                _ = try await server.service.coordinator.applyDueRetention()
+                listed = try await Self.list(server)
+            }
+            #expect(listed.count == 3 && Set(listed).isSuperset(of: newest), "the first of the second is given up")
         }
     }
 

@@ -6,7 +6,7 @@ import ServiceLifecycle
 /// forgets what was in lost stores.
 ///
 /// What is left to do is read from the catalog, so it goes on after a restart. A place of which nothing could be given
-/// up is left alone for a while, ever longer.
+/// up, or that failed, is left alone for a while, ever longer, and keeps no other waiting.
 struct BalanceService: Service {
     private static let patience = Duration.seconds(15)
     private static let firstPause = Duration.seconds(30)
@@ -14,7 +14,7 @@ struct BalanceService: Service {
     /// In all stores together.
     private static let objectsPerSecond = 200
 
-    private struct Rest {
+    struct Rest {
         var until: Timestamp
         var pause: Duration
     }
@@ -64,7 +64,22 @@ struct BalanceService: Service {
         }
     }
 
-    private func balance(_ rests: inout [Coordinator.SurplusPlace: Rest], _ pace: CopyPace) async throws {
+    /// - Returns: how many replicas were given up; 0 where that failed.
+    private func giveUp(_ place: Coordinator.SurplusPlace, _ pace: CopyPace) async throws -> Int {
+        do {
+            return try await coordinator.giveUpSurplus(place, pace: pace)
+        } catch is CancellationError {
+            throw CancellationError()
+        } catch {
+            let store = coordinator.stores[place.store]?.name ?? "\(place.store)"
+            coordinator.logger.warning(
+                "surplus replicas kept",
+                metadata: ["store": "\(store)", "node": "\(place.node)", "reason": "\(error)"])
+            return 0
+        }
+    }
+
+    func balance(_ rests: inout [Coordinator.SurplusPlace: Rest], _ pace: CopyPace) async throws {
         guard coordinator.succession.successor == nil else { return }
         let surplus = try await coordinator.surplusPlaces()
         let known = Set(surplus)
@@ -74,7 +89,7 @@ struct BalanceService: Service {
             let rest = rests[place]
             // A clock that was set back must not put it off.
             if let rest, now < rest.until, rest.until - now <= rest.pause { continue }
-            if try await coordinator.giveUpSurplus(place, pace: pace) > 0 {
+            if try await giveUp(place, pace) > 0 {
                 rests[place] = nil
             } else {
                 let pause = min(rest.map { $0.pause * 2 } ?? Self.firstPause, Self.longestPause)

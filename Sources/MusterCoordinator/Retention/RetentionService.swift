@@ -62,9 +62,16 @@ extension Coordinator {
             for database in page where !Task.isShuttingDownGracefully {
                 let row = Catalog.AuditRow(
                     actor: Self.actor, action: "retention-apply", subject: "run \(run) begins to mark", at: clock.now())
-                marked +=
-                    try await apply(
-                        to: database, run: run, actor: Self.actor, audit: marked == 0 ? row : nil)?.marked ?? 0
+                do {
+                    marked +=
+                        try await apply(
+                            to: database, run: run, actor: Self.actor, audit: marked == 0 ? row : nil)?.marked ?? 0
+                } catch {
+                    // Its snapshots stay until the next run, and those of the others need not wait for it.
+                    logger.warning(
+                        "retention not applied to a database",
+                        metadata: ["database": "\(database)", "reason": "\(error)"])
+                }
             }
         }
         guard marked > 0 else { return 0 }
