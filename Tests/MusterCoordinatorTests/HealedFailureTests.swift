@@ -129,6 +129,17 @@ struct HealedFailureTests {
         }
     }
 
+    /// Copies may go on for days.
+    @Test func isLookedForWhileCopiesGoOn() {
+        let (healing, start) = (Healing(startedAt: Timestamp(microseconds: 0)), Timestamp(microseconds: 0))
+        func isTime(_ seconds: Int64, isQuiet: Bool) -> Bool {
+            healing.look(now: start + .seconds(seconds), atLeastEvery: .seconds(600), isQuiet: isQuiet)
+        }
+        #expect(!isTime(599, isQuiet: false) && isTime(599, isQuiet: true) && isTime(600, isQuiet: true))
+        #expect(!isTime(1199, isQuiet: false) && isTime(1200, isQuiet: false) && !isTime(1201, isQuiet: false))
+        #expect(isTime(0, isQuiet: false), "the clock was set back")
+    }
+
     /// What the catalog's backup brings back names the failure, and not what was found: it is inspected once more.
     @Test func afterARebuildAFailureIsInspectedAgain() async throws {
         let rig = try await Rig(stores: 1)

@@ -16,6 +16,8 @@ struct ReplicationService: Service {
     /// What failed and seems whole may have been healed by another. If it was not, it fails again: that is read by an
     /// agent as a whole.
     private static let failureRests = Duration.seconds(86_400)
+    /// While copies go on, which may take days, it is seldom asked what they have healed.
+    private static let healedEvery = Duration.seconds(600)
 
     let coordinator: Coordinator
     private let busy = BusyStores()
@@ -48,22 +50,25 @@ struct ReplicationService: Service {
         }
     }
 
-    /// Once repairs have come to an end: what failed an inspection that began before is inspected again, as deep, so
-    /// that no alarm stands that has no reason any more.
+    /// What failed an inspection and was repaired since is inspected again, as deep, so that no alarm stands that has no
+    /// reason any more.
     ///
-    /// Asked with every round: an inspection may end after the repair, or an agent bring a pack back.
+    /// Asked with every round once repairs have come to an end: an inspection may end after the repair, or an agent bring
+    /// a pack back.
     private func inspectHealed() async {
-        guard busy.isNone else { return }
+        let now = coordinator.clock.now()
+        guard healing.look(now: now, atLeastEvery: Self.healedEvery, isQuiet: busy.isNone) else { return }
         do {
             let healing = healing.state
             let (healed, last) = try await coordinator.catalog.healedFailures(
                 after: healing.lookedTo, repairedAt: healing.repairedAt,
-                rested: coordinator.clock.now() - Self.failureRests)
-            self.healing.look(to: last)
+                rested: now - Self.failureRests)
             for level in [VerificationLevel.scrub, .verify, .drill] {
                 let candidates = healed.filter { max(.scrub, $0.level) == level }.map(\.candidate)
                 if !candidates.isEmpty { try await coordinator.inspectAgain(candidates, level) }
             }
+            // Only now: those of which an inspection could not be asked for are looked at again.
+            self.healing.look(to: last)
         } catch {
             coordinator.logger.warning("inspection after repair postponed", metadata: ["reason": "\(error)"])
         }
@@ -203,19 +208,30 @@ struct ReplicationService: Service {
 }
 
 /// When something was repaired last, and how far it was looked at what that healed.
-private final class Healing: Sendable {
+final class Healing: Sendable {
     struct State {
         var repairedAt: Timestamp
         /// The number of a snapshot.
         var lookedTo: Int64 = 0
+        var lookedAt: Timestamp
     }
 
     private let current: Mutex<State>
 
     /// What the life before repaired may not have been looked at.
-    init(startedAt: Timestamp) { current = Mutex(State(repairedAt: startedAt)) }
+    init(startedAt: Timestamp) { current = Mutex(State(repairedAt: startedAt, lookedAt: startedAt)) }
 
     var state: State { current.withLock { $0 } }
     func note(now: Timestamp) { current.withLock { $0.repairedAt = now } }
     func look(to number: Int64) { current.withLock { $0.lookedTo = number } }
+
+    /// Whether it is time to look.
+    func look(now: Timestamp, atLeastEvery interval: Duration, isQuiet: Bool) -> Bool {
+        current.withLock { state in
+            // A clock that was set back must not put it off.
+            guard isQuiet || state.lookedAt > now || now - state.lookedAt >= interval else { return false }
+            state.lookedAt = now
+            return true
+        }
+    }
 }
