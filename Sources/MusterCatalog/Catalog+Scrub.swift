@@ -47,9 +47,10 @@ extension Catalog {
         }
     }
 
-    package func lostPacks(limit: Int) async throws(CatalogError) -> [LostPack] {
+    /// In the order of their numbers.
+    package func lostPacks(after number: Int64 = 0, limit: Int) async throws(CatalogError) -> [LostPack] {
         try await read { database in
-            try database.rows(Self.lostQuery, [limit]).map { row in
+            try database.rows(Self.lostQuery, [number, limit]).map { row in
                 LostPack(
                     number: row["number"], id: try row.digest("id"), node: try row.identifier("node"),
                     currentDatabase: try row.optionalIdentifier("database"))
@@ -85,7 +86,7 @@ extension Catalog {
         SELECT p.number, p.id, n.id AS node,
             (SELECT l.database FROM pack_reference f JOIN lineage l ON l.id = f.lineage
                 WHERE f.pack = p.number AND f.died IS NULL LIMIT 1) AS database
-        FROM pack p INDEXED BY pack_lost JOIN node n ON n.scope = p.scope
-        WHERE p.wanting AND p.committed LIMIT ?
+        FROM pack p INDEXED BY pack_lost CROSS JOIN node n ON n.scope = p.scope
+        WHERE p.wanting AND p.committed AND p.number > ? ORDER BY p.number LIMIT ?
         """
 }

@@ -298,6 +298,7 @@ struct SurplusTests {
             Catalog.lackingNewQuery, Catalog.lackingQuery, Catalog.lackingCommittedQuery,
             Catalog.lackingSuspectQuery, Catalog.lackingLiveSuspectQuery, Catalog.wantLostStatement,
             Catalog.wantLostNewStatement, Catalog.hastenDependentsStatement, Catalog.nowhereToBeFoundQuery,
+            Catalog.lostQuery,
         ] + Catalog.lostStatements + Catalog.wantStatements)
     func eachStepIsASearchOfAnIndex(sql: String) async throws {
         let few = ["SCAN (subquery", "SCAN CONSTANT ROW", "SCAN c", "SCAN chain", "SCAN f", "SCAN b"]

@@ -96,6 +96,31 @@ struct RecallTests {
         }
     }
 
+    /// Where there are more than are looked at at once.
+    @Test func areLookedAtPageByPage() throws {
+        let (book, now) = (WantedBook(), Timestamp(microseconds: 0))
+        #expect(book.page(now: now) == 0)
+        book.turn(after: 9, hasMore: true, now: now + .seconds(3599))
+        #expect(book.page(now: now) == 0, "they have their time")
+        book.turn(after: 9, hasMore: true, now: now + .seconds(3600))
+        #expect(book.page(now: now) == 9)
+        book.turn(after: 12, hasMore: false, now: now + .seconds(7199))
+        #expect(book.page(now: now) == 9)
+        book.turn(after: 12, hasMore: false, now: now + .seconds(7200))
+        #expect(book.page(now: now) == 0)
+        book.turn(after: 9, hasMore: true, now: now + .seconds(10_800))
+        book.turn(after: nil, hasMore: false, now: now + .seconds(10_801))
+        #expect(book.page(now: now) == 0, "the last of them were healed")
+    }
+
+    @Test func aSnapshotThatCouldNotBeAskedForIsDueStill() {
+        let (book, now) = (WantedBook(), Timestamp(microseconds: 0))
+        let (one, other) = (DatabaseID(from: .seeded(2)), DatabaseID(from: .seeded(3)))
+        #expect(book.isSnapshotDue(of: one, now: now) && book.isSnapshotDue(of: other, now: now))
+        book.forget(snapshotsOf: [one])
+        #expect(book.isSnapshotDue(of: one, now: now) && !book.isSnapshotDue(of: other, now: now))
+    }
+
     @Test func areWantedNoLongerOnceTheyAreForgotten() throws {
         let (book, node) = (WantedBook(), NodeID(from: .seeded(1)))
         let pack = try #require(PackID(bytes: [UInt8](repeating: 7, count: 32)))

@@ -35,7 +35,8 @@ struct RecallService: Service {
 extension Coordinator {
     func recallLostPacks(limit: Int) async throws {
         let now = clock.now()
-        let lost = try await catalog.lostPacks(limit: limit)
+        let lost = try await catalog.lostPacks(after: wanted.page(now: now), limit: limit)
+        wanted.turn(after: lost.last?.number, hasMore: lost.count == limit, now: now)
         for node in wanted.note(lost.map { ($0.id, $0.node) }, now: now) { await work.ring(node) }
         var jobs: [DatabaseID: Catalog.Job] = [:]
         for pack in lost {
@@ -75,7 +76,12 @@ extension Coordinator {
 
     private func hand(out jobs: [Catalog.Job]) async throws {
         guard !jobs.isEmpty else { return }
-        try await catalog.add(jobs)
+        do {
+            try await catalog.add(jobs)
+        } catch {
+            wanted.forget(snapshotsOf: jobs.map(\.database))
+            throw error
+        }
         for node in Set(jobs.map(\.node)) { await work.ring(node) }
     }
 }

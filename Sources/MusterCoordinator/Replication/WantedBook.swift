@@ -12,6 +12,9 @@ final class WantedBook: Sendable {
     /// What a node that has the bytes needs at most to send them; after that a snapshot has to make them again.
     private static let patience = Duration.seconds(60)
     private static let snapshotEvery = Duration.seconds(3600)
+    /// Where more are lost than are looked at at once, the next ones come after this long: until then their nodes have
+    /// been asked, and snapshots made in their place.
+    private static let pageStays = Duration.seconds(3600)
     /// Of up to 64 MiB each.
     private static let mostAtOnce = 16
 
@@ -34,11 +37,36 @@ final class WantedBook: Sendable {
         var keys: [NodeID: Wanted] = [:]
         /// When a snapshot was last asked for.
         var snapshots: [DatabaseID: Timestamp] = [:]
+        /// Lost packs after this number are looked at, since when.
+        var page: (after: Int64, since: Timestamp)?
     }
 
     private let book = Mutex(Book())
 
-    /// Takes note of all packs that are lost now; others are wanted no longer.
+    /// Which lost packs are looked at now: those after this number.
+    func page(now: Timestamp) -> Int64 {
+        book.withLock { book in
+            if book.page == nil { book.page = (0, now) }
+            return book.page?.after ?? 0
+        }
+    }
+
+    /// Turns to the next lost packs where these have had their time, or are none.
+    ///
+    /// - Parameters:
+    ///   - last: the number of the last one that was looked at.
+    ///   - hasMore: whether there may be more behind it; else it begins again.
+    func turn(after last: Int64?, hasMore: Bool, now: Timestamp) {
+        book.withLock { book in
+            guard let page = book.page else { return }
+            // A clock that was set back must not put it off.
+            let isOver = page.since > now || now - page.since >= Self.pageStays
+            guard isOver || last == nil else { return }
+            book.page = (hasMore ? last ?? 0 : 0, now)
+        }
+    }
+
+    /// Takes note of the lost packs that are looked at now; others are wanted no longer.
     ///
     /// - Returns: nodes that are to be asked.
     func note(_ lost: [(pack: PackID, node: NodeID)], now: Timestamp) -> Set<NodeID> {
@@ -94,6 +122,13 @@ final class WantedBook: Sendable {
     /// The same where there is nobody to ask before.
     func isSnapshotDue(of database: DatabaseID, now: Timestamp) -> Bool {
         book.withLock { Self.begin(database, now, in: &$0) }
+    }
+
+    /// The snapshots could not be asked for after all.
+    func forget(snapshotsOf databases: some Sequence<DatabaseID>) {
+        book.withLock { book in
+            for database in databases { book.snapshots[database] = nil }
+        }
     }
 
     private static func begin(_ database: DatabaseID, _ now: Timestamp, in book: inout Book) -> Bool {
