@@ -141,15 +141,28 @@ extension Catalog {
         }
     }
 
-    /// How many snapshots are still to be copied there, or again; counted no further than to `StoreStanding.countLimit`.
-    package func wantedSnapshots(inStore number: Int64) async throws(CatalogError) -> Int {
+    /// Snapshots that are still to be copied to a store, or again.
+    package struct CopyDebt: Hashable, Sendable {
+        /// Counted no further than to `StoreStanding.countLimit`.
+        package let snapshots: Int
+        /// There are more: so many that they are not counted, or others of which the store lacks a pack or the key record,
+        /// which may be any number.
+        package let hasMore: Bool
+    }
+
+    package func copyDebt(inStore number: Int64) async throws(CatalogError) -> CopyDebt {
         try await read { database in
-            try database.value(Self.wantedSnapshotsQuery, [number, StoreStanding.countLimit]) ?? 0
+            let row = try database.row(Self.copyDebtQuery, [number, StoreStanding.countLimit])
+            let snapshots: Int = row?["snapshots"] ?? 0
+            return CopyDebt(
+                snapshots: snapshots, hasMore: row?["lacks_parts"] ?? false || snapshots == StoreStanding.countLimit)
         }
     }
 
-    static let wantedSnapshotsQuery = """
-        SELECT count(*) FROM (SELECT 1 FROM replication WHERE store = ?1 AND kind = 'snapshot' LIMIT ?2)
+    static let copyDebtQuery = """
+        SELECT (SELECT count(*) FROM (SELECT 1 FROM replication WHERE store = ?1 AND kind = 'snapshot' LIMIT ?2))
+                AS snapshots,
+            EXISTS (SELECT 1 FROM replication WHERE store = ?1 AND kind IN ('pack', 'keys')) AS lacks_parts
         """
     static let oldestWantQuery = "SELECT min(wanted_at) FROM replication WHERE store = ?"
 

@@ -119,7 +119,7 @@ struct Questions {
         let databases = try await catalog.databases(after: nil, limit: 1001)
         let first = try await catalog.nodes(after: nil, limit: 1000)
         _ = try await catalog.invitations(now: now)
-        _ = try await catalog.wantedSnapshots(inStore: 1)
+        _ = try await catalog.copyDebt(inStore: 1)
         _ = try await (alarms, risk, coverage)
         return try await totals.nodes + found.0 + databases.count + first.count
     }

@@ -230,7 +230,7 @@ struct ListTests {
         Catalog.historyQuery, Catalog.receiptsQuery, Catalog.verdictsQuery, Catalog.runsQuery, Catalog.runningQuery,
         Catalog.isConcernedQuery(.failing), Catalog.isConcernedQuery(.uninspected(.drill, since: zero)),
         Catalog.isConcernedQuery(.stuck(anyPatience)),
-        Catalog.oldestWantQuery, Catalog.wantedSnapshotsQuery, Catalog.suspectCountQuery, Catalog.nextWaitingQuery,
+        Catalog.oldestWantQuery, Catalog.copyDebtQuery, Catalog.suspectCountQuery, Catalog.nextWaitingQuery,
     ])
     func andTheOtherOftenAskedQuestionsAreToo(sql: String) async throws {
         // These indexes hold what is wrong, and nothing else; a part of a question is gone over after it was searched for.

@@ -69,11 +69,16 @@ struct LostPackCopyTests {
             let found = try await InspectionTests.verify(server, "scrub", [lineage.snapshots[0]])
             #expect(Set(found.failed.map(\.store)) == ["main", "store2"])
 
+            let status: Muster_V1_Status = try await server.asAdmin.get(.admin, "/v1/status")
+            #expect(status.heldReplicas == 10 && status.wantedReplicas == 10 && status.heldAtMost)
+
             // Its node has the bytes still.
             #expect(try await server.peer(lineage.node).put(lost).status == 200)
             try await ReplicationTests.settle(server)
             #expect(try await ReplicationTests.contents(rig, 2) == ReplicationTests.contents(rig, 1))
             #expect(try await ReplicationTests.contents(rig, 2).count == 16)
+            let healed: Muster_V1_Status = try await server.asAdmin.get(.admin, "/v1/status")
+            #expect(healed.heldReplicas == 10 && !healed.heldAtMost)
         }
     }
 

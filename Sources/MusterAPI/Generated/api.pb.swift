@@ -2809,8 +2809,7 @@ package nonisolated struct Muster_V1_Status: @unchecked Sendable {
   /// Clears the value of `oldestRpoSeconds`. Subsequent reads from it will return its default value.
   package mutating func clearOldestRpoSeconds() {_uniqueStorage()._oldestRpoSeconds = nil}
 
-  /// Of all snapshots: how many replicas are there of those that the settings ask for. What a change of the stores or
-  /// of the settings makes wanting is counted as the coordinator comes to it.
+  /// Of all snapshots: how many replicas are there of those that the settings ask for.
   package var heldReplicas: UInt64 {
     get {_storage._heldReplicas}
     set {_uniqueStorage()._heldReplicas = newValue}
@@ -2819,6 +2818,13 @@ package nonisolated struct Muster_V1_Status: @unchecked Sendable {
   package var wantedReplicas: UInt64 {
     get {_storage._wantedReplicas}
     set {_uniqueStorage()._wantedReplicas = newValue}
+  }
+
+  /// There may be fewer: some lack a pack or a key record, which may be any number of them; a store waits for more than is
+  /// counted; or the coordinator has not come to all yet after the stores or the settings changed.
+  package var heldAtMost: Bool {
+    get {_storage._heldAtMost}
+    set {_uniqueStorage()._heldAtMost = newValue}
   }
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -8472,7 +8478,7 @@ nonisolated extension Muster_V1_AlarmCleared: SwiftProtobuf.Message, SwiftProtob
 
 nonisolated extension Muster_V1_Status: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Status"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}version\0\u{1}now\0\u{3}started_at\0\u{1}epoch\0\u{3}node_count\0\u{3}database_count\0\u{3}snapshot_count\0\u{3}stored_bytes\0\u{1}databases\0\u{1}stores\0\u{1}alarms\0\u{1}nodes\0\u{3}receipt_key\0\u{1}coverage\0\u{3}more_databases\0\u{3}more_nodes\0\u{3}oldest_rpo_seconds\0\u{3}held_replicas\0\u{3}wanted_replicas\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}version\0\u{1}now\0\u{3}started_at\0\u{1}epoch\0\u{3}node_count\0\u{3}database_count\0\u{3}snapshot_count\0\u{3}stored_bytes\0\u{1}databases\0\u{1}stores\0\u{1}alarms\0\u{1}nodes\0\u{3}receipt_key\0\u{1}coverage\0\u{3}more_databases\0\u{3}more_nodes\0\u{3}oldest_rpo_seconds\0\u{3}held_replicas\0\u{3}wanted_replicas\0\u{3}held_at_most\0")
 
   fileprivate class _StorageClass {
     var _version: String = String()
@@ -8494,6 +8500,7 @@ nonisolated extension Muster_V1_Status: SwiftProtobuf.Message, SwiftProtobuf._Me
     var _oldestRpoSeconds: Double? = nil
     var _heldReplicas: UInt64 = 0
     var _wantedReplicas: UInt64 = 0
+    var _heldAtMost: Bool = false
 
       // This property is used as the initial default value for new instances of the type.
       // The type itself is protecting the reference to its storage via CoW semantics.
@@ -8523,6 +8530,7 @@ nonisolated extension Muster_V1_Status: SwiftProtobuf.Message, SwiftProtobuf._Me
       _oldestRpoSeconds = source._oldestRpoSeconds
       _heldReplicas = source._heldReplicas
       _wantedReplicas = source._wantedReplicas
+      _heldAtMost = source._heldAtMost
     }
   }
 
@@ -8560,6 +8568,7 @@ nonisolated extension Muster_V1_Status: SwiftProtobuf.Message, SwiftProtobuf._Me
         case 17: try { try decoder.decodeSingularDoubleField(value: &_storage._oldestRpoSeconds) }()
         case 18: try { try decoder.decodeSingularUInt64Field(value: &_storage._heldReplicas) }()
         case 19: try { try decoder.decodeSingularUInt64Field(value: &_storage._wantedReplicas) }()
+        case 20: try { try decoder.decodeSingularBoolField(value: &_storage._heldAtMost) }()
         default: break
         }
       }
@@ -8629,6 +8638,9 @@ nonisolated extension Muster_V1_Status: SwiftProtobuf.Message, SwiftProtobuf._Me
       if _storage._wantedReplicas != 0 {
         try visitor.visitSingularUInt64Field(value: _storage._wantedReplicas, fieldNumber: 19)
       }
+      if _storage._heldAtMost != false {
+        try visitor.visitSingularBoolField(value: _storage._heldAtMost, fieldNumber: 20)
+      }
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -8657,6 +8669,7 @@ nonisolated extension Muster_V1_Status: SwiftProtobuf.Message, SwiftProtobuf._Me
         if _storage._oldestRpoSeconds != rhs_storage._oldestRpoSeconds {return false}
         if _storage._heldReplicas != rhs_storage._heldReplicas {return false}
         if _storage._wantedReplicas != rhs_storage._wantedReplicas {return false}
+        if _storage._heldAtMost != rhs_storage._heldAtMost {return false}
         return true
       }
       if !storagesAreEqual {return false}

@@ -31,17 +31,25 @@ extension Coordinator {
         answer.stores = scene.stores
         let replicas = try await replicaCounts(of: try await totals.snapshots)
         (answer.heldReplicas, answer.wantedReplicas) = (UInt64(replicas.held), UInt64(replicas.wanted))
+        answer.heldAtMost = replicas.isAtMost
         answer.alarms = try await alarms.told.map(Muster_V1_Alarm.init)
         answer.coverage = try await coverage
         answer.receiptKey = Hex.encode(receiptKey.verifyingKey.bytes)
         return try call.answer(answer)
     }
 
-    private func replicaCounts(of snapshots: Int) async throws -> (held: Int, wanted: Int) {
+    /// From what waits to be copied, which is few where all is well: a million snapshots are not gone over for it.
+    private func replicaCounts(of snapshots: Int) async throws -> (held: Int, wanted: Int, isAtMost: Bool) {
         let active = stores.active.count
         let each = stores.placement.wanted(of: active)
         var missing = snapshots * max(0, each - active)
-        for store in stores.all { missing += try await catalog.wantedSnapshots(inStore: store.number) }
-        return (max(0, snapshots * each - missing), snapshots * each)
+        // What a walk has not come to is not in the queue yet.
+        var isAtMost = try await PlacementWalk(catalog.setting(Self.placementWalk) ?? []) != nil
+        for store in stores.all {
+            let debt = try await catalog.copyDebt(inStore: store.number)
+            missing += debt.snapshots
+            isAtMost = isAtMost || debt.hasMore
+        }
+        return (max(0, snapshots * each - missing), snapshots * each, isAtMost)
     }
 }

@@ -35,6 +35,8 @@ struct StatusCommand: AsyncParsableCommand {
         let version, now, startedAt: String
         let nodeCount, databaseCount: UInt32
         let snapshotCount, storedBytes, heldReplicas, wantedReplicas: UInt64
+        /// There may be fewer replicas than `heldReplicas`.
+        let heldAtMost: Bool
         /// null without a snapshot.
         @Known var oldestRpoSeconds: Double?
         let databases: [DatabaseRow]
@@ -99,7 +101,7 @@ struct StatusCommand: AsyncParsableCommand {
                 version: status.version, now: status.now, startedAt: status.startedAt, nodeCount: status.nodeCount,
                 databaseCount: status.databaseCount, snapshotCount: status.snapshotCount,
                 storedBytes: status.storedBytes, heldReplicas: status.heldReplicas,
-                wantedReplicas: status.wantedReplicas,
+                wantedReplicas: status.wantedReplicas, heldAtMost: status.heldAtMost,
                 oldestRpoSeconds: Known(wrappedValue: status.hasOldestRpoSeconds ? status.oldestRpoSeconds : nil),
                 databases: databases, moreDatabases: status.moreDatabases, stores: stores, alarms: alarms,
                 coverage: CoverageShown(status.coverage)),
@@ -107,7 +109,10 @@ struct StatusCommand: AsyncParsableCommand {
                 ("coordinator", "\(status.version), up since \(status.startedAt)"),
                 ("nodes", String(status.nodeCount)), ("databases", String(status.databaseCount)),
                 ("snapshots", "\(status.snapshotCount), \(Quantity.bytes(status.storedBytes)) stored"),
-                ("replicas", "\(status.heldReplicas) of \(status.wantedReplicas)"),
+                (
+                    "replicas",
+                    "\(status.heldAtMost ? "at most " : "")\(status.heldReplicas) of \(status.wantedReplicas)"
+                ),
                 ("inspected", CoverageShown(status.coverage).text),
             ])
         guard admin.format == .table else { return }
