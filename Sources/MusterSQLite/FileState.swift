@@ -11,12 +11,23 @@ package struct FileState: Hashable, Sendable {
     package let modifiedNanoseconds: Int64
     package let changedNanoseconds: Int64
     let owner: UInt32
+    let group: UInt32
     let kind: UInt32
+    let permissions: UInt32
+    /// Hard links.
+    let names: UInt64
 
     /// - Returns: nil if there is no such file, or if it cannot be asked for; `lastErrno` then says why.
     init?(path: String) {
         var status = stat()
         guard unsafe stat(path, &status) == 0 else { return nil }
+        self.init(status)
+    }
+
+    /// The same of the name itself, which may be a link.
+    init?(unfollowed path: String) {
+        var status = stat()
+        guard unsafe lstat(path, &status) == 0 else { return nil }
         self.init(status)
     }
 
@@ -31,11 +42,14 @@ package struct FileState: Hashable, Sendable {
         sizeBytes = UInt64(max(0, status.st_size))
         modifiedNanoseconds = Int64(status.st_mtim.tv_sec) * 1_000_000_000 + Int64(status.st_mtim.tv_nsec)
         changedNanoseconds = Int64(status.st_ctim.tv_sec) * 1_000_000_000 + Int64(status.st_ctim.tv_nsec)
-        owner = status.st_uid
-        kind = status.st_mode & S_IFMT
+        (owner, group) = (status.st_uid, status.st_gid)
+        (kind, permissions) = (status.st_mode & S_IFMT, status.st_mode & 0o7777)
+        names = UInt64(status.st_nlink)
     }
 
     static func exists(_ path: String) -> Bool { FileState(path: path) != nil }
+    /// Also true for a link that leads nowhere.
+    static func isThere(_ path: String) -> Bool { FileState(unfollowed: path) != nil }
 }
 
 /// A descriptor of our own, closed exactly once.
@@ -47,16 +61,16 @@ struct OwnDescriptor: ~Copyable {
     let number: Int32
 
     /// - Returns: nil if it cannot be opened; `errno` says why.
-    init?(reading path: String) {
+    init?(reading path: String, followingLinks: Bool = true) {
         // Without O_NONBLOCK, opening a FIFO would wait for a writer.
-        let opened = unsafe open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+        let opened = unsafe open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | (followingLinks ? 0 : O_NOFOLLOW))
         guard opened >= 0 else { return nil }
         number = opened
     }
 
-    /// - Returns: nil if it may not be opened for writing; `errno` says why.
+    /// - Returns: nil if it is a link, or may not be opened for writing; `errno` says why.
     init?(updating path: String) {
-        let opened = unsafe open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK)
+        let opened = unsafe open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW)
         guard opened >= 0 else { return nil }
         number = opened
     }

@@ -21,15 +21,21 @@ final class FollowedFiles: Sendable, WALBytes {
 
     /// Opens and maps. Call it under a lease, while a connection of this process is open, or nothing keeps `-shm`
     /// from being cut.
+    ///
+    /// No link is followed, as SQLite follows none there (os_unix.c, unixOpen): whoever may write to the folder would
+    /// choose the file that is written to.
     init(opening files: SourceFiles) throws(CaptureError) {
-        guard let database = OwnDescriptor(reading: files.path), let wal = OwnDescriptor(reading: files.walPath),
-            let index = OwnDescriptor(updating: files.indexPath) ?? OwnDescriptor(reading: files.indexPath)
+        guard let database = OwnDescriptor(reading: files.path, followingLinks: false),
+            let wal = OwnDescriptor(reading: files.walPath, followingLinks: false),
+            let index = OwnDescriptor(updating: files.indexPath)
+                ?? OwnDescriptor(reading: files.indexPath, followingLinks: false)
         else { throw SourceFiles.refusal(files.path, lastErrno()) }
         guard let state = FileState(descriptor: database.number), let walState = FileState(descriptor: wal.number),
             let indexState = FileState(descriptor: index.number)
         else { throw SourceFiles.refusal(files.path, lastErrno()) }
         let mode = fcntl(index.number, F_GETFL)
-        let canWrite = mode >= 0 && mode & O_ACCMODE == O_RDWR
+        // A second name may be that of somebody else's file.
+        let canWrite = mode >= 0 && mode & O_ACCMODE == O_RDWR && indexState.names == 1
         let attached = csqlite_lock(index.number, CSQLITE_SHARED, Int64(CSQLITE_SHM_ATTACHED), 1)
         var mapped: UnsafeMutableRawPointer?
         guard attached == 0, unsafe csqlite_index_map(index.number, canWrite ? 1 : 0, &mapped) == 0,
@@ -48,10 +54,11 @@ final class FollowedFiles: Sendable, WALBytes {
         CaptureLease.closeWhenFree([database, wal, index], of: identity)
     }
 
-    /// True if the three paths still lead to the open files.
+    /// True if the three paths still are the open files, and no links to them.
     func areInPlace() -> Bool {
-        FileState(path: files.path)?.identity == identity && FileState(path: files.walPath)?.identity == walIdentity
-            && FileState(path: files.indexPath)?.identity == indexIdentity
+        FileState(unfollowed: files.path)?.identity == identity
+            && FileState(unfollowed: files.walPath)?.identity == walIdentity
+            && FileState(unfollowed: files.indexPath)?.identity == indexIdentity
     }
 
     func databaseState() -> FileState? { FileState(descriptor: database) }
