@@ -7,7 +7,7 @@ import MusterModel
 /// SQLite's backup writes it as one transaction under SQLite's own locks, so that every reader sees either the old or
 /// the new database. What was there is copied first. A backup cannot begin inside a transaction, so nothing keeps
 /// writers out between the copy and the new content: once the lock is held, it is looked whether somebody committed
-/// meanwhile, and then all of it begins anew.
+/// meanwhile, and then all of it begins anew. All that is written is written with the rights of the target's owner.
 package struct LiveReplacement: Sendable {
     /// A busy application gets in between now and then, and not time after time.
     private static let mostRounds = 8
@@ -33,16 +33,23 @@ package struct LiveReplacement: Sendable {
     /// - Parameter kept: where the content of before goes; a file there is replaced.
     /// - Throws: `SQLiteError`, `TargetTooBusy`; the target is as it was then.
     package func run(keepingOldAs kept: String) throws {
-        guard let file = OwnDescriptor(reading: target) else { throw SourceFiles.refusal(target, lastErrno()) }
-        // It is closed after the connections: closing any descriptor of a file gives up all the locks that this
-        // process has on it (fcntl(2)).
-        try run(keepingOldAs: kept, file)
+        guard let owner = FileOwner(of: target) else { throw FileOwner.refusal(target) }
+        guard let file = OwnDescriptor(reading: target, followingLinks: false) else {
+            throw SourceFiles.refusal(target, lastErrno())
+        }
+        // It is not the owner's yet.
+        let source = try DatabaseImage(path: image)
+        // The descriptor is closed after the connections: closing any descriptor of a file gives up all the locks that
+        // this process has on it (fcntl(2)).
+        let isDone = try owner.perform { try run(keepingOldAs: kept, file, source) }
+        guard isDone else { throw FileOwner.refusal(target) }
     }
 
-    private func run(keepingOldAs kept: String, _ file: borrowing OwnDescriptor) throws {
+    private func run(
+        keepingOldAs kept: String, _ file: borrowing OwnDescriptor, _ source: borrowing DatabaseImage
+    ) throws {
         let watcher = try SQLiteConnection(path: target, access: .readOnly, busyTimeoutMilliseconds: lockMilliseconds)
         let writer = try SQLiteConnection(path: target, access: .readWrite, busyTimeoutMilliseconds: lockMilliseconds)
-        let source = try DatabaseImage(path: image)
         for _ in 1...Self.mostRounds {
             let before = try keep(kept, watcher, file)
             beforeLock()
@@ -63,6 +70,7 @@ package struct LiveReplacement: Sendable {
         _ kept: String, _ watcher: borrowing SQLiteConnection, _ file: borrowing OwnDescriptor
     ) throws(SQLiteError) -> Mark {
         unsafe unlink(kept)
+        try makeEmpty(kept, like: file)
         let copy = try SQLiteConnection(path: kept, access: .readWrite)
         try watcher.execute("BEGIN; SELECT count(*) FROM sqlite_schema")
         do {
@@ -75,6 +83,19 @@ package struct LiveReplacement: Sendable {
             try? watcher.execute("ROLLBACK")
             throw error
         }
+    }
+
+    /// Nobody who may not read the target may read what is kept of it, from its first byte on.
+    private func makeEmpty(_ kept: String, like file: borrowing OwnDescriptor) throws(SQLiteError) {
+        let made = unsafe open(kept, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o600)
+        guard made >= 0 else {
+            throw SQLiteError(code: SQLITE_CANTOPEN, path: kept, reason: unsafe String(cString: strerror(lastErrno())))
+        }
+        let copy = OwnDescriptor(adopting: made)
+        guard let old = FileState(descriptor: file.number) else { return }
+        // Where the owner or the group cannot be taken over, it stays readable to its maker alone.
+        guard fchown(copy.number, old.owner, old.group) == 0 else { return }
+        fchmod(copy.number, old.permissions & 0o777)
     }
 
     /// In WAL mode SQLite counts the commits of others, in the other modes the file does.

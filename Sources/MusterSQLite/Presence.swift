@@ -33,11 +33,19 @@ struct Presence {
         return wasAttachedElsewhere || !isUntouched
     }
 
+    /// With the rights of the file's owner: SQLite, which opens the file for writing, rolls back a journal that lies there
+    /// and removes a file that the journal names (pager.c, pager_delsuper). The owner may have made one up.
+    ///
     /// - Parameter beforeClosing: lets go of locks that kept the database from being closed until now.
     func closeAsLast(_ files: SourceFiles, beforeClosing: () -> Void) throws(SQLiteError) {
-        let last = try SQLiteConnection(path: files.path, access: .lastToLeave)
-        try last.execute("SELECT 1 FROM sqlite_schema LIMIT 1")
-        beforeClosing()
-        _ = consume last
+        guard !FileState.isThere(files.journalPath), let owner = FileOwner(of: files.path) else {
+            throw FileOwner.refusal(files.path)
+        }
+        try owner.act(files.path) { () throws(SQLiteError) in
+            let last = try SQLiteConnection(path: files.path, access: .lastToLeave)
+            try last.execute("SELECT 1 FROM sqlite_schema LIMIT 1")
+            beforeClosing()
+            _ = consume last
+        }
     }
 }

@@ -6,6 +6,8 @@ struct SourceFiles: Sendable {
     let path: String
     var walPath: String { path + "-wal" }
     var indexPath: String { path + "-shm" }
+    /// Beside a database in WAL mode there is none but by a crash or a trick.
+    var journalPath: String { path + "-journal" }
 
     /// Follows symbolic links as SQLite does, so that `-wal` and `-shm` are looked for where it puts them.
     init(resolving path: String) throws(CaptureError) {

@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 import MusterTestSupport
 import StressRig
 import Synchronization
@@ -114,6 +115,24 @@ struct LiveReplacementTests {
         try replacement.run(keepingOldAs: kept)
         #expect(rounds.withLock { $0 } == 3)
         #expect(try contents(kept) == [1, 1, 202] && contents(target) == [2, 2, 200])
+    }
+
+    /// Whoever may not read the target must not read its copy either, not even for a moment.
+    @Test(arguments: [0o600, 0o640])
+    func whatIsKeptIsReadableToNobodyElse(mode: Int) throws {
+        try make(target, content: 1)
+        try make(image, content: 2)
+        chmod(target, mode_t(mode))
+        let isRoot = getuid() == 0
+        if isRoot { for name in [target, folder.file("")] { #expect(chown(name, 65_534, 65_534) == 0) } }
+        let seen = Mutex<[FileState?]>([])
+        let kept = kept
+        var replacement = LiveReplacement(of: target, with: image)
+        replacement.beforeLock = { seen.withLock { $0.append(FileState(unfollowed: kept)) } }
+        try replacement.run(keepingOldAs: kept)
+        let state = try #require(seen.withLock { $0.first ?? nil })
+        #expect(state.permissions & ~UInt32(mode) == 0 && state.owner == (isRoot ? 65_534 : getuid()))
+        #expect(try contents(target) == [2, 2, 200] && contents(kept) == [1, 1, 200])
     }
 
     @Test func oneThatIsWrittenToWithoutEndStaysAsItIs() throws {

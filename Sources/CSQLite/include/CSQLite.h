@@ -75,3 +75,9 @@ int csqlite_lock_is_held(int descriptor, int64_t start, int64_t count, int asRea
 #define CSQLITE_SHARED_COUNT 510
 /* The byte of -shm on which every attached connection holds a lock (os_unix.c, UNIX_SHM_DMS). */
 #define CSQLITE_SHM_ATTACHED 128
+
+/* Runs `body` on a thread of its own that has the rights of this user on files and no privilege whatever, and waits for it. For a
+** process that is root. 0, or -errno where the rights could not be changed: then `body` did not run. */
+int csqlite_act_as(uint32_t user, uint32_t group, void (*body)(void *), void *context);
+/* The user's own group, as the system's list of users has it; a group that owns nothing where the user is not in it. */
+uint32_t csqlite_group_of(uint32_t user);
