@@ -73,6 +73,8 @@ struct DirectReader: ~Copyable {
         return stated
     }
 
+    var elapsed: @Sendable () -> Duration { surroundings.elapsed }
+
     func checkBudget() throws(CaptureError) {
         if surroundings.shouldStop() { throw .stopped(path: files.path) }
         let limit = surroundings.options.maximumWALHold

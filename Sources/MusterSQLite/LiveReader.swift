@@ -94,6 +94,8 @@ struct LiveReader: ~Copyable {
             sidecars: Sidecars(files), presence: presence, budget: budget)
     }
 
+    var elapsed: @Sendable () -> Duration { budget.surroundings.elapsed }
+
     /// Throws when the capture has cost the application enough.
     func checkBudget() throws(CaptureError) { try budget.check() }
 

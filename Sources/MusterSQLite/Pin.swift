@@ -41,7 +41,7 @@ struct Pin {
         _ connection: borrowing SQLiteConnection, _ database: SQLiteFile, _ files: SourceFiles
     ) throws(CaptureError) -> WALIndex? {
         let mode = try orFailed { () throws(SQLiteError) in
-            try connection.execute("BEGIN; SELECT 1 FROM sqlite_schema LIMIT 1")
+            try connection.executeDespiteSchema("BEGIN; SELECT 1 FROM sqlite_schema LIMIT 1")
             return try connection.text("PRAGMA journal_mode")
         }
         guard mode == "wal" else { return nil }
@@ -59,7 +59,7 @@ struct Pin {
         let before = index.settledHeader()
         afterFirstHeader()
         try orFailed { () throws(SQLiteError) in
-            try connection.execute("BEGIN; SELECT 1 FROM sqlite_schema LIMIT 1")
+            try connection.executeDespiteSchema("BEGIN; SELECT 1 FROM sqlite_schema LIMIT 1")
         }
         let backfilled = index.backfilledFrames()
         if let after = index.settledHeader(), after == before {

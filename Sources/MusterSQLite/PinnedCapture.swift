@@ -177,13 +177,15 @@ package final class PinnedCapture: Sendable {
             case .live(let live):
                 try orFailed { () throws(SQLiteError) in
                     try SQLiteInventory.take(
-                        header: header, pageSize: pageSize, pageCount: pageCount, connection: live.connection)
+                        header: header, pageSize: pageSize, pageCount: pageCount, connection: live.connection,
+                        elapsed: live.elapsed)
                 }
             case .direct(let direct):
                 try orFailed { () throws(SQLiteError) in
                     let image = try DatabaseImage(direct.source)
                     return try SQLiteInventory.take(
-                        header: header, pageSize: pageSize, pageCount: pageCount, connection: image.connection)
+                        header: header, pageSize: pageSize, pageCount: pageCount, connection: image.connection,
+                        elapsed: direct.elapsed)
                 }
             case .ended: throw .stopped(path: path)
             }

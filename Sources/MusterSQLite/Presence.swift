@@ -43,7 +43,7 @@ struct Presence {
         }
         try owner.act(files.path) { () throws(SQLiteError) in
             let last = try SQLiteConnection(path: files.path, access: .lastToLeave)
-            try last.execute("SELECT 1 FROM sqlite_schema LIMIT 1")
+            try last.executeDespiteSchema("SELECT 1 FROM sqlite_schema LIMIT 1")
             beforeClosing()
             _ = consume last
         }

@@ -64,6 +64,15 @@ extension SQLiteConnection {
         }
     }
 
+    /// The same, until `shouldStop` is true: then it throws an error whose `isInterrupted` is true.
+    borrowing func forEachRow(
+        _ sql: String, until shouldStop: () -> Bool, _ body: ([SQLiteValue]) -> Bool
+    ) throws(SQLiteError) {
+        try interruptible(every: 10_000, when: shouldStop) { () throws(SQLiteError) in
+            try forEachRow(sql, [], body)
+        }
+    }
+
     private static func bind(_ value: SQLiteValue, to statement: OpaquePointer, at index: Int32) -> Int32 {
         switch value {
         case .null: unsafe sqlite3_bind_null(statement, index)

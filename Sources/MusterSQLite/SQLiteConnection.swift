@@ -34,11 +34,13 @@ package struct SQLiteConnection: ~Copyable {
                 try unsafe Self.check(csqlite_config(opened, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1), opened, path)
                 try unsafe Self.distrustContent(opened, path)
                 try unsafe Self.check(sqlite3_busy_timeout(opened, busyTimeoutMilliseconds), opened, path)
+                _ = unsafe sqlite3_limit(opened, SQLITE_LIMIT_LENGTH, Int32(SQLiteInventory.maximumSchemaBytes))
             }
         case .lastToLeave:
             unsafe pointer = try Self.open(plainPath, flags: SQLITE_OPEN_READWRITE, fileSystem: nil) {
                 (opened) throws(SQLiteError) in
                 try unsafe Self.distrustContent(opened, path)
+                _ = unsafe sqlite3_limit(opened, SQLITE_LIMIT_LENGTH, Int32(SQLiteInventory.maximumSchemaBytes))
             }
         case .readWrite:
             let flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE
@@ -86,6 +88,26 @@ package struct SQLiteConnection: ~Copyable {
         try unsafe check(csqlite_config(opened, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0), opened, path)
         let pragmas = "PRAGMA mmap_size=0; PRAGMA temp_store=MEMORY; PRAGMA cell_size_check=1; PRAGMA query_only=1"
         try unsafe check(sqlite3_exec(opened, pragmas, nil, nil, nil), opened, path)
+    }
+
+    /// From now on a longer text or blob is an error.
+    borrowing func limitLength(to bytes: Int) {
+        _ = unsafe sqlite3_limit(pointer, SQLITE_LIMIT_LENGTH, Int32(clamping: bytes))
+    }
+
+    /// Runs statements for whose sake no schema is needed, also where it has a text that is longer than the limit:
+    /// SQLite reads the schema before anything else.
+    borrowing func executeDespiteSchema(_ sql: String) throws(SQLiteError) {
+        do throws(SQLiteError) {
+            try execute(sql)
+        } catch {
+            guard error.isTooBig else { throw error }
+            // It also sets SQLITE_NoSchemaError: a schema counts as loaded as far as it could be (prepare.c,
+            // sqlite3InitOne). The connection writes nothing, so no schema either.
+            try check(unsafe csqlite_config(pointer, SQLITE_DBCONFIG_WRITABLE_SCHEMA, 1))
+            if unsafe sqlite3_get_autocommit(pointer) == 0 { try execute("ROLLBACK") }
+            try execute(sql)
+        }
     }
 
     deinit { unsafe sqlite3_close_v2(pointer) }

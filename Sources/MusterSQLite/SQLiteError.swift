@@ -33,4 +33,6 @@ package struct SQLiteError: ActionableError, Equatable {
 extension SQLiteError {
     var isDamage: Bool { [SQLITE_CORRUPT, SQLITE_NOTADB].contains(primaryCode) }
     var isPlainError: Bool { primaryCode == SQLITE_ERROR }
+    /// A text or a blob is longer than the connection's limit.
+    var isTooBig: Bool { primaryCode == SQLITE_TOOBIG }
 }

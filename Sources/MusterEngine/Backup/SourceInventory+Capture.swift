@@ -7,7 +7,7 @@ extension SourceInventory {
     init(_ inventory: SQLiteInventory) {
         self.init(
             userVersion: inventory.userVersion, applicationID: UInt32(bitPattern: inventory.applicationID),
-            schemaHash: SHA256Hasher.hash(inventory.canonicalSchema), journalMode: inventory.journalMode,
+            schemaHash: inventory.canonicalSchema.map { SHA256Hasher.hash($0) }, journalMode: inventory.journalMode,
             autoVacuum: Self.autoVacuum(inventory.autoVacuum), encoding: Self.encoding(inventory.encoding),
             writerVersion: inventory.lastWriterVersion ?? 0,
             tables: inventory.tables.map { Table(name: $0.name, rowEstimate: UInt64(max(0, $0.estimatedRows ?? 0))) })

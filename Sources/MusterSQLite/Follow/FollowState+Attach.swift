@@ -41,7 +41,7 @@ extension FollowState {
             try SQLiteConnection(path: files.path, access: .readOnly, busyTimeoutMilliseconds: busyMilliseconds)
         }
         let mode = try orFailed { () throws(SQLiteError) in
-            try connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1")
+            try connection.executeDespiteSchema("SELECT 1 FROM sqlite_schema LIMIT 1")
             return try connection.text("PRAGMA journal_mode")
         }
         guard mode == "wal" else { throw .notInWALMode(path: files.path) }

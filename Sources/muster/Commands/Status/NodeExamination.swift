@@ -76,6 +76,12 @@ struct NodeExamination {
                     .warning, what, "its writers wait while a snapshot reads it",
                     hint: "Let the application set PRAGMA journal_mode=WAL if it can."))
         }
+        if inventory.canonicalSchema == nil {
+            findings.append(
+                DoctorFinding(
+                    .warning, what, "its schema is so large that snapshots say nothing of its tables",
+                    hint: "It is backed up as a whole all the same; look at who wrote such a schema."))
+        }
         if let version = inventory.lastWriterVersion.map(SQLiteRelease.init), version.hasWALResetBug,
             inventory.journalMode == "wal"
         {
