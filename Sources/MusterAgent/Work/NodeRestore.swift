@@ -106,7 +106,8 @@ struct NodeRestore: Sendable {
             CoordinatorSource(coordinator: coordinator, grant: terms.id), until: terms.expiresAt,
             environment: environment, onWait: { progress.wait(for: $0) })
         let restore = SnapshotRestore(
-            source: source, keys: [keys], verifyingKey: terms.sourceKey, lanes: lanes, random: mark)
+            source: source, keys: [keys], verifyingKey: terms.sourceKey, lanes: lanes, random: mark,
+            inspector: environment.inspector)
         do {
             // From the first read on, which may wait for long.
             return try await telling(of: terms.id, progress) {

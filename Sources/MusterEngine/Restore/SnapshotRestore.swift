@@ -10,12 +10,14 @@ import Synchronization
 /// fsync ▶ `integrity_check` ▶ name. What fails on the way leaves no file.
 package struct SnapshotRestore: Sendable {
     private static let mostGroupsUnderWay = 8
+    private static let secondsForGigabyte = 300.0
 
     private let source: any SnapshotSource
     private let keys: [ScopeKeys]
     private let verifyingKey: VerifyingKey
     private let lanes: Int
     private let random: RandomSource
+    private let inspector: (any RebuiltInspector)?
     /// What was refused while another replica served, of all that was read by this value and its copies.
     package let refusals = RefusalBook()
 
@@ -23,11 +25,14 @@ package struct SnapshotRestore: Sendable {
     ///   - keys: of the node's scope, one for each key epoch.
     ///   - verifyingKey: the node's; it must have signed the manifest.
     ///   - lanes: cores that check, open and write.
+    ///   - inspector: asks for `integrity_check`; nil where the database is our own and cannot be hostile: then this
+    ///     process does.
     package init(
-        source: any SnapshotSource, keys: [ScopeKeys], verifyingKey: VerifyingKey, lanes: Int, random: RandomSource
+        source: any SnapshotSource, keys: [ScopeKeys], verifyingKey: VerifyingKey, lanes: Int, random: RandomSource,
+        inspector: (any RebuiltInspector)? = nil
     ) {
         (self.source, self.keys, self.verifyingKey) = (source, keys, verifyingKey)
-        (self.lanes, self.random) = (max(1, lanes), random)
+        (self.lanes, self.random, self.inspector) = (max(1, lanes), random, inspector)
     }
 
     /// What a restore would do; nothing is written and no pack is read.
@@ -116,16 +121,37 @@ package struct SnapshotRestore: Sendable {
     private func inspect(_ file: RestoredFile, _ plan: RestorePlan, _ pool: BlockingPool) async throws {
         // SQLite takes a file of no bytes for an empty database; there is nothing to open.
         guard plan.publicPart.geometry.pageCount > 0 else { return }
-        let problems = try await pool.run {
-            do {
-                return try DatabaseImage(path: file.partial).integrityCheck()
-            } catch let error as SQLiteError where error.isAboutTheFile {
-                return [error.summary]
+        let problems: [String]
+        if let inspector {
+            problems = try await Self.problems(file, plan.publicPart.geometry, inspector)
+        } else {
+            problems = try await pool.run {
+                do {
+                    return try DatabaseImage(path: file.partial).integrityCheck()
+                } catch let error as SQLiteError where error.isAboutTheFile {
+                    return [error.summary]
+                }
             }
         }
         guard problems.isEmpty else {
             throw RestoreError.unsound(
                 snapshot: plan.publicPart.snapshot, store: source.name, problems: problems)
+        }
+    }
+
+    /// One that cannot be checked to the end is not taken for sound.
+    private static func problems(
+        _ file: RestoredFile, _ geometry: DatabaseGeometry, _ inspector: any RebuiltInspector
+    ) async throws -> [String] {
+        var questions = RebuiltQuestions(isDrill: false)
+        // Nobody is kept waiting as by a drill, and a disk may be slow.
+        questions.seconds += Double(geometry.sizeBytes >> 30) * secondsForGigabyte
+        do {
+            let answers = try await inspector.answers(to: questions, at: file.partial)
+            guard let failure = answers.failure else { return answers.problems }
+            return answers.problems + ["the check came to no end: \(failure)"]
+        } catch let failure as RebuiltInspectionFailure {
+            return [failure.reason]
         }
     }
 

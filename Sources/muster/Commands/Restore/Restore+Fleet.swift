@@ -93,7 +93,7 @@ extension Restore {
             fingerprint: step.fingerprint)
         let restore = SnapshotRestore(
             source: origin.source, keys: keys.keys, verifyingKey: keys.verifyingKey, lanes: Surroundings.cores,
-            random: Surroundings.random)
+            random: Surroundings.random, inspector: DrillCheckProcess(monotonic: Surroundings.monotonic))
         return (snapshot, id, restore, keys.nodeName)
     }
 

@@ -142,7 +142,7 @@ struct Restore: AsyncParsableCommand {
             fingerprint: try key.fingerprint(of: node))
         let restore = SnapshotRestore(
             source: origin.source, keys: keys.keys, verifyingKey: keys.verifyingKey, lanes: Surroundings.cores,
-            random: Surroundings.random)
+            random: Surroundings.random, inspector: DrillCheckProcess(monotonic: Surroundings.monotonic))
         let began = Surroundings.monotonic()
         do {
             let plan = try await restore.plan(snapshotID)
