@@ -17,6 +17,15 @@ extension Restore {
         }
     }
 
+    /// With --agent-dir: a new file may get the number of the one that stood there, and pass for it.
+    ///
+    /// Before the file has its name and not after: a history that ends without need does no harm, one that goes on over a
+    /// restore does.
+    func beginLineage(at path: String) throws {
+        guard let directory = key.agentDir else { return }
+        try AgentDirectory(path: directory).beginLineage(ofDatabaseAt: path)
+    }
+
     /// - Returns: what stood there before, under its new name.
     func restoreInPlace(
         _ restore: SnapshotRestore, _ snapshot: SnapshotID, at path: String,
@@ -35,6 +44,7 @@ extension Restore {
             unlink(built)
             throw error
         }
+        try beginLineage(at: place.target)
         // Where it fails, its error says where both are.
         return (plan, try place.replace(with: built))
     }
@@ -54,8 +64,7 @@ extension Restore {
         let built = place.buildPath(Surroundings.random)
         let plan = try await restore.run(snapshot, to: built, checkIntegrity: integrityCheck, onProgress: onProgress)
         defer { unlink(built) }
-        // Before and not after: a history that ends without need does no harm, one that goes on over a restore does.
-        try directory.beginLineage(ofDatabaseAt: place.target)
+        try beginLineage(at: place.target)
         return (plan, try place.replaceContent(with: built))
     }
 }

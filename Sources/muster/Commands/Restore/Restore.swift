@@ -156,6 +156,8 @@ struct Restore: AsyncParsableCommand {
                 Console.note("nothing was done: give --confirm to do it")
                 throw ExitCode(64)
             }
+            // A restore in place does it once the file is built.
+            if !inPlace { try beginLineage(at: path) }
             let progress = ProgressLine("restoring")
             defer { progress.finish() }
             let (rebuilt, kept) =
