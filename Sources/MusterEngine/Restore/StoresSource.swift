@@ -21,7 +21,7 @@ package struct StoresSource: SnapshotSource {
     private func first(
         after refused: Set<String>, _ read: (StoreSource) async throws -> [UInt8]
     ) async throws -> ReplicaBytes {
-        var failure: (any Error)?
+        var (unanswered, unavailable): ((any Error)?, (any Error)?)
         var passedOver: [String: String] = [:]
         let ordered =
             sources.filter { !refused.contains($0.name) } + sources.filter { refused.contains($0.name) }
@@ -30,11 +30,14 @@ package struct StoresSource: SnapshotSource {
                 return ReplicaBytes(try await read(source), of: source.name, passedOver: passedOver)
             } catch let error as CancellationError {
                 throw error
+            } catch let error as ObjectUnavailable {
+                passedOver[source.name] = error.reason
+                unavailable = unavailable ?? error
             } catch {
-                if let error = error as? ObjectUnavailable { passedOver[source.name] = error.reason }
-                failure = failure ?? error
+                unanswered = unanswered ?? error
             }
         }
-        throw failure ?? ObjectUnavailable(reason: "it is in none of the stores")
+        // A store that did not answer may have it: the object is not missing before all have said so.
+        throw unanswered ?? unavailable ?? ObjectUnavailable(reason: "it is in none of the stores")
     }
 }
