@@ -223,6 +223,10 @@ struct StoreOrigin: SnapshotOrigin {
         guard part.snapshot == place.snapshot, receipt.manifest == manifest.hash else {
             throw damaged(place, "manifest", "it is not the one that the receipt names")
         }
+        // Which is the newest goes by the names, and whoever may write to the store gives them.
+        guard part.database == place.database, part.lineage == place.lineage, part.sequence == place.sequence else {
+            throw damaged(place, "manifest", "its name tells of another snapshot than it does")
+        }
         return snapshot(manifest, receipt, nodeName: nodes[part.node]?.name ?? "")
     }
 
