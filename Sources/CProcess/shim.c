@@ -29,10 +29,12 @@ void cprocess_raise_open_files(void) {
     setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-static int limit(int resource, uint64_t value) {
-    struct rlimit both = {.rlim_cur = value, .rlim_max = value};
+static int limit_softly(int resource, uint64_t soft, uint64_t hard) {
+    struct rlimit both = {.rlim_cur = soft, .rlim_max = hard};
     return setrlimit((__rlimit_resource_t)resource, &both) == 0 ? 0 : -errno;
 }
+
+static int limit(int resource, uint64_t value) { return limit_softly(resource, value, value); }
 
 /* Address space in use, in bytes (proc(5), statm). */
 static uint64_t address_space(void) {
@@ -113,7 +115,9 @@ int cprocess_confine(uint64_t memoryBytes, uint64_t seconds) {
     /* After the change of ids, which takes it back (kernel/cred.c, commit_creds). */
     if (code == 0 && cprocess_die_with_parent() != 0) code = -errno;
     if (code == 0 && used > 0) code = limit(RLIMIT_AS, used + memoryBytes);
-    if (code == 0) code = limit(RLIMIT_CPU, seconds);
+    /* The soft limit sends SIGXCPU, the hard one SIGKILL, which is also what comes where memory runs out (setrlimit(2)):
+    ** where both are the same, only the second comes. */
+    if (code == 0) code = limit_softly(RLIMIT_CPU, seconds, seconds + 5);
     if (code == 0) code = limit(RLIMIT_CORE, 0);
     if (code == 0) code = limit(RLIMIT_FSIZE, 0);
     if (code == 0) code = limit(RLIMIT_NPROC, 0);

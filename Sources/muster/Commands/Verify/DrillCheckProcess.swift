@@ -93,6 +93,7 @@ struct DrillCheckProcess: RebuiltInspector {
             }
             var end: OwnProgram.End?
             while end == nil {
+                if isCancelled.isSet { throw CancellationError() }
                 guard monotonic() < deadline else { throw Self.failure("it took too long") }
                 end = OwnProgram.end(of: process, WNOHANG)
                 // Nothing is ever sent again: this only lets some time pass.
