@@ -45,6 +45,16 @@ struct IncrementalTests {
 
     private var source: Data { get throws { try Data(contentsOf: URL(filePath: path)) } }
 
+    /// As after a page of the state file was damaged: the agent lives on, and drops the ledger.
+    @Test func aLedgerWithoutAPackThatItNamesIsRefused() async throws {
+        try fill(2000)
+        let rig = try LineageRig(fleet(41), path: path)
+        _ = try await rig.take()
+        try SQLiteConnection(path: rig.stateFile, access: .readWrite).execute("DELETE FROM ledger_pack")
+        try execute("UPDATE t SET body = randomblob(800)")
+        await #expect(throws: LedgerError.self) { _ = try await rig.take() }
+    }
+
     @Test func aSmallChangeIsSentAsDifferences() async throws {
         try fill(20_000)
         let fleet = fleet(1)

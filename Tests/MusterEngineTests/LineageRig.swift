@@ -28,6 +28,7 @@ final class LineageRig {
     /// Asked often during a capture, from its thread.
     var monotonic = steadyTime
     private let folder: TemporaryDirectory
+    var stateFile: String { folder.file("state.db") }
 
     init(_ fleet: StoreFleet, path: String, cacheBytes: Int = 1 << 30) throws {
         (self.fleet, self.path) = (fleet, path)

@@ -16,6 +16,8 @@ final class LedgerDraft: Sendable {
         var scatters: Set<UInt32> = []
         /// Records in the ledger from this extent on do not count: the database ended before it in one of the rounds.
         var end = Int.max
+        /// A record names a pack that the ledger does not have. Told in `settleLives`, before anything is signed.
+        var namesUnknownPack = false
     }
 
     /// Records held back for one transaction.
@@ -248,8 +250,10 @@ extension LedgerDraft {
     /// Closes the books: what nobody needs any more dies with this snapshot.
     ///
     /// - Returns: packs that came and went since the snapshot that the ledger described.
+    /// - Throws: `LedgerError` where the ledger contradicts itself.
     func settleLives() throws -> PackChanges {
         try content.withLock { content in
+            guard !content.namesUnknownPack else { throw LedgerError.unknownPack }
             for (number, scatter) in content.state.scatters where scatter.liveCount == 0 {
                 content.state.scatters[number] = nil
                 content.scatters.insert(number)
@@ -313,7 +317,10 @@ extension LedgerDraft {
 
 extension LedgerDraft.Content {
     fileprivate mutating func change(pack: UInt32, _ body: (inout LedgerPack) -> Void) {
-        guard var known = state.packs[pack] else { preconditionFailure("a chunk lies in an unknown pack") }
+        guard var known = state.packs[pack] else {
+            namesUnknownPack = true
+            return
+        }
         body(&known)
         state.packs[pack] = known
         packs.insert(pack)
