@@ -58,12 +58,31 @@ package struct Attempt: Equatable, Sendable {
 
 /// `state.db` holds something this version did not write.
 package struct DamagedState: ActionableError {
-    package let column: String
-    package var summary: String { "the agent's state.db is damaged: column '\(column)' does not parse" }
+    package let what: String
+
+    init(column: String) { what = "column '\(column)' does not parse" }
+
+    /// - Returns: nil where the error says nothing about the file's content.
+    init?(_ error: any Error) {
+        guard let error = error as? DatabaseError,
+            [.SQLITE_CORRUPT, .SQLITE_NOTADB].contains(error.extendedResultCode.primaryResultCode)
+        else { return nil }
+        what = "SQLite finds it so (code \(error.extendedResultCode.rawValue))"
+    }
+
+    package var summary: String { "the agent's state.db is damaged: \(what)" }
     package var hint: String {
-        "Stop the agent, move state.db away and start it again; the next snapshot is a full one and nothing is lost."
+        "Stop the agent, move state.db, state.db-wal and state.db-shm away and start it again: the next snapshots are full "
+            + "ones. Databases that a pattern found may begin under new ids; what is stored of them stays."
     }
     package var isTransient: Bool { false }
+
+    /// Does `body`; an error that speaks of the file's content is told as this one.
+    static func told<Success>(
+        isolation: isolated (any Actor)? = #isolation, _ body: () async throws -> Success
+    ) async throws -> Success {
+        do { return try await body() } catch { throw DamagedState(error) ?? error }
+    }
 }
 
 extension LineageHead {

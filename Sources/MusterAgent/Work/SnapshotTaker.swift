@@ -46,7 +46,7 @@ struct SnapshotTaker: Sendable {
                 let attempt = Attempting(
                     database: database, labels: labels, skipsUnchanged: skipsUnchanged, session: session,
                     onChange: onChange)
-                return try await attempt.run(self)
+                return try await DamagedState.told { try await attempt.run(self) }
             } catch let refusal as HeadMoved where round < Self.maximumRounds {
                 session.giveUp()
                 try adopt(refusal, database)
@@ -61,7 +61,7 @@ struct SnapshotTaker: Sendable {
             } catch let error as any ActionableError where isWorthAnotherRound(error) && round < Self.maximumRounds {
                 environment.logger.warning(
                     "capture starts again", metadata: ["database": "\(database.name)", "reason": "\(error.summary)"])
-                try await recover(error, database, session)
+                try await DamagedState.told { try await recover(error, database, session) }
                 try await environment.sleep(.milliseconds(Int64(20 * round * round)))
             }
         }
@@ -178,7 +178,7 @@ struct SnapshotTaker: Sendable {
     private func isWorthAnotherRound(_ error: any ActionableError) -> Bool {
         // Without the ledger, a full manifest is made of what the file holds.
         if let error = error as? CoordinatorError { return ["packs_missing", "base_missing"].contains(error.code) }
-        if error is LedgerError || error is FormatError { return true }
+        if error is LedgerError || error is FormatError || error is DamagedState { return true }
         switch error as? CaptureError {
         // The second is our own report looking at the file: it is done in a moment.
         case .changedDuringCapture, .alreadyBeingCaptured, .followBroken: return true
@@ -191,8 +191,8 @@ struct SnapshotTaker: Sendable {
     ) async throws {
         session.giveUp()
         try state.dropPending(for: database.id)
-        if error is CoordinatorError || error is LedgerError || error is FormatError {
-            // It names packs that are gone, or contradicts itself.
+        if error is CoordinatorError || error is LedgerError || error is FormatError || error is DamagedState {
+            // It names packs that are gone, contradicts itself, or lies on pages that are damaged; most of the file is it.
             try state.dropLedger(of: database.id)
         }
         if case .followBroken? = error as? CaptureError { try await letGo(session) }
