@@ -1,10 +1,12 @@
 #define _GNU_SOURCE
 #include "CSQLite.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/capability.h>
 #include <pthread.h>
 #include <pwd.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/fsuid.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -58,4 +60,8 @@ int csqlite_act_as(uint32_t user, uint32_t group, void (*body)(void *), void *co
     pthread_sigmask(SIG_SETMASK, &before, 0);
     if (code == 0) code = pthread_join(thread, 0);
     return code == 0 ? errand.code : -code;
+}
+
+int csqlite_exchange(const char *first, const char *second) {
+    return renameat2(AT_FDCWD, first, AT_FDCWD, second, RENAME_EXCHANGE) == 0 ? 0 : -errno;
 }

@@ -81,3 +81,7 @@ int csqlite_lock_is_held(int descriptor, int64_t start, int64_t count, int asRea
 int csqlite_act_as(uint32_t user, uint32_t group, void (*body)(void *), void *context);
 /* The user's own group, as the system's list of users has it; a group that owns nothing where the user is not in it. */
 uint32_t csqlite_group_of(uint32_t user);
+
+/* The two names change files in one step (renameat2(2), RENAME_EXCHANGE): 0, or -errno; -EINVAL or -ENOSYS where the file
+** system or the kernel does not have it. */
+int csqlite_exchange(const char *first, const char *second);

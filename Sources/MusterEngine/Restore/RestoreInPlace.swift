@@ -1,5 +1,6 @@
 import Foundation
 package import MusterModel
+import MusterSQLite
 
 /// Puts a restored database in the place of another one.
 ///
@@ -62,6 +63,7 @@ package struct RestoreInPlace: Sendable {
             throw refusal(code, "the restored database is '\(built)'")
         }
         try syncFolder()
+        if there == [""], try exchange(built, aside) { return aside }
         for suffix in there { unlink(target + suffix) }
         // A hard link, unlike rename, never replaces what may have come to stand there.
         guard link(built, target) == 0 else {
@@ -73,6 +75,26 @@ package struct RestoreInPlace: Sendable {
         unlink(built)
         try syncFolder()
         return there.contains("") ? aside : nil
+    }
+
+    /// Gives the built file the target's name in one step, where no sidecar stands beside it: of these some would belong to
+    /// the other file for a moment, and whoever opened it then would replay them.
+    ///
+    /// - Returns: false where the file system cannot do it.
+    private func exchange(_ built: String, _ aside: String) throws(RestoreError) -> Bool {
+        guard FileExchange.run(built, target) == 0 else { return false }
+        // What came out must be what was kept: it goes now, and the other name of it is its only one.
+        guard let out = Self.identity(built), out == Self.identity(aside) else {
+            let code = FileExchange.run(built, target)
+            throw .targetRefused(
+                path: target,
+                reason: code == 0
+                    ? "another file took its place meanwhile; what stood there first is '\(aside)'"
+                    : "another file took its place meanwhile, which is '\(built)' now")
+        }
+        unlink(built)
+        try syncFolder()
+        return true
     }
 
     /// Whoever could open what stood there can open what comes. By descriptor: in the folder of an application its user
