@@ -33,11 +33,14 @@ struct S3LockTests {
     @Test(arguments: [
         (["put": 200, "delete": 204], LockTrial.lost(to: "deleted before its time")),
         (["put": 501, "delete": 204], .untried(because: "the server would not lock an object: status 501")),
+        // Each put takes ten seconds of its clock, and a time that is over is refused.
+        (["put": 200, "delete": 204, "slow": 10], .lost(to: "deleted before its time")),
     ])
     func whatTheServerDoesCounts(answers: [String: Int], expected: LockTrial) async throws {
         let script = """
-            import http.server, sys, threading
-            put, delete = int(sys.argv[1]), int(sys.argv[2])
+            import datetime, http.server, sys, threading, time
+            put, delete, slow = (int(text) for text in sys.argv[1:4])
+            late = 0
             enabled = b"<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled></ObjectLockConfiguration>"
             class Handler(http.server.BaseHTTPRequestHandler):
                 def answer(self, status, body=b""):
@@ -47,7 +50,16 @@ struct S3LockTests {
                     self.send_header("Content-Length", str(len(body)))
                     self.end_headers()
                     if self.command != "HEAD": self.wfile.write(body)
-                def do_PUT(self): self.answer(put)
+                def date_time_string(self, timestamp=None):
+                    return super().date_time_string((timestamp or time.time()) + late)
+                def do_PUT(self):
+                    global late
+                    late += slow
+                    now = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=late)
+                    never = "9999-01-01T00:00:00Z"
+                    until = self.headers.get("x-amz-object-lock-retain-until-date", never)
+                    until = datetime.datetime.fromisoformat(until.replace("Z", "+00:00"))
+                    self.answer(400 if until <= now else put)
                 def do_DELETE(self): self.answer(delete)
                 def do_HEAD(self): self.answer(200)
                 def do_GET(self): self.answer(200 if "object-lock" in self.path else 404, enabled)
@@ -58,7 +70,7 @@ struct S3LockTests {
             sys.stdin.read()
             """
         let process = try ChildProcess(
-            "/usr/bin/python3", ["-c", script, "\(answers["put"] ?? 0)", "\(answers["delete"] ?? 0)"],
+            "/usr/bin/python3", ["-c", script] + ["put", "delete", "slow"].map { "\(answers[$0] ?? 0)" },
             takesInput: true, output: .reader)
         let port = try #require(try process.readLine(within: .seconds(240)).flatMap { Int($0) })
         let rig = try S3Rig(try S3Server.seaweed.get())

@@ -37,10 +37,12 @@ extension S3Store {
         ]
         let put = try await putVersion(name, bytes, lock)
         guard put.status == 200, let version = put.headers["x-amz-version-id"] else {
+            // A time that is over when the object comes is refused too.
+            guard try await !isOver(now + span) else { return nil }
             return .untried(because: "the server would not lock an object: \(put.refusal)")
         }
         let deletion = try await delete(version, of: name)
-        let isOver = try await time().map { $0 >= now + span } ?? true
+        let isOver = try await isOver(now + span)
         let other = try await putVersion(name, bytes.map { ~$0 })
         let kept = try await connection.ask(
             S3Request(
@@ -52,6 +54,11 @@ extension S3Store {
         try? await connection.pause(span + .seconds(1))
         _ = try await delete(version, of: name)
         return kept.status == 200 && kept.body == bytes ? .kept(for: span) : .lost(to: "replaced")
+    }
+
+    /// By the server's clock, or where it tells none.
+    private func isOver(_ end: Timestamp) async throws(StoreError) -> Bool {
+        try await time().map { $0 >= end } ?? true
     }
 
     private func putVersion(
