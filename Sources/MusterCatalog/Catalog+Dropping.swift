@@ -4,11 +4,14 @@ package import MusterModel
 
 /// The end of a forgotten snapshot: its manifest, its receipt and its rows go when no other snapshot is based on it.
 extension Catalog {
+    /// Fewer than in other steps of gc: with a reference goes a pack, and all that is known of it.
+    package static let droppingStep = 250
+
     /// Drops forgotten snapshots on which none is based, the newest first: a base is older than what is based on it.
     ///
     /// - Parameter number: where an earlier step stopped.
     package func dropForgotten(
-        below number: Int64?, limit: Int = collectionStep, now: Timestamp
+        below number: Int64?, limit: Int = droppingStep, now: Timestamp
     ) async throws(CatalogError) -> CollectionStep<Int64> {
         let names = names
         return try await write { database in
