@@ -9,7 +9,8 @@ import MusterModel
 /// that lets them read and nothing else.
 package struct RebuiltDatabase: ~Copyable {
     private static let mostViolations: Int64 = 100_000
-    private static let mostLengthBytes: Int32 = 128 << 20
+    /// SQLite's own limit (sqlite.org/limits.html).
+    private static let mostLengthBytes: Int64 = 1_000_000_000
 
     private let image: DatabaseImage
     private let elapsed: () -> Duration
@@ -40,7 +41,9 @@ package struct RebuiltDatabase: ~Copyable {
         do {
             unsafe sqlite3_limit(image.connection.pointer, SQLITE_LIMIT_ATTACHED, 0)
             unsafe sqlite3_limit(image.connection.pointer, SQLITE_LIMIT_TRIGGER_DEPTH, 10)
-            unsafe sqlite3_limit(image.connection.pointer, SQLITE_LIMIT_LENGTH, Self.mostLengthBytes)
+            // What is longer would have no room.
+            let longest = min(Self.mostLengthBytes, questions.heapBytes / 2)
+            unsafe sqlite3_limit(image.connection.pointer, SQLITE_LIMIT_LENGTH, Int32(clamping: longest))
             let deadline = began + .seconds(questions.seconds)
             answers.problems = try image.integrityCheck { elapsed() > deadline }
             // A database that is not sound would answer anything.

@@ -6,6 +6,9 @@ package enum RestoreError: ActionableError {
     case damaged(snapshot: SnapshotID, store: String, object: String, reason: String)
     /// Every object was whole, but the database they make is not sound.
     case unsound(snapshot: SnapshotID, store: String, problems: [String])
+    /// Every object was whole, and the database is the one that was captured; whether it is sound could not be asked to
+    /// the end.
+    case unchecked(snapshot: SnapshotID, reason: String)
     case noKey(snapshot: SnapshotID, keyEpoch: UInt32)
     case targetExists(path: String)
     case targetRefused(path: String, reason: String)
@@ -16,6 +19,8 @@ package enum RestoreError: ActionableError {
             "snapshot \(snapshot) cannot be restored from \(store): object \(object): \(reason)"
         case .unsound(let snapshot, let store, let problems):
             "snapshot \(snapshot) from \(store) fails integrity_check: \(problems.first ?? "no reason given")"
+        case .unchecked(let snapshot, let reason):
+            "snapshot \(snapshot) was rebuilt as it was captured, but integrity_check came to no end: \(reason)"
         case .noKey(let snapshot, let keyEpoch):
             "no key at hand opens snapshot \(snapshot) (key epoch \(keyEpoch))"
         case .targetExists(let path): "'\(path)' exists"
@@ -29,6 +34,7 @@ package enum RestoreError: ActionableError {
             "No file was written. See what else is hit with 'muster verify ID --level scrub', and restore another snapshot."
         case .unsound:
             "No file was written. The source may have been damaged when it was captured: restore an older snapshot."
+        case .unchecked: "No file was written. 'muster restore --no-integrity-check' writes it without asking."
         case .noKey: "Give the node's --agent-dir or the fleet's --recovery-key FILE."
         case .targetExists: "Choose a path where nothing stands, or move that file away."
         case .targetRefused: "Check the folder's permissions and free space."
@@ -59,7 +65,7 @@ package enum RestoreError: ActionableError {
             Failing(
                 snapshot: snapshot.description, store: store, object: "",
                 reason: "integrity_check: \(problems.prefix(3).joined(separator: "; "))")
-        case .noKey, .targetExists, .targetRefused: nil
+        case .unchecked, .noKey, .targetExists, .targetRefused: nil
         }
     }
 }

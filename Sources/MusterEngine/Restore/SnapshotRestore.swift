@@ -11,6 +11,9 @@ import Synchronization
 package struct SnapshotRestore: Sendable {
     private static let mostGroupsUnderWay = 8
     private static let secondsForGigabyte = 300.0
+    /// `integrity_check` holds a row, what is checked of it and what an index has of it, and each may be nearly all there is.
+    private static let heapForByte: UInt64 = 4
+    private static let mostHeapBytes: UInt64 = 4 << 30
 
     private let source: any SnapshotSource
     private let keys: [ScopeKeys]
@@ -123,7 +126,7 @@ package struct SnapshotRestore: Sendable {
         guard plan.publicPart.geometry.pageCount > 0 else { return }
         let problems: [String]
         if let inspector {
-            problems = try await Self.problems(file, plan.publicPart.geometry, inspector)
+            problems = try await Self.problems(file, plan.publicPart, inspector)
         } else {
             problems = try await pool.run {
                 do {
@@ -135,23 +138,28 @@ package struct SnapshotRestore: Sendable {
         }
         guard problems.isEmpty else {
             throw RestoreError.unsound(
-                snapshot: plan.publicPart.snapshot, store: source.name, problems: problems)
+                snapshot: plan.publicPart.snapshot, store: source.name, problems: problems.map(SnapshotProof.plain))
         }
     }
 
-    /// One that cannot be checked to the end is not taken for sound.
+    /// - Throws: `RestoreError.unchecked` where the database could not be asked to the end: it is not taken for sound, nor
+    ///   for damaged, as it is what was captured.
     private static func problems(
-        _ file: RestoredFile, _ geometry: DatabaseGeometry, _ inspector: any RebuiltInspector
+        _ file: RestoredFile, _ part: ManifestPublicPart, _ inspector: any RebuiltInspector
     ) async throws -> [String] {
+        let byteCount = part.geometry.sizeBytes
         var questions = RebuiltQuestions(isDrill: false)
-        // Nobody is kept waiting as by a drill, and a disk may be slow.
-        questions.seconds += Double(geometry.sizeBytes >> 30) * secondsForGigabyte
+        // Nobody is kept waiting as by a drill, and a disk may be slow. What a small file may cost stays little.
+        questions.seconds += Double(byteCount >> 30) * secondsForGigabyte
+        questions.heapBytes += Int64(clamping: min(byteCount, mostHeapBytes / heapForByte) * heapForByte)
         do {
             let answers = try await inspector.answers(to: questions, at: file.partial)
             guard let failure = answers.failure else { return answers.problems }
-            return answers.problems + ["the check came to no end: \(failure)"]
+            if case .damaged = failure { return answers.problems + ["\(failure)"] }
+            guard answers.problems.isEmpty else { return answers.problems }
+            throw RestoreError.unchecked(snapshot: part.snapshot, reason: "\(failure)")
         } catch let failure as RebuiltInspectionFailure {
-            return [failure.reason]
+            throw RestoreError.unchecked(snapshot: part.snapshot, reason: failure.reason)
         }
     }
 

@@ -126,7 +126,7 @@ package struct SnapshotProof: Sendable {
     }
 
     /// For a log and a terminal, whatever a hostile database wrote into it.
-    private static func plain(_ text: String) -> String {
+    static func plain(_ text: String) -> String {
         let shown = text.unicodeScalars.prefix(detailLength).map { scalar -> Character in
             switch scalar.properties.generalCategory {
             case .control, .format, .lineSeparator, .paragraphSeparator, .surrogate, .unassigned: return "?"
