@@ -220,9 +220,11 @@ private final class RestoreMeter: Sendable {
 }
 
 extension RestoreError {
-    /// With the path as the order names it.
+    /// With the path as the order names it, and without words of the database: they do not leave the node.
     fileprivate func at(_ path: String) -> RestoreError {
         switch self {
+        case .unsound(let snapshot, let store, let problems):
+            .unsound(snapshot: snapshot, store: store, problems: ["\(problems.count) problems"])
         case .targetExists: .targetExists(path: path)
         case .targetRefused(_, let reason): .targetRefused(path: path, reason: reason)
         default: self
