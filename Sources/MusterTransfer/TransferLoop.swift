@@ -137,12 +137,15 @@ final class TransferLoop: Sendable {
         if let multi = inbox.withLock({ $0.multi }) { return multi }
         var failuresInARow = failuresInARow
         while rest(after: failuresInARow) {
-            // What is missing now is waited for.
-            if let multi = try? MultiHandle(maximumConnectionsPerServer: settings.maximumConnections) {
+            do throws(MultiFailure) {
+                let multi = try MultiHandle(maximumConnectionsPerServer: settings.maximumConnections)
                 inbox.withLock { $0.multi = multi }
                 return multi
+            } catch {
+                // What is missing now is waited for, but not by those who asked meanwhile. A `stop` among them is known.
+                for case .submit(let transfer) in takeCommands() { transfer.finish(error.error) }
+                failuresInARow += 1
             }
-            failuresInARow += 1
         }
         return nil
     }
