@@ -40,11 +40,11 @@ extension Restore {
         do {
             // Looked at again: it took a while.
             try refuseOpen(place)
+            try beginLineage(at: place.target)
         } catch {
             unlink(built)
             throw error
         }
-        try beginLineage(at: place.target)
         // Where it fails, its error says where both are.
         return (plan, try place.replace(with: built))
     }
