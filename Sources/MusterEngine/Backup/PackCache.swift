@@ -67,7 +67,7 @@ package final class PackCache: Sendable {
     private func store(_ id: PackID, _ bytes: [UInt8]) {
         guard bytes.count <= quotaBytes, content.withLock({ $0.sizes[id] == nil }) else { return }
         makeRoom(for: bytes.count)
-        guard let free = freeBytes(), free >= reserveBytes + UInt64(bytes.count) else { return }
+        guard let free = freeBytes(), free >= needed(for: bytes.count) else { return }
         let number = content.withLock { content in
             content.clock += 1
             return content.clock
@@ -162,9 +162,14 @@ package final class PackCache: Sendable {
         try? await pool.run { self.makeRoom(for: 0) }
     }
 
-    private func makeRoom(for bytes: Int) {
+    /// Free space with which so many bytes may come.
+    private func needed(for bytes: Int) -> UInt64 {
         let (sum, isTooMuch) = reserveBytes.addingReportingOverflow(UInt64(bytes))
-        let needed = isTooMuch ? UInt64.max : sum
+        return isTooMuch ? .max : sum
+    }
+
+    private func makeRoom(for bytes: Int) {
+        let needed = needed(for: bytes)
         // A file system that does not say is not made emptier for it.
         let lacking = freeBytes().map { Int(clamping: needed - min($0, needed)) } ?? 0
         let dropped = content.withLock { content -> [PackID] in
