@@ -72,7 +72,7 @@ package struct LiveReplacement: Sendable {
         unsafe unlink(kept)
         try makeEmpty(kept, like: file)
         let copy = try SQLiteConnection(path: kept, access: .readWrite)
-        try watcher.execute("BEGIN; SELECT count(*) FROM sqlite_schema")
+        try watcher.executeDespiteSchema("BEGIN; SELECT count(*) FROM sqlite_schema")
         do {
             let mark = try mark(watcher, file)
             _ = try Self.copy(from: watcher, into: copy)
