@@ -19,7 +19,7 @@ struct CrashTests {
     }
 
     /// From a step on nothing reaches the store any more, as where the process was killed there.
-    private final class DyingStore: Store {
+    private final class DyingStore: ForwardingStore {
         let store: any Store
         let step: Step
         /// True: the step itself was done, and only its answer was lost.
@@ -27,7 +27,6 @@ struct CrashTests {
         /// What happens at the step in place of the end.
         let event: (@Sendable () async throws -> Void)?
         private let life = Life()
-        var name: String { store.name }
 
         init(
             _ store: any Store, at step: Step, isDone: Bool, instead event: (@Sendable () async throws -> Void)? = nil
@@ -68,17 +67,6 @@ struct CrashTests {
             return DyingWriter(writer: writer, store: self)
         }
 
-        func beginPut() async throws(StoreError) -> any ObjectWriter { try await store.beginPut() }
-        func read(_ name: ObjectName, maximumBytes: Int, fresh: Bool) async throws(StoreError) -> [UInt8] {
-            try await store.read(name, maximumBytes: maximumBytes, fresh: fresh)
-        }
-        func read(_ name: ObjectName, range: Range<UInt64>, fresh: Bool) async throws(StoreError) -> [UInt8] {
-            try await store.read(name, range: range, fresh: fresh)
-        }
-        func byteCount(of name: ObjectName) async throws(StoreError) -> UInt64? { try await store.byteCount(of: name) }
-        func list(_ prefix: ObjectPrefix) async throws(StoreError) -> any ObjectCursor { try await store.list(prefix) }
-        func delete(_ name: ObjectName) async throws(StoreError) { try await store.delete(name) }
-        func freeBytes() async throws(StoreError) -> UInt64 { try await store.freeBytes() }
     }
 
     private actor Life {

@@ -78,15 +78,10 @@ struct DamageTests {
                 try FileManager.default.removeItem(at: file)
                 try bytes.write(to: file)
             }
-            var request = Muster_V1_VerificationRequest()
-            (request.level, request.snapshotIds) = ("verify", [snapshot.id.description])
-            let _: Muster_V1_Verification = try await server.asAdmin.post(.admin, "/v1/verifications", request)
-            let work: Muster_V1_WorkResponse = try await peer.post(
-                .agent, "/v1/work", Muster_V1_WorkRequest.with { $0.bootID = "one" })
+            let path = try await Self.jobToVerify(snapshot.id, server, peer)
             var outcome = Muster_V1_JobOutcome()
             (outcome.state, outcome.snapshotID) = ("done", SnapshotID(from: .system).description)
             outcome.failed = [.with { ($0.object, $0.reason) = ("pack \(snapshot.pack.id)", "it does not open") }]
-            let path = "/v1/jobs/\(try #require(work.jobs.first).id)/outcome"
             #expect(try await peer.tryPost(.agent, path, outcome).status == 400, "no snapshot of the database")
             outcome.snapshotID = snapshot.id.description
             #expect(try await peer.tryPost(.agent, path, outcome).status == 200)
@@ -102,6 +97,18 @@ struct DamageTests {
         }
     }
 
+    /// Asks for a snapshot to be verified, and lets its node take the job up.
+    ///
+    /// - Returns: where the outcome goes.
+    private static func jobToVerify(_ snapshot: SnapshotID, _ server: Server, _ peer: Peer) async throws -> String {
+        var request = Muster_V1_VerificationRequest()
+        (request.level, request.snapshotIds) = ("verify", [snapshot.description])
+        let _: Muster_V1_Verification = try await server.asAdmin.post(.admin, "/v1/verifications", request)
+        let work: Muster_V1_WorkResponse = try await peer.post(
+            .agent, "/v1/work", Muster_V1_WorkRequest.with { $0.bootID = "one" })
+        return "/v1/jobs/\(try #require(work.jobs.first).id)/outcome"
+    }
+
     /// Of a job that is closed an outcome has nothing read: it may come as often as a node likes.
     @Test func whatComesOfAClosedJobIsNotLookedAt() async throws {
         try await rig.serve { server in
@@ -109,14 +116,9 @@ struct DamageTests {
             let snapshot = try node.makeSnapshot()
             let peer = server.peer(node)
             #expect(try await peer.commit(snapshot.manifest, packs: [snapshot.pack.bytes]).status == 200)
-            var request = Muster_V1_VerificationRequest()
-            (request.level, request.snapshotIds) = ("verify", [snapshot.id.description])
-            let _: Muster_V1_Verification = try await server.asAdmin.post(.admin, "/v1/verifications", request)
-            let work: Muster_V1_WorkResponse = try await peer.post(
-                .agent, "/v1/work", Muster_V1_WorkRequest.with { $0.bootID = "one" })
+            let path = try await Self.jobToVerify(snapshot.id, server, peer)
             var outcome = Muster_V1_JobOutcome()
             outcome.state = "done"
-            let path = "/v1/jobs/\(try #require(work.jobs.first).id)/outcome"
             #expect(try await peer.tryPost(.agent, path, outcome).status == 200)
             outcome.failed = [.with { ($0.object, $0.reason) = ("pack \(snapshot.pack.id)", "it does not open") }]
             #expect(try await peer.tryPost(.agent, path, outcome).status == 200)

@@ -63,11 +63,10 @@ struct FailingWriteTests {
 }
 
 /// A store that can be read.
-private struct UnwritableStore: Store {
+private struct UnwritableStore: ForwardingStore {
     let store: any Store
     let sick: Absence
     let error: StoreError
-    var name: String { store.name }
 
     init(_ store: any Store, _ sick: Absence, _ error: StoreError) {
         (self.store, self.sick, self.error) = (store, sick, error)
@@ -77,14 +76,4 @@ private struct UnwritableStore: Store {
         guard sick.name != name else { throw error }
         return try await store.beginPut()
     }
-    func read(_ name: ObjectName, maximumBytes: Int, fresh: Bool) async throws(StoreError) -> [UInt8] {
-        try await store.read(name, maximumBytes: maximumBytes, fresh: fresh)
-    }
-    func read(_ name: ObjectName, range: Range<UInt64>, fresh: Bool) async throws(StoreError) -> [UInt8] {
-        try await store.read(name, range: range, fresh: fresh)
-    }
-    func byteCount(of name: ObjectName) async throws(StoreError) -> UInt64? { try await store.byteCount(of: name) }
-    func list(_ prefix: ObjectPrefix) async throws(StoreError) -> any ObjectCursor { try await store.list(prefix) }
-    func delete(_ name: ObjectName) async throws(StoreError) { try await store.delete(name) }
-    func freeBytes() async throws(StoreError) -> UInt64 { try await store.freeBytes() }
 }

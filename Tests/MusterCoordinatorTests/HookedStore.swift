@@ -1,5 +1,6 @@
 import MusterModel
 import MusterStore
+import MusterTestSupport
 import Synchronization
 
 /// What a test does at certain calls of a store.
@@ -49,10 +50,9 @@ final class StoreHooks: Sendable {
     }
 }
 
-struct HookedStore: Store {
+struct HookedStore: ForwardingStore {
     let store: any Store
     let hooks: StoreHooks
-    var name: String { store.name }
 
     init(_ store: any Store, _ hooks: StoreHooks) { (self.store, self.hooks) = (store, hooks) }
 
@@ -61,12 +61,6 @@ struct HookedStore: Store {
     }
     func prepare(_ bytes: [UInt8]) async throws(StoreError) -> any ObjectWriter {
         HookedWriter(writer: try await store.prepare(bytes), hooks: hooks)
-    }
-    func read(_ name: ObjectName, maximumBytes: Int, fresh: Bool) async throws(StoreError) -> [UInt8] {
-        try await store.read(name, maximumBytes: maximumBytes, fresh: fresh)
-    }
-    func read(_ name: ObjectName, range: Range<UInt64>, fresh: Bool) async throws(StoreError) -> [UInt8] {
-        try await store.read(name, range: range, fresh: fresh)
     }
     func byteCount(of name: ObjectName) async throws(StoreError) -> UInt64? {
         try await hooks.isHidden(name) ? nil : try await store.byteCount(of: name)
@@ -79,7 +73,6 @@ struct HookedStore: Store {
         try await hooks.beforeDelete(name)
         try await store.delete(name)
     }
-    func freeBytes() async throws(StoreError) -> UInt64 { try await store.freeBytes() }
 }
 
 private final class HookedWriter: ObjectWriter {

@@ -1,5 +1,6 @@
 import Foundation
 import MusterStore
+import MusterTestSupport
 import Synchronization
 
 /// Where a store fails, and is no less there for it.
@@ -29,10 +30,9 @@ extension ObjectName {
     enum Part: Sendable { case free, pack, manifest }
 }
 
-struct SickPartStore: Store {
-    private let store: any Store
+struct SickPartStore: ForwardingStore {
+    let store: any Store
     private let sickness: SickPart
-    var name: String { store.name }
 
     init(_ store: any Store, _ sickness: SickPart) { (self.store, self.sickness) = (store, sickness) }
 
@@ -40,16 +40,6 @@ struct SickPartStore: Store {
         try sickness.check(name.part, in: self.name)
         try await store.put(name, bytes)
     }
-    func beginPut() async throws(StoreError) -> any ObjectWriter { try await store.beginPut() }
-    func read(_ name: ObjectName, maximumBytes: Int, fresh: Bool) async throws(StoreError) -> [UInt8] {
-        try await store.read(name, maximumBytes: maximumBytes, fresh: fresh)
-    }
-    func read(_ name: ObjectName, range: Range<UInt64>, fresh: Bool) async throws(StoreError) -> [UInt8] {
-        try await store.read(name, range: range, fresh: fresh)
-    }
-    func byteCount(of name: ObjectName) async throws(StoreError) -> UInt64? { try await store.byteCount(of: name) }
-    func list(_ prefix: ObjectPrefix) async throws(StoreError) -> any ObjectCursor { try await store.list(prefix) }
-    func delete(_ name: ObjectName) async throws(StoreError) { try await store.delete(name) }
     func freeBytes() async throws(StoreError) -> UInt64 {
         try sickness.check(.free, in: name)
         return try await store.freeBytes()

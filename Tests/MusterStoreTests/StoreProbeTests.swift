@@ -113,7 +113,7 @@ struct StoreProbeTests {
 }
 
 /// A store that breaks one promise.
-final class LyingStore: Store {
+final class LyingStore: ForwardingStore {
     enum Lie: CaseIterable {
         case missesFreshObjects, replaces, tellsManyThatTheyWon, mixesWriters, readsPastTheEnd, readsOneOff
         case listsLess, listsWrongSizes, listsDeleted, keepsDeleted, refusesDeletes
@@ -130,15 +130,13 @@ final class LyingStore: Store {
     }
 
     let name = "lying"
-    private let store: MemoryStore
+    let store: any Store
     private let lie: Lie
     private let missed = Mutex<Set<ObjectName>>([])
     private let puts = Mutex<[ObjectName: Int]>([:])
     private let deleted = Mutex<[StoredObject]>([])
 
     init(_ store: MemoryStore, _ lie: Lie) { (self.store, self.lie) = (store, lie) }
-
-    func beginPut() async throws(StoreError) -> any ObjectWriter { try await store.beginPut() }
 
     func put(_ name: ObjectName, _ bytes: [UInt8]) async throws(StoreError) {
         let number = puts.withLock { puts in
@@ -160,10 +158,6 @@ final class LyingStore: Store {
             default: throw error
             }
         }
-    }
-
-    func read(_ name: ObjectName, maximumBytes: Int, fresh: Bool) async throws(StoreError) -> [UInt8] {
-        try await store.read(name, maximumBytes: maximumBytes, fresh: fresh)
     }
 
     func read(_ name: ObjectName, range: Range<UInt64>, fresh: Bool) async throws(StoreError) -> [UInt8] {
@@ -210,8 +204,6 @@ final class LyingStore: Store {
         }
     }
 
-    func freeBytes() async throws(StoreError) -> UInt64 { try await store.freeBytes() }
-
     private final class Cursor: ObjectCursor {
         private let objects: Mutex<[StoredObject]>
 
@@ -227,9 +219,9 @@ final class LyingStore: Store {
 }
 
 /// A memory store with a clock, which takes checksums and may not check them.
-private final class AskedStore: ProbedStore {
+private final class AskedStore: ProbedStore, ForwardingStore {
     let name = "asked"
-    private let store = MemoryStore()
+    let store: any Store = MemoryStore()
     private let isChecked: Bool
     private let theirTime: Timestamp?
     private let loopholes: [String]
@@ -260,16 +252,4 @@ private final class AskedStore: ProbedStore {
     func tryLock(_ name: ObjectName, _ bytes: [UInt8]) async throws(StoreError) -> LockTrial {
         lock ?? .untried(because: "nobody asks")
     }
-
-    func beginPut() async throws(StoreError) -> any ObjectWriter { try await store.beginPut() }
-    func read(_ name: ObjectName, maximumBytes: Int, fresh: Bool) async throws(StoreError) -> [UInt8] {
-        try await store.read(name, maximumBytes: maximumBytes, fresh: fresh)
-    }
-    func read(_ name: ObjectName, range: Range<UInt64>, fresh: Bool) async throws(StoreError) -> [UInt8] {
-        try await store.read(name, range: range, fresh: fresh)
-    }
-    func byteCount(of name: ObjectName) async throws(StoreError) -> UInt64? { try await store.byteCount(of: name) }
-    func list(_ prefix: ObjectPrefix) async throws(StoreError) -> any ObjectCursor { try await store.list(prefix) }
-    func delete(_ name: ObjectName) async throws(StoreError) { try await store.delete(name) }
-    func freeBytes() async throws(StoreError) -> UInt64 { try await store.freeBytes() }
 }
